@@ -1,0 +1,32 @@
+import { z } from 'zod';
+
+/** One line of the audit log: one request, allowed or refused. */
+export const auditRecordSchema = z.looseObject({
+  timestamp: z.int(),
+  requestId: z.string(),
+  caller: z.string(),
+  agent: z.string().optional(),
+  fromIp: z.string(),
+  operation: z.string(),
+  method: z.string(),
+  path: z.string(),
+  peer: z.string().optional(),
+  decision: z.string().describe('allowed, or the name of the error'),
+  statusCode: z.int(),
+  duration: z.number().describe('ms'),
+  count: z.int().optional().describe('refusals of one source within a second, counted into one line'),
+});
+
+/** GET /audit: the newest first. */
+export const auditInputSchema = z.strictObject({
+  peer: z.string().max(300).optional(),
+  operation: z.string().max(100).optional(),
+  since: z.coerce.number().int().min(0).optional().describe('ms since 1970'),
+  denied: z.stringbool().optional(),
+  limit: z.coerce.number().int().min(1).max(1000).optional(),
+});
+/** Its answer. */
+export const auditListSchema = z.object({ records: z.array(auditRecordSchema) });
+
+/** One record. */
+export type AuditRecord = z.infer<typeof auditRecordSchema>;

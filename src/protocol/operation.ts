@@ -1,0 +1,73 @@
+import type { z } from 'zod';
+
+import type { ErrorName } from './errors.ts';
+import type { Scope } from './scopes.ts';
+
+/**
+ * Who may call an operation.
+ * `public`: anyone who reaches the port. `link`: a trusted node, over its link. `owner`: the owner, on loopback; never
+ * granted. `agent-secret`: who holds this machine's agent secret, on loopback. Else: the scope that a grant must hold.
+ */
+export type Access = 'public' | 'link' | 'owner' | 'agent-secret' | Scope;
+
+/** The rate limit that counts a call (config `rateLimits`), or none. */
+export type LimitCategory = 'execute' | 'transfer' | 'context';
+
+/**
+ * The shape of an operation's bytes. `json`: a JSON body and a JSON answer. `stream`: a JSON body and an answer of
+ * events, as SSE or as frames. `upload`: a byte body and a JSON answer.
+ */
+export type Kind = 'json' | 'stream' | 'upload';
+
+/**
+ * How an operation relates to objects that have owners (DESIGN §4).
+ * `creates`: the answer names a new object. `uses`: the input field `field` names one. `lists`: the output's `list`
+ * holds rows whose `field` names one; rows of other callers are left out.
+ */
+export interface ObjectRule {
+  readonly kind: 'job';
+  readonly role: 'creates' | 'uses' | 'lists';
+  readonly field: string;
+  readonly list?: string;
+}
+
+/** One operation: everything that surfaces derive from the table. */
+export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodType = z.ZodType> {
+  /** One sentence, for help texts and documentation. */
+  readonly summary: string;
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Below the base path; `:name` stands for an input field. */
+  readonly path: string;
+  readonly access: Access;
+  /** True where the request may be forwarded to a peer with `?peer=`. */
+  readonly remote: boolean;
+  /** True where the operation makes this node address other nodes: refused over a link. */
+  readonly outbound?: boolean;
+  /** True where a repeat could do harm: such a request is carried out once for each request id. */
+  readonly effect: boolean;
+  readonly limit?: LimitCategory;
+  /** Input fields that the audit record keeps; secrets and contents are never among them. */
+  readonly audit: readonly string[];
+  /** True where the audit record is on disk before the answer leaves. */
+  readonly auditFirst?: boolean;
+  readonly kind: Kind;
+  /** The most bytes a body may have; default 64 KiB. */
+  readonly bodyLimit?: number;
+  readonly input: In;
+  /** The JSON answer; for a stream, one event. */
+  readonly output: Out;
+  readonly errors: readonly ErrorName[];
+  readonly object?: ObjectRule;
+  /** The command that carries it out, or why there is none. */
+  readonly cli: string | { readonly none: string };
+}
+
+/** Keeps the exact schema types of a row. */
+export const operation = <In extends z.ZodType, Out extends z.ZodType>(row: Operation<In, Out>): Operation<In, Out> => row;
+
+/** The names of the path fields: `/execute/:jobId` → `["jobId"]`. */
+export const pathFields = (path: string): string[] => [...path.matchAll(/:([a-zA-Z]+)/g)].map((match) => match[1] ?? '');
+
+/** True where the input's remaining fields travel in the query: reads, deletes and byte bodies. */
+export const inputInQuery = (op: Pick<Operation, 'method' | 'kind'>): boolean =>
+  op.kind === 'upload' || op.method === 'GET' || op.method === 'DELETE';

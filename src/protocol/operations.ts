@@ -1,0 +1,226 @@
+import type { z } from 'zod';
+
+import { auditInputSchema, auditListSchema } from './audit.ts';
+import * as jobs from './jobs.ts';
+import * as keys from './keys.ts';
+import { operation, type Operation } from './operation.ts';
+import * as peers from './peers.ts';
+import { requestCancelledSchema, requestRefSchema } from './requests.ts';
+import { configChangeSchema, configOutputSchema } from './settings.ts';
+import * as system from './system.ts';
+
+const MiB = 1_048_576;
+const JOB_ERRORS = ['command_denied', 'path_denied', 'too_many_jobs', 'execution_failed'] as const;
+
+/**
+ * The single source of the API. Routes, validation, authorisation, limits, audit, the typed client, OpenAPI, the
+ * reference and the authorisation tests are derived from it.
+ */
+export const OPERATIONS = {
+  'system.health': operation({
+    summary: 'Say that the node is up', method: 'GET', path: '/health', access: 'public', remote: false, effect: false,
+    audit: [], kind: 'json', input: system.emptySchema, output: system.healthSchema, errors: [], cli: 'status',
+  }),
+  'system.status': operation({
+    summary: "Show the node's facts and counts", method: 'GET', path: '/status', access: 'status', remote: true, effect: false,
+    audit: [], kind: 'json', input: system.emptySchema, output: system.statusSchema, errors: [], cli: 'status',
+  }),
+  'system.identity': operation({
+    summary: 'Say who the node is and what it can do', method: 'GET', path: '/identity', access: 'status', remote: true,
+    effect: false, audit: [], kind: 'json', input: system.emptySchema, output: system.identitySchema, errors: [], cli: 'status',
+  }),
+  'system.doctor': operation({
+    summary: "Check the node's health", method: 'GET', path: '/doctor', access: 'owner', remote: false, effect: false,
+    audit: [], kind: 'json', input: system.emptySchema, output: system.doctorSchema, errors: [], cli: 'doctor',
+  }),
+  'system.openapi': operation({
+    summary: 'Describe this API', method: 'GET', path: '/openapi.json', access: 'status', remote: false, effect: false,
+    audit: [], kind: 'json', input: system.emptySchema, output: system.openapiSchema, errors: [],
+    cli: { none: 'for programs' },
+  }),
+  'system.stop': operation({
+    summary: 'Stop the node', method: 'POST', path: '/stop', access: 'owner', remote: false, effect: true, audit: [],
+    auditFirst: true, kind: 'json', input: system.emptySchema, output: system.stopOutputSchema, errors: [], cli: 'stop',
+  }),
+
+  'peer.list': operation({
+    summary: 'List peers', method: 'GET', path: '/peers', access: 'status', remote: false, effect: false, audit: [],
+    kind: 'json', input: system.emptySchema, output: peers.peerListSchema, errors: [], cli: 'peers',
+  }),
+  'peer.add': operation({
+    summary: 'Add an address', method: 'POST', path: '/peers', access: 'owner', remote: false, effect: true,
+    audit: ['address', 'port', 'name'], kind: 'json', input: peers.peerAddSchema, output: peers.peerSchema,
+    errors: ['peer_unreachable', 'peer_handshake', 'conflict'], cli: 'peers add',
+  }),
+  'peer.show': operation({
+    summary: 'Show one peer', method: 'GET', path: '/peers/:nodeId', access: 'status', remote: false, effect: false,
+    audit: ['nodeId'], kind: 'json', input: peers.peerRefInputSchema, output: peers.peerSchema, errors: ['peer_not_found'],
+    cli: 'peers show',
+  }),
+  'peer.remove': operation({
+    summary: 'Stop trusting a peer, at once', method: 'DELETE', path: '/peers/:nodeId', access: 'owner', remote: false,
+    effect: true, audit: ['nodeId', 'keepRuns'], auditFirst: true, kind: 'json', input: peers.peerRemoveSchema,
+    output: peers.peerRemovedSchema, errors: ['peer_not_found'], cli: 'peers remove',
+  }),
+  'peer.rename': operation({
+    summary: "Change a peer's local name", method: 'PATCH', path: '/peers/:nodeId', access: 'owner', remote: false,
+    effect: true, audit: ['nodeId', 'name'], kind: 'json', input: peers.peerRenameSchema, output: peers.peerSchema,
+    errors: ['peer_not_found', 'conflict'], cli: 'peers rename',
+  }),
+  'peer.grant': operation({
+    summary: 'Set what a peer may do here', method: 'PUT', path: '/peers/:nodeId/grant', access: 'owner', remote: false,
+    effect: true, audit: ['nodeId', 'level', 'scopes', 'folders', 'expires', 'reach'], auditFirst: true, kind: 'json',
+    input: peers.peerGrantSchema, output: peers.peerSchema, errors: ['peer_not_found'], cli: 'peers grant',
+  }),
+  'peer.revoke': operation({
+    summary: 'Take away all that a peer may do here', method: 'DELETE', path: '/peers/:nodeId/grant', access: 'owner',
+    remote: false, effect: true, audit: ['nodeId'], auditFirst: true, kind: 'json', input: peers.peerRefInputSchema,
+    output: peers.peerSchema, errors: ['peer_not_found'], cli: 'peers revoke',
+  }),
+  'peer.ping': operation({
+    summary: 'Measure the way to a peer', method: 'POST', path: '/peers/:nodeId/ping', access: 'status', remote: false,
+    effect: false, audit: ['nodeId'], kind: 'json', input: peers.peerRefInputSchema, output: peers.pingSchema,
+    errors: ['peer_not_found', 'peer_offline', 'peer_unreachable', 'peer_handshake'], cli: 'doctor',
+  }),
+  'peer.probe': operation({
+    summary: "See an address's fingerprint", method: 'POST', path: '/peers/probe', access: 'owner', remote: false,
+    effect: false, audit: ['address', 'port'], kind: 'json', input: peers.probeSchema, output: peers.probedSchema,
+    errors: ['peer_unreachable', 'peer_handshake'], cli: 'connect',
+  }),
+  'peer.trust': operation({
+    summary: 'Trust the machine with this fingerprint', method: 'POST', path: '/peers/trust', access: 'owner', remote: false,
+    effect: true, audit: ['address', 'port', 'fingerprint', 'name', 'grant'], auditFirst: true, kind: 'json',
+    input: peers.trustSchema, output: peers.trustedSchema,
+    errors: ['peer_unreachable', 'peer_handshake', 'conflict'], cli: 'connect',
+  }),
+  'peer.handshake': operation({
+    summary: 'Exchange facts at the start of a link', method: 'POST', path: '/peers/handshake', access: 'link', remote: false,
+    effect: false, audit: ['hostname', 'version', 'port'], kind: 'json', input: peers.handshakeSchema,
+    output: peers.handshakeSchema, errors: ['peer_version'], cli: { none: 'nodes only' },
+  }),
+  'peer.farewell': operation({
+    summary: 'Say that the sender no longer trusts this node', method: 'POST', path: '/peers/farewell', access: 'link',
+    remote: false, effect: false, audit: ['reason'], kind: 'json', input: peers.farewellSchema, output: system.emptySchema,
+    errors: [], cli: { none: 'nodes only' },
+  }),
+  'request.cancel': operation({
+    summary: 'End a request whose answer is no longer wanted', method: 'DELETE', path: '/requests/:requestId', access: 'link',
+    remote: false, effect: false, audit: ['requestId'], kind: 'json', input: requestRefSchema, output: requestCancelledSchema,
+    errors: [], cli: { none: 'nodes only' },
+  }),
+
+  'job.execute': operation({
+    summary: 'Run a command and answer with its output', method: 'POST', path: '/execute', access: 'exec', remote: true,
+    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout'], kind: 'json', bodyLimit: 8 * MiB,
+    input: jobs.executeSchema, output: jobs.executeResultSchema, errors: JOB_ERRORS,
+    object: { kind: 'job', role: 'creates', field: 'jobId' }, cli: { none: '`exec` streams' },
+  }),
+  'job.stream': operation({
+    summary: 'Run a command and stream its output', method: 'POST', path: '/execute/stream', access: 'exec', remote: true,
+    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout'], kind: 'stream', bodyLimit: 8 * MiB,
+    input: jobs.executeSchema, output: jobs.jobEventSchema, errors: JOB_ERRORS,
+    object: { kind: 'job', role: 'creates', field: 'jobId' }, cli: 'exec',
+  }),
+  'job.list': operation({
+    summary: 'List runs', method: 'GET', path: '/execute/jobs', access: 'exec', remote: true, effect: false, audit: ['state'],
+    kind: 'json', input: jobs.jobListInputSchema, output: jobs.jobListSchema, errors: [],
+    object: { kind: 'job', role: 'lists', field: 'jobId', list: 'jobs' }, cli: 'jobs list',
+  }),
+  'job.get': operation({
+    summary: 'Show one run', method: 'GET', path: '/execute/:jobId', access: 'exec', remote: true, effect: false,
+    audit: ['jobId'], kind: 'json', input: jobs.jobRefSchema, output: jobs.jobSchema, errors: ['job_not_found'],
+    object: { kind: 'job', role: 'uses', field: 'jobId' }, cli: 'jobs show',
+  }),
+  'job.output': operation({
+    summary: "Read or follow a run's output from a cursor", method: 'GET', path: '/execute/:jobId/output', access: 'exec',
+    remote: true, effect: false, audit: ['jobId', 'since'], kind: 'stream', input: jobs.jobOutputInputSchema,
+    output: jobs.jobEventSchema, errors: ['job_not_found'], object: { kind: 'job', role: 'uses', field: 'jobId' },
+    cli: 'jobs attach',
+  }),
+  'job.stdin': operation({
+    summary: "Send bytes to a run's stdin; their end closes it", method: 'POST', path: '/execute/:jobId/stdin', access: 'exec',
+    remote: true, effect: true, audit: ['jobId'], kind: 'upload', input: jobs.jobRefSchema, output: jobs.stdinOutputSchema,
+    errors: ['job_not_found', 'conflict'], object: { kind: 'job', role: 'uses', field: 'jobId' }, cli: 'exec',
+  }),
+  'job.signal': operation({
+    summary: "Send a signal to a run's process group", method: 'POST', path: '/execute/:jobId/signal', access: 'exec',
+    remote: true, effect: true, audit: ['jobId', 'signal'], kind: 'json', input: jobs.jobSignalInputSchema,
+    output: jobs.jobSignalOutputSchema, errors: ['job_not_found'], object: { kind: 'job', role: 'uses', field: 'jobId' },
+    cli: 'jobs kill',
+  }),
+  'job.cancel': operation({
+    summary: 'End a run and its whole process tree', method: 'DELETE', path: '/execute/:jobId', access: 'exec', remote: true,
+    effect: true, audit: ['jobId'], kind: 'json', input: jobs.jobRefSchema, output: jobs.jobCancelOutputSchema,
+    errors: ['job_not_found'], object: { kind: 'job', role: 'uses', field: 'jobId' }, cli: 'jobs kill',
+  }),
+
+  'key.show': operation({
+    summary: "Show the owner's key", method: 'GET', path: '/key', access: 'owner', remote: false, effect: false, audit: [],
+    auditFirst: true, kind: 'json', input: system.emptySchema, output: keys.ownerKeySchema, errors: [], cli: 'key show',
+  }),
+  'key.generate': operation({
+    summary: "Replace the owner's key, at once", method: 'POST', path: '/key', access: 'owner', remote: false, effect: true,
+    audit: [], auditFirst: true, kind: 'json', input: system.emptySchema, output: keys.ownerKeySchema, errors: ['conflict'],
+    cli: 'key generate',
+  }),
+  'key.list': operation({
+    summary: 'List named keys', method: 'GET', path: '/keys', access: 'owner', remote: false, effect: false, audit: [],
+    kind: 'json', input: system.emptySchema, output: keys.keyListSchema, errors: [], cli: 'key list',
+  }),
+  'key.add': operation({
+    summary: 'Add a named key for a program', method: 'POST', path: '/keys', access: 'owner', remote: false, effect: true,
+    audit: ['name', 'grant'], auditFirst: true, kind: 'json', input: keys.keyAddSchema, output: keys.keyAddedSchema,
+    errors: ['conflict'], cli: 'key add',
+  }),
+  'key.grant': operation({
+    summary: 'Set what a named key, or the agents of this machine, may do', method: 'PUT', path: '/keys/:name/grant',
+    access: 'owner', remote: false, effect: true, audit: ['name', 'level', 'scopes', 'folders', 'expires', 'reach'],
+    auditFirst: true, kind: 'json', input: keys.keyGrantSchema, output: keys.keyRowSchema, errors: ['invalid_key'],
+    cli: 'key grant',
+  }),
+  'key.revoke': operation({
+    summary: 'Revoke a named key, at once', method: 'DELETE', path: '/keys/:name', access: 'owner', remote: false, effect: true,
+    audit: ['name'], auditFirst: true, kind: 'json', input: keys.keyRefSchema, output: keys.keyChangedSchema,
+    errors: ['invalid_key'], cli: 'key revoke',
+  }),
+  'agent.connect': operation({
+    summary: 'Get a token for one agent process', method: 'POST', path: '/agents/connect', access: 'agent-secret',
+    remote: false, effect: true, audit: ['label'], auditFirst: true, kind: 'json', input: keys.agentConnectSchema,
+    output: keys.agentConnectedSchema, errors: [], cli: { none: 'agents only' },
+  }),
+
+  'config.get': operation({
+    summary: 'Show the configuration in force', method: 'GET', path: '/config', access: 'owner', remote: false, effect: false,
+    audit: [], kind: 'json', input: system.emptySchema, output: configOutputSchema, errors: [],
+    cli: { none: 'people edit config.yaml' },
+  }),
+  'config.change': operation({
+    summary: 'Change the configuration; all of it, or nothing', method: 'PATCH', path: '/config', access: 'owner',
+    remote: false, effect: true, audit: [], auditFirst: true, kind: 'json', input: configChangeSchema,
+    output: configOutputSchema, errors: ['conflict'], cli: { none: 'people edit config.yaml' },
+  }),
+  'audit.list': operation({
+    summary: 'Read the audit log', method: 'GET', path: '/audit', access: 'owner', remote: false, effect: false, audit: [],
+    kind: 'json', input: auditInputSchema, output: auditListSchema, errors: [], cli: 'logs',
+  }),
+  'audit.follow': operation({
+    summary: 'Follow the audit log', method: 'GET', path: '/audit/stream', access: 'owner', remote: false, effect: false,
+    audit: [], kind: 'stream', input: auditInputSchema, output: auditListSchema.shape.records.element, errors: [], cli: 'logs',
+  }),
+} as const;
+
+/** The id of an operation, e.g. `job.execute`. */
+export type OperationId = keyof typeof OPERATIONS;
+/** What callers send, before defaults. */
+export type InputOf<Id extends OperationId> = z.input<(typeof OPERATIONS)[Id]['input']>;
+/** What handlers receive, after validation. */
+export type ParsedInputOf<Id extends OperationId> = z.output<(typeof OPERATIONS)[Id]['input']>;
+/** What callers receive. */
+export type OutputOf<Id extends OperationId> = z.output<(typeof OPERATIONS)[Id]['output']>;
+
+/** All ids, in the table's order. */
+// The cast is the one place where the table's keys become a list; Object.keys is typed as string[].
+export const OPERATION_IDS = Object.keys(OPERATIONS) as OperationId[];
+
+/** A row with its types widened, for code that works on every operation. */
+export const rowOf = (id: OperationId): Operation => OPERATIONS[id];

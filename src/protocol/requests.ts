@@ -1,0 +1,28 @@
+import { z } from 'zod';
+
+import { requestIdSchema } from './ids.ts';
+
+/** DELETE /requests/:requestId: the first node no longer wants the answer. */
+export const requestRefSchema = z.strictObject({ requestId: requestIdSchema });
+/** `found` is false where it had ended. */
+export const requestCancelledSchema = z.object({ success: z.literal(true), requestId: requestIdSchema, found: z.boolean() });
+
+/** Headers of loopsy's own, lower case. */
+export const HEADERS = {
+  /** The id of an effect; a repeat by the same caller gets the first result. */
+  requestId: 'loopsy-request-id',
+  /** The peer's boot that the sender knows: a repeat to another boot is refused, because its first result is gone. */
+  boot: 'loopsy-boot',
+  /** `1` on a repeat. */
+  repeat: 'loopsy-repeat',
+  /** The id of the object that the answer is about, before its body. */
+  object: 'loopsy-object',
+  /** For whom a node asks: a note for the peer's audit, never an authority. */
+  onBehalfOf: 'loopsy-on-behalf-of',
+  /** On the answer of a forwarded request: the node that carried it out. */
+  node: 'loopsy-node',
+  /** A client's question before it sends its token: `<key id>.<nonce>`, hex. */
+  challenge: 'loopsy-challenge',
+  /** The node's answer: HMAC-SHA256 over the nonce and the dialled port. */
+  proof: 'loopsy-proof',
+} as const;

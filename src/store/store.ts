@@ -1,0 +1,74 @@
+/** One stored value. Keys are ordered by their UTF-8 bytes. */
+export interface Entry {
+  readonly key: string;
+  readonly value: string;
+  /** The store's counter at the entry's last change. */
+  readonly revision: number;
+  /** Wall time in ms after which the entry is no longer seen. */
+  readonly expiresAt?: number;
+}
+
+/**
+ * What must hold for a change: the key is absent (0), or its entry has exactly this revision. An expired entry is
+ * absent.
+ */
+export type Condition = number;
+
+/** One change of one key. */
+export type Change =
+  | { readonly put: string; readonly value: string; readonly expiresAt?: number; readonly ifRevision?: Condition }
+  | { readonly delete: string; readonly ifRevision?: Condition };
+
+/** Which entries a list holds: those whose key begins with `prefix`, behind `after` (in the list's direction). */
+export interface ListQuery {
+  readonly prefix: string;
+  readonly after?: string;
+  /** 1–1000. */
+  readonly limit: number;
+  readonly reverse?: boolean;
+}
+
+/** How soon a commit must be on disk. */
+export interface CommitOptions {
+  /** `now` (default): the promise resolves when it is on disk. `later`: it is written behind, within 200 ms. */
+  readonly durability?: 'now' | 'later';
+}
+
+/**
+ * Durable keys and values. Reads are synchronous and see every commit whose promise has resolved; commits are atomic,
+ * made durable in groups off the event loop.
+ */
+export interface Store {
+  /** The counter of the last change that this process has seen. */
+  readonly revision: number;
+  get(key: string): Entry | undefined;
+  list(query: ListQuery): Entry[];
+  /** The number of live entries whose key begins with `prefix`. */
+  count(prefix: string): number;
+  /**
+   * Carries out all changes, or none.
+   * @returns the store's revision of the commit.
+   * @throws {StoreConflict} where a condition does not hold. @throws {StoreFull} where the disk is full.
+   */
+  commit(changes: readonly Change[], options?: CommitOptions): Promise<number>;
+  /** Calls `listener` within a second after another process has changed the store. Returns the way to stop it. */
+  onForeignChange(listener: () => void): () => void;
+  /** Waits for what was accepted, then closes. */
+  close(): Promise<void>;
+}
+
+/** A condition of a commit did not hold: nothing was changed. */
+export class StoreConflict extends Error {
+  override readonly name = 'StoreConflict';
+  constructor(
+    readonly key: string,
+    readonly revision: number,
+  ) {
+    super(`the entry ${key} has revision ${revision}`);
+  }
+}
+
+/** The disk is full: nothing was changed. */
+export class StoreFull extends Error {
+  override readonly name = 'StoreFull';
+}
