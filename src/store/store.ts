@@ -60,11 +60,14 @@ export interface Store {
 /** A condition of a commit did not hold: nothing was changed. */
 export class StoreConflict extends Error {
   override readonly name = 'StoreConflict';
-  constructor(
-    readonly key: string,
-    readonly revision: number,
-  ) {
+  readonly key: string;
+  /** What the entry has; 0 where it is absent. */
+  readonly revision: number;
+
+  constructor(key: string, revision: number) {
     super(`the entry ${key} has revision ${revision}`);
+    this.key = key;
+    this.revision = revision;
   }
 }
 
