@@ -25,9 +25,7 @@ export interface ErrorRow {
 }
 
 const row = (
-  code: number,
-  status: number,
-  exit: number,
+  [code, status, exit]: readonly [code: number, status: number, exit: number],
   message: string,
   more: { retry?: boolean; hint?: string } = {},
 ): ErrorRow => ({
@@ -41,73 +39,81 @@ const row = (
 
 /** Every error that a loopsy node, client or command can answer with. */
 export const ERRORS = {
-  missing_key: row(1001, 401, EXIT.notAuthorised, 'this request carries no key', {
+  missing_key: row([1001, 401, EXIT.notAuthorised], 'this request carries no key', {
     hint: 'send "Authorization: Bearer <key>"; `loopsy key show` prints the owner\'s key',
   }),
-  invalid_key: row(1002, 403, EXIT.notAuthorised, 'this key or certificate is not known here', {
+  invalid_key: row([1002, 403, EXIT.notAuthorised], 'this key or certificate is not known here', {
     hint: 'check the key with `loopsy key list`; another machine connects with `loopsy connect`',
   }),
-  expired_key: row(1003, 401, EXIT.notAuthorised, 'this key or grant has expired', {
+  expired_key: row([1003, 401, EXIT.notAuthorised], 'this key or grant has expired', {
     hint: 'the owner can add a new one with `loopsy key add`, or extend it with `loopsy peers grant`',
   }),
-  scope_missing: row(1004, 403, EXIT.notAuthorised, 'the caller is not allowed to do this', {
+  scope_missing: row([1004, 403, EXIT.notAuthorised], 'the caller is not allowed to do this', {
     hint: 'the owner of that node can change it with `loopsy peers grant` or `loopsy key grant`',
   }),
-  revoked: row(1005, 403, EXIT.notAuthorised, 'this key or peer was revoked', {
+  revoked: row([1005, 403, EXIT.notAuthorised], 'this key or peer was revoked', {
     hint: 'the owner of that node can trust it again with `loopsy connect` or `loopsy key add`',
   }),
-  foreign_origin: row(1006, 403, EXIT.notAuthorised, 'the Host or Origin of this request is not this node', {
+  foreign_origin: row([1006, 403, EXIT.notAuthorised], 'the Host or Origin of this request is not this node', {
     hint: 'use http://127.0.0.1:<port>; pages of other origins are never served',
   }),
-  plain_http: row(1007, 426, EXIT.notAuthorised, 'plain HTTP is served on this machine only', {
+  plain_http: row([1007, 426, EXIT.notAuthorised], 'plain HTTP is served on this machine only', {
     hint: 'from another machine use TLS and a named key (`loopsy key add`)',
   }),
-  peer_not_found: row(2001, 404, EXIT.failed, 'no peer has that name, id or address', {
+  peer_not_found: row([2001, 404, EXIT.failed], 'no peer has that name, id or address', {
     hint: '`loopsy peers` lists the known ones',
   }),
-  peer_offline: row(2002, 503, EXIT.unreachable, 'the peer is offline', {
+  peer_offline: row([2002, 503, EXIT.unreachable], 'the peer is offline', {
     retry: true,
     hint: 'start loopsy there; `loopsy doctor` says what can be reached',
   }),
-  peer_unreachable: row(2003, 503, EXIT.unreachable, 'the peer can not be reached', {
+  peer_unreachable: row([2003, 503, EXIT.unreachable], 'the peer can not be reached', {
     retry: true,
     hint: 'check the address, the network and the firewall; `loopsy doctor` says more',
   }),
-  peer_handshake: row(2004, 502, EXIT.unreachable, 'what answers there is not the peer that is trusted here', {
+  peer_handshake: row([2004, 502, EXIT.unreachable], 'what answers there is not the peer that is trusted here', {
     hint: 'compare fingerprints with `loopsy connect <address>`',
   }),
-  peer_version: row(2005, 409, EXIT.failed, 'the peer speaks another version', {
+  peer_version: row([2005, 409, EXIT.failed], 'the peer speaks another version', {
     hint: 'update loopsy on the older machine',
   }),
-  outcome_unknown: row(2006, 504, EXIT.unreachable, 'the link broke and the peer restarted: whether this was done is not known', {
-    hint: 'look on that machine before you repeat it',
-  }),
-  command_denied: row(3001, 403, EXIT.notAuthorised, 'this command is denied here', {
+  outcome_unknown: row(
+    [2006, 504, EXIT.unreachable],
+    'the link broke and the peer restarted: whether this was done is not known',
+    {
+      hint: 'look on that machine before you repeat it',
+    },
+  ),
+  command_denied: row([3001, 403, EXIT.notAuthorised], 'this command is denied here', {
     hint: 'the owner of that node can change execution.denylist or execution.allowlist in its config.yaml',
   }),
-  execution_timeout: row(3002, 408, EXIT.timedOut, 'the run took longer than its time-out'),
-  too_many_jobs: row(3003, 429, EXIT.notAuthorised, 'too many runs are waiting', {
+  execution_timeout: row([3002, 408, EXIT.timedOut], 'the run took longer than its time-out'),
+  too_many_jobs: row([3003, 429, EXIT.notAuthorised], 'too many runs are waiting', {
     retry: true,
     hint: 'wait for one to end, or raise execution.maxQueued',
   }),
-  execution_failed: row(3004, 422, EXIT.usage, 'the command could not be started'),
-  execution_cancelled: row(3005, 409, EXIT.failed, 'the run was cancelled'),
-  job_not_found: row(3006, 404, EXIT.failed, 'no job has that id', { hint: '`loopsy jobs list` shows them' }),
-  path_denied: row(4001, 403, EXIT.notAuthorised, 'this path is not allowed', {
+  execution_failed: row([3004, 422, EXIT.usage], 'the command could not be started'),
+  execution_cancelled: row([3005, 409, EXIT.failed], 'the run was cancelled'),
+  job_not_found: row([3006, 404, EXIT.failed], 'no job has that id', { hint: '`loopsy jobs list` shows them' }),
+  path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed', {
     hint: 'the owner of that node can change transfer.allowedPaths or transfer.deniedPaths in its config.yaml',
   }),
-  internal: row(9001, 500, EXIT.failed, 'something went wrong inside the node', {
+  internal: row([9001, 500, EXIT.failed], 'something went wrong inside the node', {
     hint: '`loopsy logs --node` shows it under the reference given',
   }),
-  rate_limited: row(9002, 429, EXIT.notAuthorised, 'too many requests in a short time', { retry: true }),
-  invalid_request: row(9003, 400, EXIT.usage, 'the request is not valid'),
-  unknown_route: row(9004, 404, EXIT.usage, 'there is no such route', { hint: 'GET /api/v1/openapi.json lists them' }),
-  body_too_large: row(9005, 413, EXIT.failed, 'the body is larger than this operation takes'),
-  node_stopping: row(9006, 503, EXIT.unreachable, 'the node is stopping', { retry: true }),
-  node_not_running: row(9007, 503, EXIT.notRunning, 'the node is not running', { hint: 'start it with `loopsy start`' }),
-  request_timeout: row(9008, 408, EXIT.timedOut, 'the request was not complete in time', { retry: true }),
-  conflict: row(9009, 409, EXIT.failed, 'this clashes with what is there'),
-  too_many_streams: row(9010, 429, EXIT.failed, 'too many streams are open', { retry: true }),
+  rate_limited: row([9002, 429, EXIT.notAuthorised], 'too many requests in a short time', { retry: true }),
+  invalid_request: row([9003, 400, EXIT.usage], 'the request is not valid'),
+  unknown_route: row([9004, 404, EXIT.usage], 'there is no such route', {
+    hint: 'GET /api/v1/openapi.json lists them',
+  }),
+  body_too_large: row([9005, 413, EXIT.failed], 'the body is larger than this operation takes'),
+  node_stopping: row([9006, 503, EXIT.unreachable], 'the node is stopping', { retry: true }),
+  node_not_running: row([9007, 503, EXIT.notRunning], 'the node is not running', {
+    hint: 'start it with `loopsy start`',
+  }),
+  request_timeout: row([9008, 408, EXIT.timedOut], 'the request was not complete in time', { retry: true }),
+  conflict: row([9009, 409, EXIT.failed], 'this clashes with what is there'),
+  too_many_streams: row([9010, 429, EXIT.failed], 'too many streams are open', { retry: true }),
 } as const satisfies Record<string, ErrorRow>;
 
 /** The name of an error: what programs compare. */

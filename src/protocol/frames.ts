@@ -67,7 +67,8 @@ export class FrameReader {
 
   #readHeader(chunk: Uint8Array, from: number): number {
     let at = from;
-    while (this.#headerFill < FRAME_HEADER_BYTES && at < chunk.length) this.#header[this.#headerFill++] = chunk[at++] ?? 0;
+    while (this.#headerFill < FRAME_HEADER_BYTES && at < chunk.length)
+      this.#header[this.#headerFill++] = chunk[at++] ?? 0;
     if (this.#headerFill < FRAME_HEADER_BYTES) return at;
     const view = new DataView(this.#header.buffer);
     this.#type = view.getUint8(0);

@@ -9,7 +9,11 @@ export const levelSchema = z.enum(LEVELS);
 export const grantSchema = z.object({
   level: levelSchema,
   scopes: z.array(z.enum(SCOPES)),
-  folders: z.array(z.string().max(4096)).max(256).optional().describe('below full: the folders that files and tasks may use'),
+  folders: z
+    .array(z.string().max(4096))
+    .max(256)
+    .optional()
+    .describe('below full: the folders that files and tasks may use'),
   expiresAt: z.int().optional().describe('ms since 1970'),
   reach: z
     .union([z.literal('all'), z.array(z.string().max(63)).max(256)])

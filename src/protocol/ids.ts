@@ -16,7 +16,9 @@ export const jobIdSchema = z.string().regex(/^[0-9a-hjkmnp-tv-z]{26}$/, 'a job i
 export const requestIdSchema = z.string().regex(/^[0-9a-f]{32}$/, 'a request id has 32 hex digits');
 
 /** A peer's local name. */
-export const peerNameSchema = z.string().regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a name has 1–63 of a–z, 0–9 and -');
+export const peerNameSchema = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'a name has 1–63 of a–z, 0–9 and -');
 
 /** The name of a named key. */
 export const keyNameSchema = z

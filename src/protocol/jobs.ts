@@ -12,12 +12,21 @@ export const endedBySchema = z.enum(['exit', 'timeout', 'cancel', 'client-gone',
 export const executeSchema = z.strictObject({
   command: word.min(1).describe('a program; with shell: a command line'),
   args: z.array(word).max(4096).optional(),
-  cwd: z.string().min(1).max(4096).refine(noNul, 'must not contain NUL').optional().describe("default: the home of the node's user"),
+  cwd: z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine(noNul, 'must not contain NUL')
+    .optional()
+    .describe("default: the home of the node's user"),
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_()]*$/, 'not a variable name'), word).optional(),
   timeout: z.int().min(0).max(2_147_483_647).optional().describe('ms; 0: none; default: execution.defaultTimeout'),
   shell: z.boolean().optional().describe('run the command line in a shell'),
   stdin: z.string().optional().describe('text for its stdin, which is then closed'),
-  stdinStream: z.boolean().optional().describe('stdin comes by POST /execute/:jobId/stdin; closed when none comes in 30 s'),
+  stdinStream: z
+    .boolean()
+    .optional()
+    .describe('stdin comes by POST /execute/:jobId/stdin; closed when none comes in 30 s'),
 });
 
 const outcome = {
@@ -122,13 +131,28 @@ export const jobSliceSchema = z.object({
 export const stdinOutputSchema = z.object({ success: z.literal(true), jobId: jobIdSchema, bytes: z.int() });
 
 /** Signals that can be sent; on Windows each ends the tree. */
-export const signalSchema = z.enum(['SIGINT', 'SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGSTOP', 'SIGCONT', 'SIGWINCH']);
+export const signalSchema = z.enum([
+  'SIGINT',
+  'SIGTERM',
+  'SIGKILL',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGSTOP',
+  'SIGCONT',
+  'SIGWINCH',
+]);
 /** POST /execute/:jobId/signal. */
 export const jobSignalInputSchema = z.strictObject({ jobId: jobIdSchema, signal: signalSchema });
 /** The answer: `delivered` is false where the run had ended. */
 export const jobSignalOutputSchema = z.object({ success: z.literal(true), jobId: jobIdSchema, delivered: z.boolean() });
 /** The answer to DELETE. */
-export const jobCancelOutputSchema = z.object({ success: z.literal(true), jobId: jobIdSchema, state: z.enum(['cancelled', 'ended']) });
+export const jobCancelOutputSchema = z.object({
+  success: z.literal(true),
+  jobId: jobIdSchema,
+  state: z.enum(['cancelled', 'ended']),
+});
 
 /** POST /execute. */
 export type ExecuteInput = z.infer<typeof executeSchema>;

@@ -14,7 +14,9 @@ export const keyAddedSchema = z.object({ name: keyNameSchema, key: z.string(), g
 /** One named key, without its secret. */
 export const keyRowSchema = z.object({
   name: z.string(),
-  kind: z.enum(['named', 'config', 'agent']).describe('config: from auth.allowedKeys; agent: the agents of this machine'),
+  kind: z
+    .enum(['named', 'config', 'agent'])
+    .describe('config: from auth.allowedKeys; agent: the agents of this machine'),
   grant: grantSchema,
   createdAt: z.int().optional(),
   lastUsed: z.int().optional(),

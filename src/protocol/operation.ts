@@ -63,10 +63,12 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
 }
 
 /** Keeps the exact schema types of a row. */
-export const operation = <In extends z.ZodType, Out extends z.ZodType>(row: Operation<In, Out>): Operation<In, Out> => row;
+export const operation = <In extends z.ZodType, Out extends z.ZodType>(row: Operation<In, Out>): Operation<In, Out> =>
+  row;
 
 /** The names of the path fields: `/execute/:jobId` → `["jobId"]`. */
-export const pathFields = (path: string): string[] => [...path.matchAll(/:([a-zA-Z]+)/g)].map((match) => match[1] ?? '');
+export const pathFields = (path: string): string[] =>
+  [...path.matchAll(/:([a-zA-Z]+)/g)].map((match) => match[1] ?? '');
 
 /** True where the input's remaining fields travel in the query: reads, deletes and byte bodies. */
 export const inputInQuery = (op: Pick<Operation, 'method' | 'kind'>): boolean =>

@@ -31,7 +31,11 @@ export const peerSchema = z.object({
 export const peerListSchema = z.object({ peers: z.array(peerSchema), nextCursor: z.string().optional() });
 
 /** POST /peers. */
-export const peerAddSchema = z.strictObject({ address: hostSchema, port: portSchema.optional(), name: peerNameSchema.optional() });
+export const peerAddSchema = z.strictObject({
+  address: hostSchema,
+  port: portSchema.optional(),
+  name: peerNameSchema.optional(),
+});
 
 /** Names a peer in a path. */
 export const peerRefInputSchema = z.strictObject({ nodeId: peerRefSchema });

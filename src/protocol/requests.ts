@@ -5,7 +5,11 @@ import { requestIdSchema } from './ids.ts';
 /** DELETE /requests/:requestId: the first node no longer wants the answer. */
 export const requestRefSchema = z.strictObject({ requestId: requestIdSchema });
 /** `found` is false where it had ended. */
-export const requestCancelledSchema = z.object({ success: z.literal(true), requestId: requestIdSchema, found: z.boolean() });
+export const requestCancelledSchema = z.object({
+  success: z.literal(true),
+  requestId: requestIdSchema,
+  found: z.boolean(),
+});
 
 /** Headers of loopsy's own, lower case. */
 export const HEADERS = {

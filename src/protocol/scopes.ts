@@ -23,7 +23,13 @@ export const LEVELS = ['observe', 'collaborate', 'full'] as const;
 export type Level = (typeof LEVELS)[number];
 
 const OBSERVE = ['status', 'context:read', 'files:read'] as const satisfies readonly Scope[];
-const COLLABORATE = [...OBSERVE, 'context:write', 'messages', 'files:write', 'tasks'] as const satisfies readonly Scope[];
+const COLLABORATE = [
+  ...OBSERVE,
+  'context:write',
+  'messages',
+  'files:write',
+  'tasks',
+] as const satisfies readonly Scope[];
 
 /** The scopes of each level. */
 export const LEVEL_SCOPES: Readonly<Record<Level, readonly Scope[]>> = {
