@@ -114,6 +114,7 @@ export const ERRORS = {
   request_timeout: row([9008, 408, EXIT.timedOut], 'the request was not complete in time', { retry: true }),
   conflict: row([9009, 409, EXIT.failed], 'this clashes with what is there'),
   too_many_streams: row([9010, 429, EXIT.failed], 'too many streams are open', { retry: true }),
+  config_invalid: row([9011, 422, EXIT.failed], 'the configuration can not be used'),
 } as const satisfies Record<string, ErrorRow>;
 
 /** The name of an error: what programs compare. */
