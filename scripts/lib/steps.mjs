@@ -1,0 +1,40 @@
+// The static checks of `npm run check` and `npm test`.
+import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = path.resolve(fileURLToPath(new URL('../..', import.meta.url)));
+const require = createRequire(import.meta.url);
+
+/** The script behind a package's command: started with this very Node, no shell, no PATH. */
+export const binOf = (name, command = name) => {
+  const manifest = require.resolve(`${name}/package.json`);
+  const { bin } = require(manifest);
+  return path.join(path.dirname(manifest), typeof bin === 'string' ? bin : bin[command]);
+};
+
+export const CHECKS = [
+  { name: 'types', args: () => [binOf('typescript', 'tsc'), '-b'] },
+  { name: 'lint', args: () => [binOf('oxlint'), '--deny-warnings'] },
+  { name: 'format', args: () => [binOf('oxfmt'), '--check'] },
+];
+
+/** Runs a program of Node's to its end; its output is shown where it fails, or always with `live`. */
+export function runStep({ name, args, live = false, env = {} }) {
+  const started = performance.now();
+  return new Promise((resolve) => {
+    const stdio = live ? 'inherit' : ['ignore', 'pipe', 'pipe'];
+    const child = spawn(process.execPath, args(), { cwd: ROOT, stdio, env: { ...process.env, ...env } });
+    const output = [];
+    child.stdout?.on('data', (chunk) => output.push(chunk));
+    child.stderr?.on('data', (chunk) => output.push(chunk));
+    child.on('close', (code, signal) => {
+      const ms = Math.round(performance.now() - started);
+      const ok = code === 0;
+      if (!live) console.log(`${name.padEnd(8)}${ok ? 'ok' : 'FAILED'}  ${(ms / 1000).toFixed(1)} s`);
+      if (!ok && !live) process.stdout.write(Buffer.concat(output));
+      resolve({ name, ok, ms, signal });
+    });
+  });
+}
