@@ -1,0 +1,66 @@
+import { errorFromBody, LoopsyError } from '../protocol/errors.ts';
+import type { TransportResponse } from './transport.ts';
+
+/** A larger JSON answer is refused. */
+const MAX_JSON_BYTES = 67_108_864;
+
+/** The whole body as text. Bounded: a longer one is an error. */
+const readText = async (body: AsyncIterable<Uint8Array>): Promise<string> => {
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > MAX_JSON_BYTES)
+      throw new LoopsyError('body_too_large', { message: 'the answer of the node is too large' });
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return text + decoder.decode();
+};
+
+const parse = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LoopsyError('internal', { message: 'the node answered with something that is not JSON', cause });
+  }
+};
+
+/** The JSON document of an answer. */
+export const readJson = async (response: TransportResponse): Promise<unknown> => parse(await readText(response.body));
+
+/**
+ * The error that a node answered with. A `Retry-After` header becomes `details.retryAfter`, in seconds.
+ */
+export const readError = async (response: TransportResponse): Promise<LoopsyError> => {
+  const text = await readText(response.body);
+  const answered = text.startsWith('{') ? errorFromBody(parse(text)) : undefined;
+  if (answered === undefined) {
+    return new LoopsyError('internal', {
+      message: `the node answered ${response.status} without a reason that is known here`,
+    });
+  }
+  const retryAfter = Number(response.header('retry-after') ?? Number.NaN);
+  if (!Number.isFinite(retryAfter)) return answered;
+  return new LoopsyError(answered.error, {
+    message: answered.message,
+    ...(answered.hint === undefined ? {} : { hint: answered.hint }),
+    details: { ...answered.details, retryAfter },
+  });
+};
+
+/**
+ * What a broken connection means. After an effect was sent its outcome is `outcome_unknown`, never "failed"; a read
+ * changed nothing, so the node is simply gone.
+ */
+export const connectionLost = (effect: boolean, cause: unknown): LoopsyError =>
+  effect
+    ? new LoopsyError('outcome_unknown', {
+        message: 'the connection to the node broke before it had answered: whether this was done is not known',
+        hint: 'look with `loopsy status` before you repeat it',
+        cause,
+      })
+    : new LoopsyError('node_not_running', {
+        message: 'the connection to the node was lost: it stopped or it crashed',
+        cause,
+      });

@@ -1,0 +1,26 @@
+/** One request to a node. */
+export interface TransportRequest {
+  readonly method: string;
+  /** With base path and query. */
+  readonly path: string;
+  /** Lower-case names. The transport adds the token; the client never sees it. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | AsyncIterable<Uint8Array> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The answer, as soon as its head is there. */
+export interface TransportResponse {
+  readonly status: number;
+  /** A header's value by its lower-case name. */
+  header(name: string): string | undefined;
+  /** The body; leaving the loop ends the connection. Throws where the body is cut. */
+  readonly body: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * The way to one node.
+ * @throws {LoopsyError} `node_not_running` where the request surely did not reach the node. Any other thrown value
+ * means that the connection broke on the way.
+ */
+export type Transport = (request: TransportRequest) => Promise<TransportResponse>;
