@@ -7,6 +7,7 @@ export default defineConfig({
     hookTimeout: 20_000,
     pool: 'forks',
     reporters: ['default', './scripts/lib/results-reporter.mjs'],
+    globalSetup: ['test/helpers/build-worker.ts'],
     setupFiles: ['test/helpers/warnings.ts'],
   },
 });

@@ -1,4 +1,7 @@
-/** One stored value. Keys are ordered by their UTF-8 bytes. */
+/**
+ * One stored value. Keys are ordered by their UTF-8 bytes. Keys (1–1024 bytes) and values are well-formed
+ * Unicode without NUL: anything else is a RangeError, never a changed text.
+ */
 export interface Entry {
   readonly key: string;
   readonly value: string;
@@ -30,7 +33,7 @@ export interface ListQuery {
 
 /** How soon a commit must be on disk. */
 export interface CommitOptions {
-  /** `now` (default): the promise resolves when it is on disk. `later`: it is written behind, within 200 ms. */
+  /** `now` (default) or `later`: written behind, within 200 ms. Either promise resolves when it is on disk. */
   readonly durability?: 'now' | 'later';
 }
 
@@ -46,9 +49,10 @@ export interface Store {
   /** The number of live entries whose key begins with `prefix`. */
   count(prefix: string): number;
   /**
-   * Carries out all changes, or none.
+   * Carries out all changes, or none. Conditions are about what was there before; then the changes follow in order.
    * @returns the store's revision of the commit.
    * @throws {StoreConflict} where a condition does not hold. @throws {StoreFull} where the disk is full.
+   * @throws {StoreBusy} where too much waits already, or another process holds the file for seconds.
    */
   commit(changes: readonly Change[], options?: CommitOptions): Promise<number>;
   /** Calls `listener` within a second after another process has changed the store. Returns the way to stop it. */
@@ -74,4 +78,14 @@ export class StoreConflict extends Error {
 /** The disk is full: nothing was changed. */
 export class StoreFull extends Error {
   override readonly name = 'StoreFull';
+}
+
+/** Too many commits wait already, or another process holds the file: nothing was changed, later it may work. */
+export class StoreBusy extends Error {
+  override readonly name = 'StoreBusy';
+}
+
+/** The file can't be opened: the message names it, the cause, and what to do. */
+export class StoreUnusable extends Error {
+  override readonly name = 'StoreUnusable';
 }

@@ -1,0 +1,167 @@
+import type { Clock, Timer } from '../kernel/clock.ts';
+import type { BatchResult, GroupResult } from './file-writer.ts';
+import { StoreBusy, StoreConflict, StoreFull, type Change } from './store.ts';
+import { MAX_COMMIT_LENGTH } from './text.ts';
+import type { WriterAnswer, WriterFailure, WriterTask } from './writer-protocol.ts';
+
+const LATER_MS = 200;
+const MAX_WAITING = 10_000;
+// Lengths are UTF-16 units of keys and values.
+const MAX_WAITING_LENGTH = 2 * MAX_COMMIT_LENGTH;
+const MAX_GROUP = 1024;
+const MAX_GROUP_LENGTH = MAX_COMMIT_LENGTH / 2;
+
+interface Batch {
+  readonly changes: readonly Change[];
+  readonly length: number;
+  readonly resolve: (revision: number) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** What the queue needs of its store. */
+export interface CommitQueueOptions {
+  readonly file: string;
+  readonly clock: Clock;
+  readonly ask: (task: WriterTask) => Promise<WriterAnswer>;
+  /** Called before the promises of a group resolve. */
+  readonly onCommitted: (group: GroupResult) => void;
+  readonly onSweepFailed: (message: string) => void;
+}
+
+/** Gathers commits into groups: what comes while one group is written makes the next. */
+export class CommitQueue {
+  readonly #options: CommitQueueOptions;
+  #waiting: Batch[] = [];
+  #waitingLength = 0;
+  #urgent = false;
+  #later: Timer | undefined;
+  #sweepDue = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: CommitQueueOptions) {
+    this.#options = options;
+  }
+
+  /** True while the thread works on a group or a sweep. */
+  get isWriting(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** Resolves with the commit's revision. `length`: what the batch adds to the bounds of the queue. */
+  add(changes: readonly Change[], length: number, urgent: boolean): Promise<number> {
+    if (this.#waiting.length >= MAX_WAITING || this.#waitingLength + length > MAX_WAITING_LENGTH) {
+      return Promise.reject(new StoreBusy(`too many commits wait for ${this.#options.file}`));
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ changes, length, resolve, reject });
+      this.#waitingLength += length;
+      if (urgent) this.#hurry();
+      else this.#later ??= this.#options.clock.after(LATER_MS, () => this.#hurry());
+    });
+  }
+
+  /** Removes what has expired, a little at a time, between the commits. */
+  sweep(): void {
+    this.#sweepDue = true;
+    this.#run();
+  }
+
+  /** Resolves when nothing waits any more. */
+  async drain(): Promise<void> {
+    this.#sweepDue = false;
+    if (this.#waiting.length > 0) this.#hurry();
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  #hurry(): void {
+    this.#later?.cancel();
+    this.#later = undefined;
+    this.#urgent = true;
+    this.#run();
+  }
+
+  #run(): void {
+    this.#running ??= this.#work();
+  }
+
+  async #work(): Promise<void> {
+    // What is committed in the same turn of the event loop goes together.
+    await Promise.resolve();
+    while (this.#urgent || this.#sweepDue) await (this.#urgent ? this.#writeGroup() : this.#sweepSome());
+    // In the same step as the last look: a commit that comes next must find that nothing runs.
+    this.#running = undefined;
+  }
+
+  async #writeGroup(): Promise<void> {
+    const group = this.#takeGroup();
+    const task = {
+      kind: 'commit',
+      batches: group.map(({ changes }) => changes),
+      now: this.#options.clock.now(),
+    } as const;
+    const answer = await this.#ask(task);
+    if (answer.kind === 'committed') {
+      this.#options.onCommitted(answer.group);
+      group.forEach((batch, index) => settle(batch, answer.group.results[index]));
+      return;
+    }
+    const failure = answer.kind === 'failed' ? answer.failure : unexpected(answer);
+    for (const { reject } of group) reject(this.#explain(failure));
+  }
+
+  #takeGroup(): Batch[] {
+    let size = 0;
+    let length = 0;
+    for (const batch of this.#waiting) {
+      if (size === MAX_GROUP || (size > 0 && length + batch.length > MAX_GROUP_LENGTH)) break;
+      size += 1;
+      length += batch.length;
+    }
+    const group = this.#waiting.splice(0, size);
+    this.#waitingLength -= length;
+    this.#urgent = this.#waiting.length > 0;
+    if (!this.#urgent) {
+      this.#later?.cancel();
+      this.#later = undefined;
+    }
+    return group;
+  }
+
+  async #sweepSome(): Promise<void> {
+    const answer = await this.#ask({ kind: 'sweep', now: this.#options.clock.now() });
+    if (answer.kind === 'failed') this.#options.onSweepFailed(answer.failure.message);
+    if (answer.kind !== 'swept' || !answer.more) this.#sweepDue = false;
+  }
+
+  async #ask(task: WriterTask): Promise<WriterAnswer> {
+    try {
+      return await this.#options.ask(task);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      return { kind: 'failed', failure: { reason: 'other', message } };
+    }
+  }
+
+  #explain({ reason, message }: WriterFailure): Error {
+    const { file } = this.#options;
+    switch (reason) {
+      case 'full':
+        return new StoreFull(`the disk of ${file} is full: nothing was changed`);
+      case 'busy':
+        return new StoreBusy(`another process holds ${file}: nothing was changed`);
+      case 'other':
+        return new Error(`${file} was not written: ${message}`);
+    }
+  }
+}
+
+const unexpected = (answer: WriterAnswer): WriterFailure => ({
+  reason: 'other',
+  message: `the writer answered ${answer.kind}`,
+});
+
+const settle = (batch: Batch, result: BatchResult | undefined): void => {
+  if (typeof result === 'number') batch.resolve(result);
+  else if (result === undefined) batch.reject(new Error('the writer has not answered this commit'));
+  else batch.reject(new StoreConflict(result.key, result.revision));
+};
