@@ -4,6 +4,8 @@ import type { Clock } from './clock.ts';
 export type Taken = { readonly ok: true } | { readonly ok: false; readonly retryAfterMs: number };
 
 const MINUTE_MS = 60_000;
+/** A whole token: sums of fractions fall short of 1 by a hair. */
+const ONE = 1 - 1e-9;
 
 /** A bucket of `size` tokens, full at first, refilled evenly: `size` tokens a minute. */
 export class TokenBucket {
@@ -22,12 +24,11 @@ export class TokenBucket {
   /** Takes one token, where there is one. */
   take(): Taken {
     this.#refill();
-    // Sums of fractions fall short of 1 by a hair.
-    if (this.#tokens > 1 - 1e-9) {
+    if (this.#tokens >= ONE) {
       this.#tokens = Math.max(0, this.#tokens - 1);
       return { ok: true };
     }
-    const waitMs = ((1 - this.#tokens) * MINUTE_MS) / this.#size;
+    const waitMs = ((ONE - this.#tokens) * MINUTE_MS) / this.#size;
     return { ok: false, retryAfterMs: Math.max(1, Math.ceil(waitMs)) };
   }
 

@@ -1,0 +1,134 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { describe, expect, it } from 'vitest';
+
+import { systemClock } from '../../src/kernel/clock.ts';
+import { FileLockTimeout, withFileLock } from '../../src/kernel/file-lock.ts';
+import { bundleFixture } from '../helpers/bundle-fixture.ts';
+import { FakeClock } from '../helpers/clock.ts';
+import { tempFolder } from '../helpers/temp-folder.ts';
+
+/** Advances the clock whenever somebody waits for it, 25 ms at a time, until `work` has settled. */
+const drive = async <T>(clock: FakeClock, work: Promise<T>): Promise<T> => {
+  const settled = work.then(
+    () => true,
+    () => true,
+  );
+  const tick = (): Promise<boolean> => new Promise((resolve) => setImmediate(resolve, false));
+  while (!(await Promise.race([settled, tick()]))) if (clock.waiting > 0) clock.advance(25);
+  return work;
+};
+
+describe('a file lock', () => {
+  it('gives what the work gives, passes on what it throws, and leaves nothing behind', async () => {
+    const folder = await tempFolder();
+    const lock = join(folder, 'config.lock');
+    const clock = new FakeClock();
+    expect(await withFileLock(lock, async () => 7, { clock })).toBe(7);
+    await expect(withFileLock(lock, () => Promise.reject(new Error('no')), { clock })).rejects.toThrow('no');
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('lets one after the other in', async () => {
+    const lock = join(await tempFolder(), 'lock');
+    let inside = 0;
+    let most = 0;
+    const section = async (): Promise<void> => {
+      most = Math.max(most, ++inside);
+      await new Promise(setImmediate);
+      inside -= 1;
+    };
+    await Promise.all(Array.from({ length: 10 }, () => withFileLock(lock, section, { clock: systemClock })));
+    expect(most).toBe(1);
+  });
+
+  it('loses no change of four processes that write the same file', async () => {
+    const folder = await tempFolder();
+    const file = join(folder, 'count');
+    await writeFile(file, '0');
+    const program = await bundleFixture('test/fixtures/counter.ts', folder);
+    const children = Array.from({ length: 4 }, () =>
+      spawn(process.execPath, [program, file, join(folder, 'lock'), '25'], { stdio: 'inherit' }),
+    );
+    const codes = await Promise.all(children.map(async (child) => (await once(child, 'exit'))[0] as unknown));
+    expect(codes).toEqual([0, 0, 0, 0]);
+    expect(await readFile(file, 'utf8')).toBe('100');
+  });
+
+  it('of a process killed inside it is free again after its time', async () => {
+    const folder = await tempFolder();
+    const file = join(folder, 'count');
+    const lock = join(folder, 'lock');
+    await writeFile(file, '0');
+    const program = await bundleFixture('test/fixtures/counter.ts', folder);
+    spawnSync(process.execPath, [program, file, lock, '1', 'inside']);
+    expect(await readdir(lock)).toHaveLength(1);
+    const clock = new FakeClock();
+    const begun = clock.monotonicMs();
+    expect(
+      await drive(
+        clock,
+        withFileLock(lock, async () => 'in', { clock }),
+      ),
+    ).toBe('in');
+    expect(clock.monotonicMs() - begun).toBeGreaterThanOrEqual(10_000);
+    spawnSync(process.execPath, [program, file, lock, '1']);
+    expect(await readFile(file, 'utf8')).toBe('1');
+  });
+
+  it('that is dead is taken over by one of many who wait, at a time', async () => {
+    const folder = await tempFolder();
+    const lock = join(folder, 'lock');
+    await mkdir(lock);
+    await writeFile(join(lock, 'dead'), '');
+    let inside = 0;
+    const section = async (): Promise<void> => {
+      expect(++inside).toBe(1);
+      await new Promise(setImmediate);
+      inside -= 1;
+    };
+    const clock = new FakeClock();
+    const waiting = Array.from({ length: 8 }, () => withFileLock(lock, section, { clock, waitMs: 3_600_000 }));
+    await drive(clock, Promise.all(waiting));
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('whose holder was late leaves the lock of its successor alone', async () => {
+    const folder = await tempFolder();
+    const lock = join(folder, 'lock');
+    const clock = new FakeClock();
+    let leave: () => void = () => undefined;
+    const late = withFileLock(lock, () => new Promise<void>((resolve) => (leave = resolve)), { clock });
+    await drive(
+      clock,
+      withFileLock(
+        lock,
+        async () => {
+          const [successor] = await readdir(lock);
+          leave();
+          await late;
+          expect(await readdir(lock)).toEqual([successor]);
+        },
+        { clock },
+      ),
+    );
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('that is held too long is an error that names it', async () => {
+    const lock = join(await tempFolder(), 'config.lock');
+    const clock = new FakeClock();
+    let leave: () => void = () => undefined;
+    const holding = withFileLock(lock, () => new Promise<void>((resolve) => (leave = resolve)), { clock });
+    while (!(await readdir(join(lock, '..'))).includes('config.lock')) await new Promise(setImmediate);
+    const waiting = withFileLock(lock, async () => 'in', { clock, waitMs: 500 });
+    await expect(drive(clock, waiting)).rejects.toThrow(FileLockTimeout);
+    await expect(waiting).rejects.toThrow(/config\.lock was held by another process for 500 ms/);
+    leave();
+    await holding;
+    expect(await withFileLock(lock, async () => 'in', { clock })).toBe('in');
+  });
+});
