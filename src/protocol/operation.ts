@@ -58,6 +58,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly output: Out;
   readonly errors: readonly ErrorName[];
   readonly object?: ObjectRule;
+  /** For a stream that creates an object: the stream that goes on from a cursor, given the object's id. */
+  readonly resumeWith?: string;
   /** The command that carries it out, or why there is none. */
   readonly cli: string | { readonly none: string };
 }
@@ -73,3 +75,33 @@ export const pathFields = (path: string): string[] =>
 /** True where the input's remaining fields travel in the query: reads, deletes and byte bodies. */
 export const inputInQuery = (op: Pick<Operation, 'method' | 'kind'>): boolean =>
   op.kind === 'upload' || op.method === 'GET' || op.method === 'DELETE';
+
+/** The part of an operation that says how a request for it looks. */
+export type Route = Pick<Operation, 'method' | 'path' | 'kind'>;
+
+/** A request as it travels: the path below the base with its query, and the JSON body if there is one. */
+export interface EncodedRequest {
+  readonly path: string;
+  readonly body: string | undefined;
+}
+
+const queryText = (fields: Readonly<Record<string, unknown>>): string => {
+  const parts = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(String(value))}`);
+  return parts.length === 0 ? '' : `?${parts.join('&')}`;
+};
+
+/** Lays an input out over path, query and body; `peer` always travels in the query. */
+export const encodeRequest = (route: Route, input: Readonly<Record<string, unknown>>, peer?: string): EncodedRequest => {
+  const rest: Record<string, unknown> = { ...input };
+  const path = route.path.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
+    const value = rest[name];
+    delete rest[name];
+    // A segment of dots would be taken for a way up.
+    return encodeURIComponent(String(value)).replace(/^\.{1,2}$/, (dots) => dots.replaceAll('.', '%2E'));
+  });
+  const inQuery = inputInQuery(route);
+  const query = queryText({ ...(inQuery ? rest : {}), peer });
+  return { path: `${path}${query}`, body: inQuery ? undefined : JSON.stringify(rest) };
+};

@@ -119,7 +119,7 @@ export const OPERATIONS = {
     summary: 'Run a command and stream its output', method: 'POST', path: '/execute/stream', access: 'exec', remote: true,
     effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout'], kind: 'stream', bodyLimit: 8 * MiB,
     input: jobs.executeSchema, output: jobs.jobEventSchema, errors: JOB_ERRORS,
-    object: { kind: 'job', role: 'creates', field: 'jobId' }, cli: 'exec',
+    object: { kind: 'job', role: 'creates', field: 'jobId' }, resumeWith: 'job.output', cli: 'exec',
   }),
   'job.list': operation({
     summary: 'List runs', method: 'GET', path: '/execute/jobs', access: 'exec', remote: true, effect: false, audit: ['state'],

@@ -15,9 +15,7 @@ export const requestCancelledSchema = z.object({
 export const HEADERS = {
   /** The id of an effect; a repeat by the same caller gets the first result. */
   requestId: 'loopsy-request-id',
-  /** The peer's boot that the sender knows: a repeat to another boot is refused, because its first result is gone. */
-  boot: 'loopsy-boot',
-  /** `1` on a repeat. */
+  /** On a repeat: the peer's boot as the sender knows it. Another boot refuses, because its first result is gone. */
   repeat: 'loopsy-repeat',
   /** The id of the object that the answer is about, before its body. */
   object: 'loopsy-object',

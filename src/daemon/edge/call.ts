@@ -33,6 +33,8 @@ export interface Call {
   readonly resumable: boolean;
   /** For whom the other node asks: for records only. */
   readonly onBehalfOf?: string;
+  /** The other end's address, for records and for where a peer can be found. */
+  readonly remoteAddress?: string;
   /** Aborted with a reason (`client-gone`, `cancel`, `revoked`, `shutdown`) when the answer is no longer wanted. */
   readonly signal: AbortSignal;
   /** Names the new object, before the answer: the way to reach it while it lives. */

@@ -1,0 +1,51 @@
+import type { FastifyRequest } from 'fastify';
+
+import type { AuditRecord } from '../../protocol/audit.ts';
+import type { Operation } from '../../protocol/operation.ts';
+import { HEADERS } from '../../protocol/requests.ts';
+import { callerName } from '../../trust/caller.ts';
+import type { RequestState } from './request-state.ts';
+import type { EdgeParts } from './parts.ts';
+
+const noteOf = (request: FastifyRequest): string | undefined => {
+  const note = request.headers[HEADERS.onBehalfOf];
+  return typeof note === 'string' ? note.slice(0, 200) : undefined;
+};
+
+/** Keeps the fields that the operation names. */
+export const noteInput = (state: RequestState, op: Operation, input: Record<string, unknown>): void => {
+  for (const field of op.audit) if (input[field] !== undefined) state.audited[field] = input[field];
+};
+
+/**
+ * The one record of a request. Called where its decision is known: for a run when it has an id, else with the answer.
+ * A second call does nothing.
+ */
+export const recordRequest = (
+  state: RequestState,
+  { request, statusCode, decision }: { request: FastifyRequest; statusCode: number; decision: string },
+  parts: EdgeParts,
+): void => {
+  if (state.recorded) return;
+  state.recorded = true;
+  const { caller } = state;
+  const onBehalfOf = caller.kind === 'peer' ? noteOf(request) : undefined;
+  const [path] = request.url.split('?', 1);
+  const record: AuditRecord = {
+    timestamp: state.timestamp,
+    requestId: state.requestId,
+    caller: callerName(caller),
+    ...(caller.kind === 'agent' ? { agent: caller.label } : {}),
+    fromIp: request.raw.socket.remoteAddress ?? 'unknown',
+    operation: state.operation ?? 'unknown',
+    method: request.method,
+    path: path ?? '',
+    ...(state.target === undefined ? {} : { peer: state.target.name }),
+    ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    decision,
+    statusCode,
+    duration: Math.round((parts.clock.monotonicMs() - state.startedAtMs) * 100) / 100,
+    ...state.audited,
+  };
+  parts.audit.record(record);
+};

@@ -1,0 +1,131 @@
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+
+/** What an effect answered: kept for repeats of its request. */
+export interface EffectAnswer {
+  readonly status: number;
+  readonly body: string;
+  readonly object: string | undefined;
+  /** Where this node made the answer out of an error. */
+  readonly error?: LoopsyError;
+}
+
+/** Runs the effect; `signal` is aborted where nobody waits for the answer any more. */
+export type RunEffect = (signal: AbortSignal) => Promise<EffectAnswer>;
+
+interface Record {
+  readonly answer: Promise<EffectAnswer>;
+  readonly controller: AbortController;
+  waiting: number;
+  done: boolean;
+  doneAtMs: number;
+  bytes: number;
+  grace: Timer | undefined;
+}
+
+const KEEP_MS = 600_000;
+const GRACE_MS = 10_000;
+const MAX_RECORDS = 20_000;
+const MAX_BYTES = 16_777_216;
+
+/**
+ * An effect happens once: a repeat by the same caller within ten minutes gets the first result, and a request whose
+ * connection broke has ten seconds to be repeated before its effect is told that nobody waits.
+ */
+export class EffectTable {
+  readonly #clock: Clock;
+  #records = new Map<string, Record>();
+  #bytes = 0;
+  #evictedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Carries out `run` once for `key`, and gives every repeat the same answer.
+   * @param gone aborted when this request's connection is lost.
+   * @throws {LoopsyError} `outcome_unknown` for a repeat whose first result is no longer held.
+   */
+  async once(key: string, run: RunEffect, { gone, repeat }: { gone: AbortSignal; repeat: boolean }): Promise<EffectAnswer> {
+    this.#forget();
+    const record = this.#records.get(key) ?? this.#begin(key, run, repeat);
+    record.waiting += 1;
+    record.grace?.cancel();
+    record.grace = undefined;
+    const leave = (): void => this.#leave(record);
+    gone.addEventListener('abort', leave, { once: true });
+    if (gone.aborted) leave();
+    try {
+      return await record.answer;
+    } finally {
+      gone.removeEventListener('abort', leave);
+    }
+  }
+
+  /** Aborts the effect of `key`. @returns false where it had ended, or is not known. */
+  cancel(key: string, reason: string): boolean {
+    const record = this.#records.get(key);
+    if (record === undefined || record.done) return false;
+    record.controller.abort(reason);
+    return true;
+  }
+
+  /** Ends every effect of one caller: what it started no longer has anyone to answer to. */
+  cancelAll(prefix: string, reason: string): void {
+    for (const [key, record] of this.#records) {
+      if (key.startsWith(prefix) && !record.done) record.controller.abort(reason);
+    }
+  }
+
+  #begin(key: string, run: RunEffect, repeat: boolean): Record {
+    // Where results had to be dropped, a repeat can't be told from a request that never arrived.
+    if (repeat && this.#clock.monotonicMs() - this.#evictedAtMs < KEEP_MS) throw new LoopsyError('outcome_unknown');
+    const controller = new AbortController();
+    const record: Record = {
+      answer: run(controller.signal),
+      controller,
+      waiting: 0,
+      done: false,
+      doneAtMs: 0,
+      bytes: 0,
+      grace: undefined,
+    };
+    this.#records.set(key, record);
+    void record.answer.then(
+      (answer) => this.#settle(record, answer.body.length),
+      () => this.#settle(record, 0),
+    );
+    return record;
+  }
+
+  #settle(record: Record, bytes: number): void {
+    record.done = true;
+    record.doneAtMs = this.#clock.monotonicMs();
+    record.bytes = bytes;
+    this.#bytes += bytes;
+    record.grace?.cancel();
+    record.grace = undefined;
+  }
+
+  #leave(record: Record): void {
+    record.waiting -= 1;
+    if (record.done || record.waiting > 0) return;
+    record.grace = this.#clock.after(GRACE_MS, () => record.controller.abort('client-gone'));
+  }
+
+  #forget(): void {
+    const now = this.#clock.monotonicMs();
+    for (const [key, record] of this.#records) {
+      const expired = record.done && now - record.doneAtMs > KEEP_MS;
+      const over = record.done && (this.#records.size > MAX_RECORDS || this.#bytes > MAX_BYTES);
+      if (!expired && !over) {
+        if (record.done) return;
+        continue;
+      }
+      if (!expired) this.#evictedAtMs = now;
+      this.#bytes -= record.bytes;
+      this.#records.delete(key);
+    }
+  }
+}

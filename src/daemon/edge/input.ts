@@ -1,0 +1,81 @@
+import type { IncomingMessage } from 'node:http';
+
+import type { z } from 'zod';
+
+import { LoopsyError } from '../../protocol/errors.ts';
+import { inputInQuery, type Operation } from '../../protocol/operation.ts';
+import { invalidInput } from './error-reply.ts';
+
+const DEFAULT_BODY_LIMIT_BYTES = 65_536;
+
+/**
+ * Reads a whole body.
+ * @throws {LoopsyError} `body_too_large`, before a byte is taken where the size is known; `request_timeout` where the
+ *   client left in the middle.
+ */
+export const readBody = async (request: IncomingMessage, limitBytes: number): Promise<string> => {
+  const tooLarge = (): LoopsyError =>
+    new LoopsyError('body_too_large', { message: `this operation takes bodies of at most ${limitBytes} bytes` });
+  if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    // Nothing sets an encoding on this stream, so its chunks are buffers.
+    const bytes = chunk as Buffer;
+    size += bytes.length;
+    if (size > limitBytes) throw tooLarge();
+    chunks.push(bytes);
+  }
+  if (!request.complete) throw new LoopsyError('request_timeout', { message: 'the body ended before its end' });
+  const [only] = chunks;
+  return (chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks)).toString('utf8');
+};
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const parseJson = (text: string): Record<string, unknown> => {
+  if (text.trim() === '') return {};
+  // A key that would become a prototype is never a field of ours.
+  if (text.includes('__proto__') && /"__proto__"\s*:/.test(text)) {
+    throw new LoopsyError('invalid_request', { message: 'the body holds a key "__proto__"' });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new LoopsyError('invalid_request', { message: `the body is not JSON: ${reason}`, cause: error });
+  }
+  if (!isObject(value)) throw new LoopsyError('invalid_request', { message: 'the body must be a JSON object' });
+  return value;
+};
+
+/** The fields of a request before validation, from path, query and body; `peer` is not among them. */
+export const gatherInput = async (
+  op: Operation,
+  request: { raw: IncomingMessage; params: unknown; query: unknown },
+): Promise<Record<string, unknown>> => {
+  const params = isObject(request.params) ? request.params : {};
+  const query = isObject(request.query) ? request.query : {};
+  const { peer: _peer, ...rest } = query;
+  if (inputInQuery(op)) return { ...rest, ...params };
+  const field = Object.keys(rest)[0];
+  if (field !== undefined) {
+    throw new LoopsyError('invalid_request', {
+      message: `"${field}" belongs in the body, not in the query`,
+      details: { field },
+    });
+  }
+  return { ...parseJson(await readBody(request.raw, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
+};
+
+const fieldsOf = (schema: z.ZodType): string[] => ('shape' in schema && isObject(schema.shape) ? Object.keys(schema.shape) : []);
+
+/** Validates; the error names the field. */
+export const validate = (op: Operation, fields: Record<string, unknown>): Record<string, unknown> => {
+  const parsed = op.input.safeParse(fields);
+  if (!parsed.success) throw invalidInput(parsed.error, fieldsOf(op.input));
+  // Every input schema of the table is an object.
+  return parsed.data as Record<string, unknown>;
+};

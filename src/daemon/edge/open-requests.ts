@@ -1,0 +1,49 @@
+import type { Socket } from 'node:net';
+
+import type { OperationId } from '../../protocol/operations.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
+
+/** A request that has been admitted and not yet been answered in full. */
+export interface OpenRequest {
+  readonly caller: Caller;
+  readonly operation: OperationId;
+  /** The peer that it is forwarded to. */
+  readonly peer: string | undefined;
+  readonly requestId: string;
+  readonly controller: AbortController;
+  readonly socket: Socket;
+}
+
+/** All open requests: what a revocation walks through, and what a cancel finds. */
+export class OpenRequests {
+  #open = new Set<OpenRequest>();
+
+  add(request: OpenRequest): void {
+    this.#open.add(request);
+  }
+
+  remove(request: OpenRequest): void {
+    this.#open.delete(request);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Aborts every request that `denied` says is no longer allowed. */
+  abortWhere(denied: (request: OpenRequest) => boolean, reason: string): void {
+    for (const request of this.#open) if (denied(request)) request.controller.abort(reason);
+  }
+
+  /** Aborts the request of this caller with this id. @returns false where it has ended. */
+  cancel(caller: Caller, requestId: string): boolean {
+    const name = callerName(caller);
+    for (const request of this.#open) {
+      if (request.requestId === requestId && callerName(request.caller) === name) {
+        request.controller.abort('client-gone');
+        return true;
+      }
+    }
+    return false;
+  }
+}

@@ -1,0 +1,106 @@
+import type { FastifyRequest } from 'fastify';
+
+import { randomHex } from '../../kernel/ids.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Operation } from '../../protocol/operation.ts';
+import type { OperationId } from '../../protocol/operations.ts';
+import { requestIdSchema, HEADERS } from '../../protocol/requests.ts';
+import type { Caller } from '../../trust/caller.ts';
+import { decide, type Decision } from '../../trust/grants.ts';
+import { decideCaller, type Refusal } from './caller.ts';
+import type { SocketFacts } from './connection.ts';
+import type { EdgeParts, Target } from './parts.ts';
+
+/** What is known of a request once it was let in: the state that its later steps share. */
+export interface RequestState {
+  readonly startedAtMs: number;
+  readonly timestamp: number;
+  caller: Caller;
+  operation: OperationId | undefined;
+  requestId: string;
+  resumable: boolean;
+  /** The peer that carries it out; undefined: this node. */
+  target: Target | undefined;
+  audited: Record<string, unknown>;
+  recorded: boolean;
+}
+
+/** Begins the record of a request, before anything about it is decided. */
+export const beginState = (parts: EdgeParts): RequestState => ({
+  startedAtMs: parts.clock.monotonicMs(),
+  timestamp: parts.clock.now(),
+  caller: { kind: 'stranger' },
+  operation: undefined,
+  requestId: '',
+  resumable: false,
+  target: undefined,
+  audited: {},
+  recorded: false,
+});
+
+const peerOf = (request: FastifyRequest): string | undefined => {
+  // fastify's query parser yields an object of strings, or of lists where a key is repeated.
+  const { peer } = request.query as Record<string, unknown>;
+  if (peer === undefined) return undefined;
+  if (typeof peer === 'string' && peer !== '') return peer;
+  throw new LoopsyError('invalid_request', { message: 'the field "peer" names one peer', details: { field: 'peer' } });
+};
+
+const requestIdOf = (header: string | string[] | undefined): string | undefined => {
+  if (header === undefined) return undefined;
+  const parsed = requestIdSchema.safeParse(header);
+  if (!parsed.success) throw new LoopsyError('invalid_request', { message: `the header ${HEADERS.requestId} is not a request id` });
+  return parsed.data;
+};
+
+const check = (decision: Decision, refusal?: Refusal): void => {
+  if (decision.allowed) return;
+  // A stranger who showed something is told why that made nobody.
+  if (decision.error === 'missing_key' && refusal !== undefined) throw new LoopsyError(refusal);
+  const { error, message, hint } = decision;
+  throw new LoopsyError(error, { message, ...(hint === undefined ? {} : { hint }) });
+};
+
+/** Who asks, without regard to what for. */
+export const identify = (
+  state: RequestState,
+  request: { headers: FastifyRequest['headers']; method: string; facts: SocketFacts; pageFile: boolean },
+  parts: EdgeParts,
+): Refusal | undefined => {
+  const { caller, refusal } = decideCaller(request, parts.sources);
+  state.caller = caller;
+  return refusal;
+};
+
+/** Everything about one request that decides whether it is let in. */
+export interface Asking {
+  readonly request: FastifyRequest;
+  readonly op: Operation;
+  readonly facts: SocketFacts;
+  readonly refusal?: Refusal | undefined;
+}
+
+/** May the caller have this peer carry it out? */
+export const allowTarget = (state: RequestState, target: Target, asking: Pick<Asking, 'op' | 'facts'>, parts: EdgeParts): void => {
+  const { loopback } = asking.facts;
+  const viaLink = state.caller.kind === 'peer';
+  const peer = { machineId: target.nodeId, nodeId: target.nodeId };
+  check(decide(state.caller, asking.op, { loopback, viaLink, now: parts.clock.now(), peer }));
+  state.target = target;
+};
+
+/** Scope, reach and rate: decided before a byte of the body is read. */
+export const admit = (state: RequestState, asking: Asking, parts: EdgeParts): void => {
+  const { request, op, facts, refusal } = asking;
+  const named = peerOf(request);
+  const given = op.effect ? requestIdOf(request.headers[HEADERS.requestId]) : undefined;
+  state.requestId = given ?? randomHex(16);
+  state.resumable = given !== undefined;
+  const viaLink = state.caller.kind === 'peer';
+  const here = { loopback: facts.loopback, viaLink, now: parts.clock.now() };
+  // Who may not ask at all learns nothing about peers.
+  check(decide(state.caller, op, viaLink && named !== undefined ? { ...here, peer: {} } : here), refusal);
+  const target = named === undefined ? undefined : parts.forwarder.resolve(named);
+  if (target !== undefined) allowTarget(state, target, asking, parts);
+  if (op.limit !== undefined) parts.rates.take(state.caller, op.limit);
+};

@@ -1,0 +1,184 @@
+import { connect, type TLSSocket } from 'node:tls';
+
+import { LoopsyError } from '../../protocol/errors.ts';
+import { toPem } from '../../trust/certificates.ts';
+import { inspectLeaf } from '../../trust/leaf.ts';
+
+/** Where a node may be reached. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `host:port`, with brackets around an IPv6 address. */
+export const formatAddress = ({ host, port }: Address): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+
+/** What this node shows of itself on a link. */
+export interface OwnCertificate {
+  readonly keyPem: string;
+  readonly certPem: string;
+}
+
+/** The one machine and node that a dial may reach. */
+export interface Pinned {
+  readonly nodeId: string;
+  readonly name: string;
+  /** The pinned machine certificate, DER. */
+  readonly certificate: Uint8Array;
+  readonly addresses: readonly Address[];
+}
+
+const CONNECT_TIMEOUT_MS = 2000;
+const STAGGER_MS = 250;
+
+const explain = (error: unknown, address: Address): LoopsyError => {
+  if (error instanceof LoopsyError) return error;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const at = formatAddress(address);
+  const details = { address: address.host, port: address.port, cause: code };
+  switch (code) {
+    case 'ECONNREFUSED':
+      return new LoopsyError('peer_unreachable', {
+        message: `nothing listens at ${at} (connection refused)`,
+        hint: 'start loopsy there: `loopsy start`',
+        details,
+      });
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new LoopsyError('peer_unreachable', { message: `the name ${address.host} is not known to this machine`, details });
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+      return new LoopsyError('peer_unreachable', { message: `there is no way from here to ${at}`, details });
+    case 'ETIMEDOUT':
+      return new LoopsyError('peer_unreachable', {
+        message: `no answer from ${at} within ${CONNECT_TIMEOUT_MS / 1000} s`,
+        hint: 'is the machine awake, and does its firewall let this port in?',
+        details,
+      });
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return new LoopsyError('peer_unreachable', { message: `the connection to ${at} was cut`, details });
+    default:
+      return new LoopsyError('peer_handshake', {
+        message: `what answers at ${at} is not the node that is trusted here (${code === '' ? String(error) : code})`,
+        details,
+      });
+  }
+};
+
+interface Attempt {
+  readonly address: Address;
+  readonly options: Parameters<typeof connect>[0];
+  readonly signal: AbortSignal;
+}
+
+const shakeHands = ({ address, options, signal }: Attempt): Promise<TLSSocket> =>
+  new Promise((resolve, reject) => {
+    const socket = connect({
+      ...options,
+      host: address.host,
+      port: address.port,
+      servername: '',
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: ['http/1.1'],
+    });
+    const stop = (error: unknown): void => {
+      cleanUp();
+      socket.destroy();
+      reject(explain(error, address));
+    };
+    const onAbort = (): void => stop(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
+    const timer = setTimeout(() => stop(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })), CONNECT_TIMEOUT_MS);
+    const cleanUp = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      socket.off('error', stop);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', stop);
+    socket.once('secureConnect', () => {
+      cleanUp();
+      // An error before the next owner listens ends this socket, never the node.
+      socket.on('error', () => socket.destroy());
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+    if (signal.aborted) onAbort();
+  });
+
+/** A connection, and the address that led to it. */
+export interface Reached {
+  readonly socket: TLSSocket;
+  readonly address: Address;
+}
+
+/** Tries the addresses, each a little after the last, and keeps the first that answers as it must. */
+const raceAddresses = async (
+  addresses: readonly Address[],
+  open: (address: Address, signal: AbortSignal) => Promise<TLSSocket>,
+  signal: AbortSignal,
+): Promise<Reached> => {
+  const losers = new AbortController();
+  const all = AbortSignal.any([signal, losers.signal]);
+  const attempts = addresses.map(async (address, at) => {
+    if (at > 0) await pause(at * STAGGER_MS, all);
+    const socket = await open(address, all);
+    if (losers.signal.aborted) socket.destroy();
+    return { socket, address };
+  });
+  try {
+    return await Promise.any(attempts);
+  } catch (error) {
+    throw error instanceof AggregateError ? mostTelling(error.errors) : error;
+  } finally {
+    losers.abort();
+  }
+};
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      reject(new LoopsyError('peer_unreachable'));
+    });
+  });
+
+/** A wrong machine matters more than an address where nobody is. */
+const mostTelling = (errors: readonly unknown[]): unknown =>
+  errors.find((error) => error instanceof LoopsyError && error.error === 'peer_handshake') ?? errors[0];
+
+/**
+ * Connects to a pinned node. Its certificate is checked while the connection is made, so that a wrong machine at the
+ * right address never receives a byte behind the handshake.
+ * @throws {LoopsyError} `peer_unreachable`, or `peer_handshake` where something else answers.
+ */
+export const dial = async (pinned: Pinned, own: OwnCertificate, signal: AbortSignal): Promise<Reached> => {
+  if (pinned.addresses.length === 0) {
+    throw new LoopsyError('peer_unreachable', {
+      message: `no address of ${pinned.name} is known`,
+      hint: `give one with \`loopsy peers add <ip>\``,
+    });
+  }
+  const options = {
+    ca: [toPem(pinned.certificate)],
+    key: own.keyPem,
+    cert: own.certPem,
+    rejectUnauthorized: true,
+    checkServerIdentity: (_host: string, shown: { raw: Buffer }): Error | undefined =>
+      inspectLeaf(shown.raw)?.nodeId === pinned.nodeId ? undefined : new LoopsyError('peer_handshake'),
+  };
+  return raceAddresses(pinned.addresses, (address, all) => shakeHands({ address, options, signal: all }), signal);
+};
+
+/** Shakes hands with whoever answers, sends nothing, and returns the certificate it showed, DER. */
+export const probe = async (address: Address, signal: AbortSignal): Promise<Uint8Array> => {
+  const socket = await shakeHands({ address, options: { rejectUnauthorized: false }, signal });
+  try {
+    const shown = socket.getPeerX509Certificate();
+    if (shown !== undefined) return shown.raw;
+    throw new LoopsyError('peer_handshake', { message: `what answers at ${formatAddress(address)} showed no certificate` });
+  } finally {
+    socket.destroy();
+  }
+};

@@ -1,0 +1,285 @@
+import type { IncomingMessage } from 'node:http';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { FRAME, FRAMES_TYPE } from '../../protocol/frames.ts';
+import { encodeRequest, type Operation } from '../../protocol/operation.ts';
+import { OPERATIONS, rowOf, type OperationId } from '../../protocol/operations.ts';
+import { HEADERS } from '../../protocol/requests.ts';
+import { BASE_PATH } from '../../protocol/version.ts';
+import { callerName } from '../../trust/caller.ts';
+import type { StreamPiece, StreamSource } from '../edge/call.ts';
+import type { EffectAnswer } from '../edge/effects.ts';
+import { FrameSource, StreamCut } from '../edge/frame-source.ts';
+import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
+import { type Link, LinkCut } from './link.ts';
+
+/** The link to a peer, and what is known of the peer at this moment. */
+export interface PeerWay {
+  readonly name: string;
+  readonly link: Link;
+  /** The peer's start that its last handshake named. */
+  readonly boot: string;
+  readonly offline: string | undefined;
+}
+
+/** What forwarding needs. */
+export interface ForwardParts {
+  readonly way: (nodeId: string) => PeerWay;
+  readonly owners: ObjectOwners;
+  readonly clock: Clock;
+}
+
+/** How long a broken exchange is tried again: shorter than the peer's patience with a lost connection. */
+const RETRY_MS = 8000;
+const SILENCE_MS = 25_000;
+const MAX_ANSWER_BYTES = 33_554_432;
+
+/** Every read of the head and the whole of one answer. */
+interface Exchange {
+  readonly request: ForwardRequest;
+  readonly way: PeerWay;
+  readonly op: Operation;
+  readonly input: Readonly<Record<string, unknown>>;
+  readonly accept: string;
+}
+
+const isLong = (op: Operation): boolean => op.kind !== 'json' || op.limit === 'execute';
+
+const headersOf = ({ request, way, op, accept }: Exchange, attempt: number): Record<string, string> => ({
+  accept,
+  ...(op.kind === 'upload' ? { 'content-type': 'application/octet-stream' } : { 'content-type': 'application/json' }),
+  ...(op.effect ? { [HEADERS.requestId]: request.call.requestId } : {}),
+  ...(op.effect && attempt > 0 ? { [HEADERS.repeat]: way.boot } : {}),
+  [HEADERS.onBehalfOf]: callerName(request.call.caller),
+});
+
+const send = (exchange: Exchange, attempt: number): Promise<IncomingMessage> => {
+  const { op, request, way } = exchange;
+  const { path, body } = encodeRequest(op, exchange.input);
+  const bytes = request.call.body;
+  const long = isLong(op);
+  return way.link.request({
+    method: op.method,
+    path: `${BASE_PATH}${path}`,
+    headers: headersOf(exchange, attempt),
+    ...(op.kind === 'upload' && bytes !== undefined ? { body: bytes } : body === undefined ? {} : { body }),
+    long,
+    // A buffered run answers when it has ended; the connection's own life tells whether the peer is there.
+    idleMs: op.kind === 'json' && long ? 0 : SILENCE_MS,
+    signal: request.call.signal,
+  });
+};
+
+const readAll = async (answer: IncomingMessage): Promise<string> => {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of answer) {
+      // Nothing sets an encoding on this stream, so its chunks are buffers.
+      const bytes = chunk as Buffer;
+      size += bytes.length;
+      if (size > MAX_ANSWER_BYTES) throw new LoopsyError('peer_handshake', { message: 'the answer of the peer is too large' });
+      chunks.push(bytes);
+    }
+  } catch (error) {
+    if (error instanceof LoopsyError) throw error;
+    throw new LinkCut(true, error);
+  }
+  if (!answer.complete) throw new LinkCut(true, undefined);
+  return Buffer.concat(chunks).toString('utf8');
+};
+
+const header = (answer: IncomingMessage, name: string): string | undefined => {
+  const value = answer.headers[name];
+  return typeof value === 'string' ? value : undefined;
+};
+
+/** Carries requests to peers: twice authorised, travelling once, its effect happening once. */
+export class Forward {
+  readonly #parts: ForwardParts;
+
+  constructor(parts: ForwardParts) {
+    this.#parts = parts;
+  }
+
+  /** A buffered or byte-body operation; the answer's bytes pass as they are. */
+  async json(request: ForwardRequest): Promise<EffectAnswer> {
+    const exchange = this.#exchange(request, 'application/json');
+    return this.#retrying(exchange, async (attempt) => {
+      const answer = await send(exchange, attempt);
+      const object = header(answer, HEADERS.object);
+      if (object !== undefined && request.op.object?.role === 'creates') request.call.announce(object);
+      const body = await readAll(answer);
+      return { status: answer.statusCode ?? 502, body: this.#filtered(request, body), object };
+    });
+  }
+
+  /** A stream, resumed by cursor each time the link breaks. */
+  async stream(request: ForwardRequest): Promise<StreamSource> {
+    const exchange = this.#exchange(request, FRAMES_TYPE);
+    const opened = await this.#open(exchange, Number(request.input['since'] ?? 0));
+    if (opened.object !== undefined && request.op.object?.role === 'creates') request.call.announce(opened.object);
+    const { signal } = request.call;
+    const reopen = (cursor: number): Promise<FrameSource> => this.#reopen(exchange, opened.object, cursor);
+    const source = new ResumedSource(opened.source, reopen);
+    if (request.op.effect) {
+      signal.addEventListener('abort', () => this.#cancel(request, source), { once: true });
+    }
+    return source;
+  }
+
+  #exchange(request: ForwardRequest, accept: string): Exchange {
+    return { request, way: this.#parts.way(request.target.nodeId), op: request.op, input: request.input, accept };
+  }
+
+  async #open(exchange: Exchange, since: number): Promise<{ source: FrameSource; object: string | undefined }> {
+    return this.#retrying(exchange, async (attempt) => {
+      const answer = await send(exchange, attempt);
+      if (answer.statusCode !== 200) throw errorOf(await readAll(answer), exchange.way.name);
+      return { source: new FrameSource(answer, since), object: header(answer, HEADERS.object) };
+    });
+  }
+
+  async #reopen(exchange: Exchange, object: string | undefined, cursor: number): Promise<FrameSource> {
+    const { op, input } = exchange;
+    // The table names the operation as text, so that a row can point forward.
+    const id = (op.resumeWith ?? exchange.request.id) as OperationId;
+    const field = OPERATIONS['job.output'].object.field;
+    const next = op.resumeWith === undefined ? { ...input, since: cursor } : { [field]: object, since: cursor };
+    const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, cursor);
+    return opened.source;
+  }
+
+  async #retrying<T>(exchange: Exchange, attemptOnce: (attempt: number) => Promise<T>): Promise<T> {
+    const { clock } = this.#parts;
+    const { signal } = exchange.request.call;
+    const endAtMs = clock.monotonicMs() + RETRY_MS;
+    let maybeDone = false;
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await attemptOnce(maybeDone ? attempt : 0);
+      } catch (error) {
+        if (signal.aborted) throw this.#abandoned(exchange);
+        maybeDone ||= error instanceof LinkCut && error.sent;
+        const again = maybeDone && canRepeat(error, exchange) && clock.monotonicMs() < endAtMs;
+        if (!again) throw finalError(error, exchange, maybeDone);
+        await pause(clock, Math.min(1000, 25 * 2 ** attempt));
+      }
+    }
+  }
+
+  /** The caller is gone: the peer is told, so that what it started ends now. */
+  #abandoned(exchange: Exchange): LoopsyError {
+    if (exchange.op.effect && exchange.op.kind === 'json') this.#cancel(exchange.request, undefined);
+    return new LoopsyError('execution_cancelled', { message: 'the request was abandoned' });
+  }
+
+  #cancel(request: ForwardRequest, source: StreamSource | undefined): void {
+    source?.close();
+    const op = OPERATIONS['request.cancel'];
+    const { path } = encodeRequest(op, { requestId: request.call.requestId });
+    const signal = AbortSignal.timeout(RETRY_MS);
+    this.#parts
+      .way(request.target.nodeId)
+      .link.request({ method: op.method, path: `${BASE_PATH}${path}`, headers: {}, long: false, idleMs: RETRY_MS, signal })
+      .then(
+        (answer) => answer.resume(),
+        // The peer ends it by itself when nobody asks again within its patience.
+        () => undefined,
+      );
+  }
+
+  /** Rows that other callers of this machine started are left out of lists. */
+  #filtered({ op, call }: ForwardRequest, body: string): string {
+    const rule = op.object;
+    if (rule?.role !== 'lists' || rule.list === undefined || call.caller.kind === 'owner') return body;
+    const answer: unknown = JSON.parse(body);
+    if (typeof answer !== 'object' || answer === null || !(rule.list in answer)) return body;
+    const rows: unknown = Object.entries(answer).find(([name]) => name === rule.list)?.[1];
+    if (!Array.isArray(rows)) return body;
+    const mine = rows.filter(
+      (row: unknown) => typeof row === 'object' && row !== null && this.#isMine(row, rule.field, call.caller),
+    );
+    return JSON.stringify({ ...answer, [rule.list]: mine });
+  }
+
+  #isMine(row: object, field: string, caller: ForwardRequest['call']['caller']): boolean {
+    const id: unknown = Object.entries(row).find(([name]) => name === field)?.[1];
+    return typeof id === 'string' && this.#parts.owners.maySee(caller, id);
+  }
+}
+
+const canRepeat = (error: unknown, exchange: Exchange): boolean => {
+  // A byte body can't be sent twice.
+  if (exchange.op.kind === 'upload') return false;
+  if (error instanceof LinkCut) return true;
+  return error instanceof LoopsyError && error.error === 'peer_unreachable';
+};
+
+const finalError = (error: unknown, { op, way }: Exchange, maybeDone: boolean): LoopsyError => {
+  if (error instanceof LoopsyError && error.error !== 'peer_unreachable') return error;
+  if (maybeDone && op.effect) {
+    return new LoopsyError('outcome_unknown', {
+      message: `the link to ${way.name} broke and did not come back: whether this was done there is not known`,
+      cause: error,
+    });
+  }
+  if (error instanceof LoopsyError) {
+    if (way.offline === undefined) return error;
+    return new LoopsyError('peer_offline', { message: `${way.name} is offline: ${error.message}`, cause: error });
+  }
+  return new LoopsyError('peer_unreachable', { message: `the link to ${way.name} broke`, cause: error });
+};
+
+const errorOf = (body: string, name: string): LoopsyError => {
+  try {
+    const error = errorFromBody(JSON.parse(body));
+    if (error !== undefined) return error;
+  } catch (error) {
+    return new LoopsyError('peer_handshake', { message: `${name} answered with something else`, cause: error });
+  }
+  return new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+};
+
+const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));
+
+/** A stream that goes on where it was cut, without a gap and without a repetition. */
+class ResumedSource implements StreamSource {
+  #source: FrameSource;
+  readonly #reopen: (cursor: number) => Promise<FrameSource>;
+  #started = false;
+  #closed = false;
+
+  constructor(source: FrameSource, reopen: (cursor: number) => Promise<FrameSource>) {
+    this.#source = source;
+    this.#reopen = reopen;
+  }
+
+  async next(): Promise<StreamPiece | undefined> {
+    for (;;) {
+      try {
+        const piece = await this.#source.next();
+        if (piece === undefined || !this.#isRepeatedStart(piece)) return piece;
+      } catch (error) {
+        if (this.#closed || !(error instanceof StreamCut)) throw error;
+        const source = await this.#reopen(error.cursor);
+        this.#source = source;
+        if (this.#closed) source.close();
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#source.close();
+  }
+
+  /** Each stretch begins with `started`; the reader has seen the first. */
+  #isRepeatedStart(piece: StreamPiece): boolean {
+    if (piece.type !== FRAME.started) return false;
+    const repeated = this.#started;
+    this.#started = true;
+    return repeated;
+  }
+}

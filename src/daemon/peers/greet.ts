@@ -1,0 +1,87 @@
+import type { IncomingMessage } from 'node:http';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { OPERATIONS } from '../../protocol/operations.ts';
+import { type Handshake, handshakeSchema } from '../../protocol/peers.ts';
+import { BASE_PATH } from '../../protocol/version.ts';
+import type { Link } from './link.ts';
+
+/** What a greeting found. */
+export interface Greeting {
+  readonly handshake: Handshake;
+  readonly latencyMs: number;
+  /** The peer's clock minus this one's, as far as the way there and back allows. */
+  readonly clockSkewMs: number;
+}
+
+const MAX_BYTES = 65_536;
+
+const readSmall = async (answer: IncomingMessage): Promise<string> => {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer) {
+    // Nothing sets an encoding on this stream, so its chunks are buffers.
+    const bytes = chunk as Buffer;
+    size += bytes.length;
+    if (size > MAX_BYTES) throw new LoopsyError('peer_handshake', { message: 'the answer of the peer is too large' });
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+};
+
+const refusal = (body: string, name: string): LoopsyError => {
+  const error = errorFromBody(JSON.parse(body));
+  if (error?.error === 'invalid_key' || error?.error === 'revoked' || error?.error === 'missing_key') {
+    return new LoopsyError('peer_offline', {
+      message: `${name} does not trust this machine`,
+      hint: `run \`loopsy connect\` there`,
+    });
+  }
+  return error ?? new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+};
+
+/** Exchanges facts with a peer: the start of each link, and its heartbeat. */
+export const greet = async (
+  link: Link,
+  options: { handshake: Handshake; limitMs: number; clock: Clock; name: string },
+): Promise<Greeting> => {
+  const op = OPERATIONS['peer.handshake'];
+  const sentAtMs = options.clock.monotonicMs();
+  const answer = await link.request({
+    method: op.method,
+    path: `${BASE_PATH}${op.path}`,
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(options.handshake),
+    long: false,
+    idleMs: options.limitMs,
+    signal: AbortSignal.timeout(options.limitMs),
+  });
+  const latencyMs = options.clock.monotonicMs() - sentAtMs;
+  const body = await readSmall(answer);
+  if (answer.statusCode !== 200) throw refusal(body, options.name);
+  const theirs = Date.parse(answer.headers.date ?? '');
+  const clockSkewMs = Number.isNaN(theirs) ? 0 : theirs - (options.clock.now() - latencyMs / 2);
+  return { handshake: handshakeSchema.parse(JSON.parse(body)), latencyMs, clockSkewMs };
+};
+
+/** Tells a peer that this node no longer trusts it. @returns true where it has answered. */
+export const bidFarewell = async (link: Link, limitMs: number): Promise<boolean> => {
+  const op = OPERATIONS['peer.farewell'];
+  try {
+    const answer = await link.request({
+      method: op.method,
+      path: `${BASE_PATH}${op.path}`,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ reason: 'removed' }),
+      long: false,
+      idleMs: limitMs,
+      signal: AbortSignal.timeout(limitMs),
+    });
+    answer.resume();
+    return answer.statusCode === 200;
+  } catch {
+    // It may be off; it will find out at its next contact.
+    return false;
+  }
+};

@@ -1,0 +1,67 @@
+import type { TLSSocket } from 'node:tls';
+
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Identity } from '../../trust/identity.ts';
+import type { TrustBook } from '../../trust/trust-book.ts';
+import { dial } from './dial.ts';
+import type { PeerFactsBook } from './facts.ts';
+import { Link } from './link.ts';
+
+interface Known {
+  readonly link: Link;
+  boot: string;
+}
+
+/** One link for each peer, made when it is first needed and closed when trust ends. */
+export class Links {
+  readonly #identity: Identity;
+  readonly #trust: TrustBook;
+  readonly #facts: PeerFactsBook;
+  readonly #links = new Map<string, Known>();
+
+  constructor(parts: { identity: Identity; trust: TrustBook; facts: PeerFactsBook }) {
+    this.#identity = parts.identity;
+    this.#trust = parts.trust;
+    this.#facts = parts.facts;
+  }
+
+  /** @throws {LoopsyError} `peer_not_found` where the node is not trusted. */
+  to(nodeId: string): Known {
+    const known = this.#links.get(nodeId);
+    if (known !== undefined) return known;
+    if (this.#trust.machine(nodeId) === undefined) throw new LoopsyError('peer_not_found');
+    const made = { link: new Link((signal) => this.#dial(nodeId, signal)), boot: '' };
+    this.#links.set(nodeId, made);
+    return made;
+  }
+
+  /** The peer said which start of it answers. */
+  booted(nodeId: string, boot: string): void {
+    const known = this.#links.get(nodeId);
+    if (known !== undefined) known.boot = boot;
+  }
+
+  close(nodeId: string): void {
+    this.#links.get(nodeId)?.link.close();
+    this.#links.delete(nodeId);
+  }
+
+  /** Leaves a link to the one who holds it: it no longer counts as this peer's. */
+  detach(nodeId: string): void {
+    this.#links.delete(nodeId);
+  }
+
+  closeAll(): void {
+    for (const nodeId of [...this.#links.keys()]) this.close(nodeId);
+  }
+
+  async #dial(nodeId: string, signal: AbortSignal): Promise<TLSSocket> {
+    const machine = this.#trust.machine(nodeId);
+    if (machine === undefined) throw new LoopsyError('revoked', { message: 'this peer is no longer trusted' });
+    const { addresses } = this.#facts.get(nodeId);
+    const own = { keyPem: this.#identity.keyPem, certPem: this.#identity.certificatePem };
+    const { socket, address } = await dial({ nodeId, name: machine.name, certificate: machine.certificate, addresses }, own, signal);
+    this.#facts.reached(nodeId, address);
+    return socket;
+  }
+}

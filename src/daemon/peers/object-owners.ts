@@ -1,0 +1,62 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { Store } from '../../store/store.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
+import { maySee } from '../../trust/grants.ts';
+import type { ObjectOwners, Target } from '../edge/parts.ts';
+
+interface Remembered {
+  readonly nodeId: string;
+  readonly name: string;
+  readonly owner: string;
+}
+
+const PREFIX = 'remote/';
+const MAX_CACHED = 1000;
+
+const isRemembered = (value: unknown): value is Remembered =>
+  typeof value === 'object' && value !== null && 'nodeId' in value && 'name' in value && 'owner' in value;
+
+/**
+ * Who started which object on another node: the peer sees all callers of this machine as one, so this node decides
+ * before it forwards. What nobody remembers is the owner's alone.
+ */
+export class RemoteObjects implements ObjectOwners {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #keepMs: () => number;
+  #recent = new Map<string, Remembered>();
+
+  /** @param keepMs how long a finished object can still be asked for. */
+  constructor(store: Store, clock: Clock, keepMs: () => number) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#keepMs = keepMs;
+  }
+
+  record(objectId: string, peer: Target, caller: Caller): void {
+    const remembered = { nodeId: peer.nodeId, name: peer.name, owner: callerName(caller) };
+    this.#recent.set(objectId, remembered);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > MAX_CACHED && oldest !== undefined) this.#recent.delete(oldest);
+    const expiresAt = this.#clock.now() + this.#keepMs();
+    void this.#store.commit([{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }], { durability: 'later' });
+  }
+
+  maySee(caller: Caller, objectId: string): boolean {
+    return maySee(caller, this.#find(objectId)?.owner);
+  }
+
+  /** The peer on which an object lives that was started from here. */
+  locate(objectId: string): Target | undefined {
+    return this.#find(objectId);
+  }
+
+  #find(objectId: string): Remembered | undefined {
+    const recent = this.#recent.get(objectId);
+    if (recent !== undefined) return recent;
+    const entry = this.#store.get(`${PREFIX}${objectId}`);
+    if (entry === undefined) return undefined;
+    const value: unknown = JSON.parse(entry.value);
+    return isRemembered(value) ? value : undefined;
+  }
+}

@@ -1,0 +1,40 @@
+import type { PresenceState } from '../../discovery/presence.ts';
+import type { Peer } from '../../protocol/peers.ts';
+import type { TrustedMachine } from '../../trust/trust-book.ts';
+import { formatAddress } from './dial.ts';
+import type { ManualAddress, PeerFacts } from './facts.ts';
+
+/** The row of a trusted node. */
+export const trustedRow = (machine: TrustedMachine, facts: PeerFacts, state: PresenceState): Peer => {
+  const [address] = facts.addresses;
+  return {
+    nodeId: machine.machineId,
+    name: machine.name,
+    ...(facts.hostname === undefined ? {} : { hostname: facts.hostname }),
+    ...(address === undefined ? {} : { address: address.host, port: address.port }),
+    ...(facts.platform === undefined ? {} : { platform: facts.platform }),
+    ...(facts.version === undefined ? {} : { version: facts.version }),
+    capabilities: facts.capabilities,
+    status: state.presence === 'unknown' ? 'offline' : state.presence,
+    ...(facts.lastSeen === undefined ? {} : { lastSeen: facts.lastSeen }),
+    trusted: true,
+    manuallyAdded: facts.manual,
+    fingerprint: machine.fingerprint,
+    grant: machine.grant,
+    ...(state.latencyMs === undefined ? {} : { latencyMs: Math.round(state.latencyMs * 100) / 100 }),
+    ...(state.reason === undefined ? {} : { reason: state.reason }),
+  };
+};
+
+/** The row of an address that a person added and that nobody trusts yet. */
+export const manualRow = (manual: ManualAddress): Peer => ({
+  ...(manual.nodeId === undefined ? {} : { nodeId: manual.nodeId }),
+  name: manual.name ?? formatAddress(manual.address),
+  address: manual.address.host,
+  port: manual.address.port,
+  capabilities: [],
+  status: 'unknown',
+  trusted: false,
+  manuallyAdded: true,
+  reason: `not trusted: \`loopsy connect ${formatAddress(manual.address)}\``,
+});

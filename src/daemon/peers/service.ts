@@ -1,0 +1,363 @@
+import { networkInterfaces } from 'node:os';
+
+import type { Clock } from '../../kernel/clock.ts';
+import type { Service } from '../../kernel/lifecycle.ts';
+import type { Log } from '../../kernel/log.ts';
+import { type Beat, PresenceWatch } from '../../discovery/presence.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Grant, GrantInput } from '../../protocol/grants.ts';
+import { slugOf, uniqueName } from '../../protocol/names.ts';
+import type { Handshake, Peer } from '../../protocol/peers.ts';
+import type { Identity as Facts } from '../../protocol/system.ts';
+import { DEFAULT_PORT } from '../../protocol/version.ts';
+import type { Store } from '../../store/store.ts';
+import type { Caller } from '../../trust/caller.ts';
+import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
+import { grantFromInput, grantOfLevel, NO_GRANT } from '../../trust/grants.ts';
+import type { Identity } from '../../trust/identity.ts';
+import { inspectLeaf } from '../../trust/leaf.ts';
+import type { TrustBook, TrustedMachine } from '../../trust/trust-book.ts';
+import type { Target } from '../edge/parts.ts';
+import { type Address, formatAddress, probe } from './dial.ts';
+import { PeerFactsBook } from './facts.ts';
+import type { PeerWay } from './forward.ts';
+import { bidFarewell, greet } from './greet.ts';
+import { Links } from './links.ts';
+import { manualRow, trustedRow } from './rows.ts';
+
+/** What the peers' service needs. */
+export interface PeersParts {
+  readonly identity: Identity;
+  readonly trust: TrustBook;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** What this node says of itself now. */
+  readonly facts: () => Facts;
+  readonly boot: string;
+  readonly manualPeers: () => readonly { address: string; port: number }[];
+}
+
+const PROBE_LIMIT_MS = 4000;
+const FAREWELL_LIMIT_MS = 2000;
+
+const short = (nodeId: string): string => nodeId.slice(0, 8);
+
+/** The other nodes: who is trusted, where they are, whether they answer, and the links to them. */
+export class Peers implements Service {
+  readonly name = 'peers';
+  readonly #parts: PeersParts;
+  readonly #facts: PeerFactsBook;
+  readonly #links: Links;
+  readonly #presence: PresenceWatch;
+
+  constructor(parts: PeersParts) {
+    this.#parts = parts;
+    this.#facts = new PeerFactsBook(parts.store, parts.log);
+    this.#links = new Links({ identity: parts.identity, trust: parts.trust, facts: this.#facts });
+    this.#presence = new PresenceWatch({
+      clock: parts.clock,
+      beat: (nodeId, limitMs) => this.#beat(nodeId, limitMs),
+      onChange: (nodeId, state) => {
+        parts.log.info(`peer ${state.presence}`, { peer: this.#nameOf(nodeId), reason: state.reason });
+        if (state.presence === 'offline') this.#facts.saveSeen(nodeId);
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    for (const machine of this.#parts.trust.machines()) this.#presence.watch(machine.machineId);
+    for (const { address, port } of this.#parts.manualPeers()) void this.#findManual({ host: address, port });
+  }
+
+  async stop(): Promise<void> {
+    this.#presence.stop();
+    this.#links.closeAll();
+  }
+
+  /** The rows of GET /peers. */
+  list(): Peer[] {
+    const rows = this.#parts.trust.machines().map((machine) => this.#row(machine));
+    const manual = [
+      ...this.#facts.manual(),
+      ...this.#parts.manualPeers().map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } })),
+    ];
+    const known = new Set(rows.map((row) => `${row.address}\n${row.port}`));
+    const seen = new Set(rows.map((row) => row.nodeId));
+    for (const entry of manual) {
+      const at = `${entry.address.host}\n${entry.address.port}`;
+      if (known.has(at) || ('nodeId' in entry && seen.has(entry.nodeId))) continue;
+      known.add(at);
+      rows.push(manualRow(entry));
+    }
+    return rows;
+  }
+
+  show(reference: string): Peer {
+    return this.#row(this.#resolve(reference));
+  }
+
+  counts(): { total: number; online: number; offline: number } {
+    const states = this.#parts.trust.machines().map(({ machineId }) => this.#presence.state(machineId).presence);
+    const online = states.filter((state) => state === 'online').length;
+    return { total: states.length, online, offline: states.length - online };
+  }
+
+  /** The peer that a person named; undefined for this node itself. */
+  resolve(reference: string): Target | undefined {
+    const { identity, facts } = this.#parts;
+    if (reference === identity.nodeId || reference === 'localhost' || reference === facts().hostname) {
+      const taken = this.#parts.trust.machines().some(({ name }) => name === reference);
+      if (!taken) return undefined;
+    }
+    const machine = this.#resolve(reference);
+    return { nodeId: machine.machineId, name: machine.name };
+  }
+
+  /** The link to a trusted peer. */
+  way(nodeId: string): PeerWay {
+    const machine = this.#parts.trust.machine(nodeId);
+    if (machine === undefined) throw new LoopsyError('peer_not_found');
+    const state = this.#presence.state(nodeId);
+    const { link, boot } = this.#links.to(nodeId);
+    return { name: machine.name, link, boot, offline: state.presence === 'offline' ? (state.reason ?? '') : undefined };
+  }
+
+  /** True where connections from this address are let in first. */
+  isKnownAddress(ip: string): boolean {
+    return this.#facts.isKnownHost(ip);
+  }
+
+  /** Ends the link to a peer that is no longer trusted, and all that is remembered of it. */
+  async dropped(nodeId: string): Promise<void> {
+    this.#presence.forget(nodeId);
+    this.#links.close(nodeId);
+    await this.#facts.forget(nodeId);
+  }
+
+  async add({ address, port, name }: { address: string; port?: number | undefined; name?: string | undefined }): Promise<Peer> {
+    const at = { host: address, port: port ?? DEFAULT_PORT };
+    const leaf = await this.#look(at);
+    const machine = this.#parts.trust.machine(leaf.nodeId);
+    if (machine !== undefined) {
+      this.#facts.learn(machine.machineId, { manual: true });
+      this.#facts.reached(machine.machineId, at);
+      this.#presence.watch(machine.machineId);
+      return this.#row(machine);
+    }
+    const entry = { v: 1 as const, address: at, nodeId: leaf.nodeId, ...(name === undefined ? {} : { name }) };
+    await this.#facts.addManual(entry);
+    return manualRow(entry);
+  }
+
+  /** Takes trust away, at once; then tells the other side, as far as it can be reached. */
+  async remove(reference: string): Promise<{ nodeId: string; name: string; told: boolean }> {
+    const manual = this.#facts.manual().find(({ address, name }) => name === reference || address.host === reference || formatAddress(address) === reference);
+    if (manual !== undefined && !this.#isTrusted(reference)) {
+      await this.#facts.removeManual(manual.address);
+      return { nodeId: manual.nodeId ?? '', name: manual.name ?? manual.address.host, told: false };
+    }
+    const { machineId, name } = this.#resolve(reference);
+    // The link is taken before its trust ends, and used for one more sentence.
+    const { link } = this.#links.to(machineId);
+    this.#links.detach(machineId);
+    await this.#parts.trust.removeMachine(machineId);
+    const told = await bidFarewell(link, FAREWELL_LIMIT_MS);
+    link.close();
+    return { nodeId: machineId, name, told };
+  }
+
+  async rename(reference: string, name: string): Promise<Peer> {
+    const { machineId } = this.#resolve(reference);
+    await this.#parts.trust.renameMachine(machineId, name);
+    this.#facts.learn(machineId, { named: true });
+    return this.show(machineId);
+  }
+
+  async grant(reference: string, input: GrantInput | undefined): Promise<Peer> {
+    const { machineId } = this.#resolve(reference);
+    await this.#parts.trust.setGrant(machineId, input === undefined ? NO_GRANT : this.grantOf(input, []));
+    return this.show(machineId);
+  }
+
+  /** The grant that a person's words mean; names in its reach become nodeIds, which never change. */
+  grantOf(input: GrantInput, reach: Grant['reach']): Grant {
+    return grantFromInput(input, {
+      now: this.#parts.clock.now(),
+      reach,
+      resolvePeer: (reference) => this.#resolve(reference).machineId,
+    });
+  }
+
+  async probe({ address, port }: { address: string; port?: number | undefined }): Promise<{
+    nodeId: string;
+    fingerprint: string;
+    address: string;
+    port: number;
+    ownFingerprint: string;
+    trusted: boolean;
+    name?: string;
+  }> {
+    const at = { host: address, port: port ?? DEFAULT_PORT };
+    const { nodeId, fingerprint } = await this.#look(at);
+    const machine = this.#parts.trust.machine(nodeId);
+    return {
+      nodeId,
+      fingerprint,
+      address,
+      port: at.port,
+      ownFingerprint: this.#parts.identity.fingerprint,
+      trusted: machine !== undefined,
+      ...(machine === undefined ? {} : { name: machine.name }),
+    };
+  }
+
+  /** Writes trust on this side for the machine with this fingerprint. Nothing is sent before it has been compared. */
+  async trust(input: {
+    address: string;
+    port?: number | undefined;
+    fingerprint: string;
+    name?: string | undefined;
+    grant?: GrantInput['level'] | undefined;
+  }): Promise<{ peer: Peer; mutual: boolean; ownFingerprint: string; ownAddresses: string[] }> {
+    const at = { host: input.address, port: input.port ?? DEFAULT_PORT };
+    const shown = await this.#look(at);
+    const { identity, trust } = this.#parts;
+    if (shown.fingerprint !== input.fingerprint) {
+      throw new LoopsyError('peer_handshake', {
+        message: `the machine at ${formatAddress(at)} has another fingerprint; nothing was sent to it\n  expected ${input.fingerprint}\n  it shows ${shown.fingerprint}`,
+        details: { expected: input.fingerprint, shown: shown.fingerprint, ownFingerprint: identity.fingerprint },
+      });
+    }
+    const known = trust.machine(shown.nodeId);
+    const taken = (name: string): boolean => trust.machines().some((other) => other.name === name && other.machineId !== shown.nodeId);
+    const name = input.name ?? known?.name ?? uniqueName(`peer-${shown.nodeId.slice(0, 4)}`, taken);
+    await trust.trustMachine({
+      certificate: shown.certificate,
+      name,
+      grant: known !== undefined && input.grant === undefined ? known.grant : grantOfLevel(input.grant ?? 'full'),
+    });
+    if (input.name !== undefined || known !== undefined) this.#facts.learn(shown.nodeId, { named: true });
+    this.#facts.reached(shown.nodeId, at);
+    await this.#facts.removeManual(at);
+    const beat = await this.#beat(shown.nodeId, PROBE_LIMIT_MS);
+    this.#presence.watch(shown.nodeId);
+    return { peer: this.show(shown.nodeId), mutual: beat.ok, ownFingerprint: identity.fingerprint, ownAddresses: ownAddresses(this.#parts.facts().port) };
+  }
+
+  async ping(reference: string): Promise<{ nodeId: string; latencyMs: number; clockSkewMs: number; version: string }> {
+    const { machineId, name } = this.#resolve(reference);
+    const greeting = await greet(this.#links.to(machineId).link, { ...this.#own(), limitMs: PROBE_LIMIT_MS, clock: this.#parts.clock, name });
+    this.#learn(machineId, greeting.handshake);
+    return {
+      nodeId: machineId,
+      latencyMs: greeting.latencyMs,
+      clockSkewMs: greeting.clockSkewMs,
+      version: greeting.handshake.version,
+    };
+  }
+
+  /** A peer's own words about itself; they change its row and no other. */
+  heard(caller: Caller, said: Handshake, remoteAddress: string | undefined): Handshake {
+    if (caller.kind !== 'peer') throw new LoopsyError('missing_key');
+    this.#learn(caller.machineId, said);
+    if (remoteAddress !== undefined) this.#facts.seenAt(caller.machineId, { host: remoteAddress, port: said.port });
+    this.#presence.heard(caller.machineId);
+    return this.#own().handshake;
+  }
+
+  /** The other side no longer trusts this one: the link is of no use any more. */
+  farewell(caller: Caller): void {
+    if (caller.kind !== 'peer') return;
+    this.#links.close(caller.machineId);
+    this.#presence.suspect(caller.machineId);
+  }
+
+  #own(): { handshake: Handshake } {
+    return { handshake: { ...this.#parts.facts(), link: 1, boot: this.#parts.boot } };
+  }
+
+  async #beat(nodeId: string, limitMs: number): Promise<Beat> {
+    try {
+      const name = this.#nameOf(nodeId);
+      const greeting = await greet(this.#links.to(nodeId).link, { ...this.#own(), limitMs, clock: this.#parts.clock, name });
+      this.#learn(nodeId, greeting.handshake);
+      return { ok: true, latencyMs: greeting.latencyMs };
+    } catch (error) {
+      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  #learn(nodeId: string, said: Handshake): void {
+    const { hostname, platform, version, capabilities } = said;
+    this.#links.booted(nodeId, said.boot);
+    this.#facts.learn(nodeId, { hostname, platform, version, capabilities, lastSeen: this.#parts.clock.now() });
+    if (this.#facts.get(nodeId).named === true) return;
+    this.#facts.learn(nodeId, { named: true });
+    void this.#nameAfter(nodeId, hostname);
+  }
+
+  /** The first name that a peer proposes is taken over once; from then on names are changed here alone. */
+  async #nameAfter(nodeId: string, hostname: string): Promise<void> {
+    const { trust, log } = this.#parts;
+    const taken = (name: string): boolean => trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
+    try {
+      await trust.renameMachine(nodeId, uniqueName(slugOf(hostname), taken));
+    } catch (error) {
+      log.warn('peer not named', { nodeId, error: String(error) });
+    }
+  }
+
+  async #look(at: Address): Promise<{ nodeId: string; fingerprint: string; certificate: Buffer }> {
+    const der = await probe(at, AbortSignal.timeout(PROBE_LIMIT_MS));
+    const machine = readMachineCertificate(der);
+    const leaf = inspectLeaf(der);
+    if (leaf === undefined || machine === undefined) {
+      throw new LoopsyError('peer_handshake', {
+        message: `what answers at ${formatAddress(at)} is not a loopsy machine`,
+        details: { address: at.host, port: at.port },
+      });
+    }
+    if (leaf.nodeId === this.#parts.identity.machineId) {
+      throw new LoopsyError('conflict', { message: `${formatAddress(at)} is this machine itself` });
+    }
+    return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(machine.certificate), certificate: machine.certificate };
+  }
+
+  /** An address from the config may be a trusted peer's: then it joins that peer's row. */
+  async #findManual(at: Address): Promise<void> {
+    try {
+      const { nodeId } = await this.#look(at);
+      if (this.#parts.trust.machine(nodeId) === undefined) return;
+      this.#facts.learn(nodeId, { manual: true });
+      this.#facts.seenAt(nodeId, at);
+      this.#presence.heard(nodeId);
+    } catch (error) {
+      this.#parts.log.info('manual peer not found', { address: formatAddress(at), error: String(error) });
+    }
+  }
+
+  #isTrusted(reference: string): boolean {
+    return this.#parts.trust.machines().some(({ name, machineId }) => name === reference || machineId === reference);
+  }
+
+  #resolve(reference: string): TrustedMachine {
+    const byAddress = this.#facts.nodeAt(reference);
+    return this.#parts.trust.resolve(byAddress ?? reference);
+  }
+
+  #row(machine: TrustedMachine): Peer {
+    return trustedRow(machine, this.#facts.get(machine.machineId), this.#presence.state(machine.machineId));
+  }
+
+  #nameOf(nodeId: string): string {
+    return this.#parts.trust.machine(nodeId)?.name ?? short(nodeId);
+  }
+}
+
+/** Where other machines of the network may find this one. */
+const ownAddresses = (port: number): string[] =>
+  Object.values(networkInterfaces())
+    .flat()
+    .filter((face) => face !== undefined && !face.internal && face.family === 'IPv4')
+    .map((face) => `${face?.address}:${port}`);

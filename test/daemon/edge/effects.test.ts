@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest';
+
+import { type EffectAnswer, EffectTable } from '../../../src/daemon/edge/effects.ts';
+import { FakeClock } from '../../helpers/clock.ts';
+
+const answer = (body: string): EffectAnswer => ({ status: 200, body, object: undefined });
+const never = new AbortController().signal;
+
+describe('effects', () => {
+  it('carries out a request once, however often it is repeated', async () => {
+    const table = new EffectTable(new FakeClock());
+    let runs = 0;
+    const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
+    const answers = await Promise.all([0, 1, 2].map((at) => table.once('a\n1', run, { gone: never, repeat: at > 0 })));
+    expect(answers.map(({ body }) => body)).toEqual(['run 1', 'run 1', 'run 1']);
+  });
+
+  it('gives each request of each caller its own run', async () => {
+    const table = new EffectTable(new FakeClock());
+    let runs = 0;
+    const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
+    for (const key of ['a\n1', 'a\n2', 'b\n1']) await table.once(key, run, { gone: never, repeat: false });
+    expect(runs).toBe(3);
+  });
+
+  it('lets a run go on when its connection breaks and the request is repeated within 10 s', async () => {
+    const clock = new FakeClock();
+    const table = new EffectTable(clock);
+    const gone = new AbortController();
+    let finish: (value: EffectAnswer) => void = () => undefined;
+    let ended: unknown;
+    const run = (signal: AbortSignal): Promise<EffectAnswer> => {
+      signal.addEventListener('abort', () => (ended = signal.reason));
+      return new Promise((done) => (finish = done));
+    };
+    const first = table.once('a\n1', run, { gone: gone.signal, repeat: false });
+    gone.abort();
+    clock.advance(9000);
+    const second = table.once('a\n1', run, { gone: never, repeat: true });
+    clock.advance(60_000);
+    finish(answer('done'));
+    expect((await second).body).toBe('done');
+    expect((await first).body).toBe('done');
+    expect(ended).toBeUndefined();
+  });
+
+  it('tells a run that nobody waits, 10 s after the last connection broke', async () => {
+    const clock = new FakeClock();
+    const table = new EffectTable(clock);
+    const gone = new AbortController();
+    let reason: unknown;
+    const run = (signal: AbortSignal): Promise<EffectAnswer> =>
+      new Promise((done) => {
+        signal.addEventListener('abort', () => {
+          reason = signal.reason;
+          done(answer('ended'));
+        });
+      });
+    const first = table.once('a\n1', run, { gone: gone.signal, repeat: false });
+    gone.abort();
+    clock.advance(10_000);
+    await first;
+    expect(reason).toBe('client-gone');
+  });
+
+  it('ends a run that is cancelled, and says whether it did', async () => {
+    const table = new EffectTable(new FakeClock());
+    const run = (signal: AbortSignal): Promise<EffectAnswer> =>
+      new Promise((done) => signal.addEventListener('abort', () => done(answer(String(signal.reason)))));
+    const pending = table.once('a\n1', run, { gone: never, repeat: false });
+    expect(table.cancel('a\n1', 'cancel')).toBe(true);
+    expect((await pending).body).toBe('cancel');
+    expect(table.cancel('a\n1', 'cancel')).toBe(false);
+    expect(table.cancel('a\n9', 'cancel')).toBe(false);
+  });
+
+  it('forgets results after ten minutes', async () => {
+    const clock = new FakeClock();
+    const table = new EffectTable(clock);
+    let runs = 0;
+    const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
+    await table.once('a\n1', run, { gone: never, repeat: false });
+    clock.advance(599_000);
+    await table.once('a\n1', run, { gone: never, repeat: true });
+    expect(runs).toBe(1);
+    clock.advance(2000);
+    await table.once('a\n1', run, { gone: never, repeat: false });
+    expect(runs).toBe(2);
+  });
+
+  it('never does a thing twice because a result had to be dropped: the outcome is unknown then', async () => {
+    const table = new EffectTable(new FakeClock());
+    const big = answer('x'.repeat(9_000_000));
+    let runs = 0;
+    const run = (): Promise<EffectAnswer> => {
+      runs += 1;
+      return Promise.resolve(big);
+    };
+    for (let at = 0; at < 4; at += 1) await table.once(`a\n${at}`, run, { gone: never, repeat: false });
+    await expect(table.once('a\n0', run, { gone: never, repeat: true })).rejects.toMatchObject({ error: 'outcome_unknown' });
+    expect(runs).toBe(4);
+  });
+});

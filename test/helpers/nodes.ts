@@ -1,0 +1,146 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** What a finished command left. */
+export interface Finished {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** stdout as bytes. */
+  readonly bytes: Buffer;
+}
+
+/** The built command. */
+export const CLI = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/cli/index.js');
+/** The built node. */
+export const DAEMON = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/daemon/main.js');
+
+/** The environment of a test's commands: its own home, nothing of the caller's loopsy. */
+const environment = (home: string): NodeJS.ProcessEnv => ({
+  PATH: process.env['PATH'],
+  HOME: home,
+  USERPROFILE: home,
+  TMPDIR: tmpdir(),
+  LANG: 'C.UTF-8',
+  NO_COLOR: '1',
+  LOOPSY_DATA_DIR: join(home, '.loopsy'),
+});
+
+/** Collects a process until it ends. */
+export const finished = (child: ChildProcess): Promise<Finished> =>
+  new Promise((done, failed) => {
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout?.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => err.push(chunk));
+    child.once('error', failed);
+    child.once('close', (code, signal) => {
+      const bytes = Buffer.concat(out);
+      done({ code, signal, bytes, stdout: bytes.toString('utf8'), stderr: Buffer.concat(err).toString('utf8') });
+    });
+  });
+
+/** A machine of a test: an own home with a node of the real build. */
+export class Machine {
+  readonly home: string;
+
+  private constructor(home: string) {
+    this.home = home;
+  }
+
+  /** Makes a home with a config (`extra` is YAML below the generated one) and starts its node on a free port. */
+  static async create(name: string, { extra = '', start = true }: { extra?: string; start?: boolean } = {}): Promise<Machine> {
+    const machine = new Machine(await mkdtemp(join(tmpdir(), `loopsy-${name}-`)));
+    const init = await machine.run(['init', '--no-mcp']);
+    if (init.code !== 0) throw new Error(`init failed: ${init.stdout}${init.stderr}`);
+    const config = await readFile(machine.path('config.yaml'), 'utf8');
+    const port = `server:\n  port: ${await freePort()}\n  host: 127.0.0.1\n  hostname: ${name}\n`;
+    await writeFile(machine.path('config.yaml'), `${config}\n${port}${extra}`, { mode: 0o600 });
+    if (start) await machine.start();
+    return machine;
+  }
+
+  path(...parts: string[]): string {
+    return join(this.home, '.loopsy', ...parts);
+  }
+
+  /** Starts a command without waiting for its end. */
+  spawn(args: readonly string[], options: { stdin?: 'pipe' | 'ignore' } = {}): ChildProcess {
+    return spawn(process.execPath, [CLI, ...args], {
+      env: environment(this.home),
+      cwd: this.home,
+      stdio: [options.stdin ?? 'ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  /** Runs a command to its end. */
+  run(args: readonly string[], input?: string | Buffer): Promise<Finished> {
+    const child = this.spawn(args, { stdin: input === undefined ? 'ignore' : 'pipe' });
+    child.stdin?.end(input);
+    return finished(child);
+  }
+
+  /** Runs a command with `--json` and gives back its one document. */
+  async json<T = Record<string, unknown>>(args: readonly string[]): Promise<T> {
+    const { code, stdout, stderr } = await this.run([...args, '--json']);
+    if (code !== 0) throw new Error(`loopsy ${args.join(' ')} ended with ${code}: ${stdout}${stderr}`);
+    // The caller names the shape it checks next.
+    return JSON.parse(stdout) as T;
+  }
+
+  async start(): Promise<void> {
+    const { code, stdout, stderr } = await this.run(['start']);
+    if (code !== 0) throw new Error(`start failed: ${stdout}${stderr}\n${await this.log()}`);
+  }
+
+  /** The registration of the running node. */
+  async registration(): Promise<{ url: string; port: number; pid: number; token: string; nodeId: string }> {
+    return JSON.parse(await readFile(this.path('node.json'), 'utf8'));
+  }
+
+  async log(): Promise<string> {
+    const file = this.path('logs', 'node.log');
+    return existsSync(file) ? readFile(file, 'utf8') : '';
+  }
+
+  /** One request to the node as its owner. */
+  async fetch(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+    const { url, token } = await this.registration();
+    return fetch(`${url}/api/v1${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  }
+
+  /** Stops the node, if it runs, and removes the home. */
+  async remove(): Promise<void> {
+    if (existsSync(this.path('node.json'))) await this.run(['stop']);
+    await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** A port that was free a moment ago. */
+export const freePort = async (): Promise<number> => {
+  const { createServer } = await import('node:net');
+  return new Promise((done, failed) => {
+    const server = createServer();
+    server.once('error', failed);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (typeof address === 'object' && address !== null ? done(address.port) : failed(new Error('no port'))));
+    });
+  });
+};
+
+/** Connects two machines by fingerprint, on both sides. */
+export const connectMachines = async (a: Machine, b: Machine): Promise<void> => {
+  const [ofA, ofB] = [await a.json<{ fingerprint: string; port: number }>(['status']), await b.json<{ fingerprint: string; port: number }>(['status'])];
+  await a.json(['connect', `127.0.0.1:${ofB.port}`, '--fingerprint', ofB.fingerprint, '--yes']);
+  await b.json(['connect', `127.0.0.1:${ofA.port}`, '--fingerprint', ofA.fingerprint, '--yes']);
+};
