@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest';
+
+import { ERRORS, EXIT, type ErrorRow } from '../../src/protocol/errors.ts';
+import { FRAME, FRAMES_TYPE } from '../../src/protocol/frames.ts';
+import { OPERATION_IDS, rowOf } from '../../src/protocol/operations.ts';
+import { LEVELS, LEVEL_SCOPES, SCOPES } from '../../src/protocol/scopes.ts';
+import { BASE_PATH, DEFAULT_PORT } from '../../src/protocol/version.ts';
+import { verifies } from '../requirements.ts';
+
+// Programs and scripts rely on these literals. A change here is a change of the contract: say so in the commit.
+const OPERATIONS = `
+  GET /health · system.health · public
+  GET /status · system.status · status · remote
+  GET /identity · system.identity · status · remote
+  GET /doctor · system.doctor · owner
+  GET /openapi.json · system.openapi · status
+  POST /stop · system.stop · owner
+  GET /peers · peer.list · status
+  POST /peers · peer.add · owner
+  GET /peers/:nodeId · peer.show · status
+  DELETE /peers/:nodeId · peer.remove · owner
+  PATCH /peers/:nodeId · peer.rename · owner
+  PUT /peers/:nodeId/grant · peer.grant · owner
+  DELETE /peers/:nodeId/grant · peer.revoke · owner
+  POST /peers/:nodeId/ping · peer.ping · status
+  POST /peers/probe · peer.probe · owner
+  POST /peers/trust · peer.trust · owner
+  POST /peers/handshake · peer.handshake · link
+  POST /peers/farewell · peer.farewell · link
+  DELETE /requests/:requestId · request.cancel · link
+  POST /execute · job.execute · exec · remote
+  POST /execute/stream · job.stream · exec · remote
+  GET /execute/jobs · job.list · exec · remote
+  GET /execute/:jobId · job.get · exec · remote
+  GET /execute/:jobId/output · job.output · exec · remote
+  POST /execute/:jobId/stdin · job.stdin · exec · remote
+  POST /execute/:jobId/signal · job.signal · exec · remote
+  DELETE /execute/:jobId · job.cancel · exec · remote
+  GET /key · key.show · owner
+  POST /key · key.generate · owner
+  GET /keys · key.list · owner
+  POST /keys · key.add · owner
+  PUT /keys/:name/grant · key.grant · owner
+  DELETE /keys/:name · key.revoke · owner
+  POST /agents/connect · agent.connect · agent-secret
+  GET /config · config.get · owner
+  PATCH /config · config.change · owner
+  GET /audit · audit.list · owner
+  GET /audit/stream · audit.follow · owner
+`;
+
+const ERROR_ROWS = `
+  1001 missing_key 401 exit 4
+  1002 invalid_key 403 exit 4
+  1003 expired_key 401 exit 4
+  1004 scope_missing 403 exit 4
+  1005 revoked 403 exit 4
+  1006 foreign_origin 403 exit 4
+  1007 plain_http 426 exit 4
+  2001 peer_not_found 404 exit 1
+  2002 peer_offline 503 exit 5 retry
+  2003 peer_unreachable 503 exit 5 retry
+  2004 peer_handshake 502 exit 5
+  2005 peer_version 409 exit 1
+  2006 outcome_unknown 504 exit 5
+  3001 command_denied 403 exit 4
+  3002 execution_timeout 408 exit 6
+  3003 too_many_jobs 429 exit 4 retry
+  3004 execution_failed 422 exit 2
+  3005 execution_cancelled 409 exit 1
+  3006 job_not_found 404 exit 1
+  4001 path_denied 403 exit 4
+  9001 internal 500 exit 1
+  9002 rate_limited 429 exit 4 retry
+  9003 invalid_request 400 exit 2
+  9004 unknown_route 404 exit 2
+  9005 body_too_large 413 exit 1
+  9006 node_stopping 503 exit 5 retry
+  9007 node_not_running 503 exit 3
+  9008 request_timeout 408 exit 6 retry
+  9009 conflict 409 exit 1
+  9010 too_many_streams 429 exit 1 retry
+  9011 config_invalid 422 exit 1
+`;
+
+const lines = (text: string): string[] =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+
+const operationLine = (id: (typeof OPERATION_IDS)[number]): string => {
+  const { method, path, access, remote } = rowOf(id);
+  return `${method} ${path} · ${id} · ${access}${remote ? ' · remote' : ''}`;
+};
+
+const errorLine = ([name, row]: [string, ErrorRow]): string =>
+  `${row.code} ${name} ${row.status} exit ${row.exit}${row.retry ? ' retry' : ''}`;
+
+describe('the protocol', () => {
+  it(verifies('repo.pins', 'has these routes, for these callers'), () => {
+    expect(OPERATION_IDS.map(operationLine)).toEqual(lines(OPERATIONS));
+  });
+
+  it('has one route for one method and path', () => {
+    const routes = OPERATION_IDS.map((id) => `${rowOf(id).method} ${rowOf(id).path.replaceAll(/:[a-zA-Z]+/g, ':')}`);
+    expect(new Set(routes).size).toBe(routes.length);
+  });
+
+  it('has these errors, each with its code, status and exit code', () => {
+    expect(Object.entries(ERRORS).map(errorLine)).toEqual(lines(ERROR_ROWS));
+    const codes = Object.values(ERRORS).map(({ code }) => code);
+    expect(new Set(codes).size).toBe(codes.length);
+  });
+
+  it('has these exit codes', () => {
+    expect(EXIT).toEqual({
+      ok: 0,
+      failed: 1,
+      usage: 2,
+      notRunning: 3,
+      notAuthorised: 4,
+      unreachable: 5,
+      timedOut: 6,
+    });
+  });
+
+  it('has these scopes and levels, and admin is none of them', () => {
+    expect(LEVELS).toEqual(['observe', 'collaborate', 'full']);
+    expect(SCOPES).toEqual([
+      'status',
+      'context:read',
+      'context:write',
+      'messages',
+      'files:read',
+      'files:write',
+      'tasks',
+      'tasks:approve',
+      'exec',
+      'terminal',
+      'wake',
+    ]);
+    expect(LEVEL_SCOPES.observe).toEqual(['status', 'context:read', 'files:read']);
+    expect(LEVEL_SCOPES.collaborate).toEqual([
+      'status',
+      'context:read',
+      'files:read',
+      'context:write',
+      'messages',
+      'files:write',
+      'tasks',
+    ]);
+    expect(LEVEL_SCOPES.full).toEqual(SCOPES);
+    expect(SCOPES).not.toContain('admin');
+  });
+
+  it('has these frames, this base and this port', () => {
+    expect(FRAME).toEqual({ stdout: 1, stderr: 2, exit: 3, error: 4, heartbeat: 5, gap: 6, started: 7, event: 8 });
+    expect(FRAMES_TYPE).toBe('application/vnd.loopsy.frames');
+    expect(BASE_PATH).toBe('/api/v1');
+    expect(DEFAULT_PORT).toBe(19_532);
+  });
+});

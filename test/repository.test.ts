@@ -1,0 +1,84 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+
+import { VERSION } from '../src/protocol/version.ts';
+import { verifies } from './requirements.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const read = (file: string): string => readFileSync(`${ROOT}${file}`, 'utf8');
+
+const manifestSchema = z.looseObject({
+  version: z.string(),
+  engines: z.object({ node: z.string() }),
+  bin: z.record(z.string(), z.string()),
+  scripts: z.record(z.string(), z.string()),
+  dependencies: z.record(z.string(), z.string()).optional(),
+  devDependencies: z.record(z.string(), z.string()),
+});
+const lockSchema = z.object({
+  packages: z.record(
+    z.string(),
+    z.looseObject({
+      version: z.string().optional(),
+      resolved: z.string().optional(),
+      optionalDependencies: z.record(z.string(), z.string()).optional(),
+    }),
+  ),
+});
+const packedSchema = z.array(z.object({ files: z.array(z.object({ path: z.string(), mode: z.int() })) }));
+
+const manifest = manifestSchema.parse(JSON.parse(read('package.json')));
+const lock = lockSchema.parse(JSON.parse(read('package-lock.json')));
+
+describe('the repository', () => {
+  it(verifies('repo.one-version', 'has one version number'), () => {
+    expect(manifest.version).toBe(VERSION);
+    expect(lock.packages['']?.version).toBe(VERSION);
+  });
+
+  it(verifies('install.no-scripts', 'ships without dependencies and install scripts, for Node 20 and newer'), () => {
+    expect(manifest.dependencies ?? {}).toEqual({});
+    expect(manifest.engines.node).toBe('>=20');
+    const hooks = ['preinstall', 'install', 'postinstall', 'prepare', 'prepublish'];
+    expect(hooks.filter((name) => name in manifest.scripts)).toEqual([]);
+    expect(manifest.bin).toEqual({ loopsy: 'dist/cli/index.js' });
+  });
+
+  it('pins every package to one exact version', () => {
+    const loose = Object.entries(manifest.devDependencies).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(version));
+    expect(loose).toEqual([]);
+  });
+
+  it('has a lock file without download addresses, whole for every system', () => {
+    const rows = Object.entries(lock.packages);
+    expect(rows.filter(([, { resolved }]) => resolved !== undefined).map(([name]) => name)).toEqual([]);
+    const wanted = rows.flatMap(([, { optionalDependencies }]) => Object.keys(optionalDependencies ?? {}));
+    // `npm ci` refuses a lock file that leaves one of them out.
+    expect(wanted.filter((name) => !(`node_modules/${name}` in lock.packages))).toEqual([]);
+  });
+
+  it(verifies('repo.docs', 'has a reference that is what `npm run docs` writes'), () => {
+    expect(execFileSync(process.execPath, ['scripts/docs.mjs', '--check'], { cwd: ROOT, encoding: 'utf8' })).toBe('');
+  });
+
+  it(verifies('repo.package', 'packs what runs and nothing else'), () => {
+    const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
+    const packed = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', shell: process.platform === 'win32' });
+    const [first] = packedSchema.parse(JSON.parse(packed));
+    const shapes = [
+      /^(README\.md|LICENSE|CHANGELOG\.md|package\.json)$/,
+      /^dist\/(build\.json|licenses\.txt|vendor\/sqlite\.version)$/,
+      /^dist\/(cli|daemon|store)\/[\w.-]+\.js$/,
+      /^dist\/vendor\/sqlite\/.+/,
+    ];
+    const files = first?.files ?? [];
+    expect(files.map(({ path }) => path).filter((path) => !shapes.some((shape) => shape.test(path)))).toEqual([]);
+    const needed = ['package.json', 'README.md', 'LICENSE', 'dist/cli/index.js', 'dist/daemon/main.js'];
+    expect(needed.filter((path) => !files.some((file) => file.path === path))).toEqual([]);
+    expect((files.find(({ path }) => path === 'dist/cli/index.js')?.mode ?? 0) & 0o111).not.toBe(0);
+  });
+});
