@@ -160,14 +160,24 @@ export const buildMachineCertificate = async (key: KeyObject): Promise<Buffer> =
   return signed(tbs, p256.sign(tbs, Buffer.from(d, 'base64url'), { prehash: true, lowS: false, format: 'der' }));
 };
 
+/**
+ * The SPKI in a machine's certificate where every byte but the signature is as that key demands; else `undefined`.
+ * Parses nothing: for certificates that were verified before they were stored.
+ */
+export const machineSpkiOf = (certificate: Buffer): Buffer | undefined => {
+  const at = certificate.indexOf(SPKI_HEAD);
+  const spki = at < 0 ? Buffer.alloc(0) : certificate.subarray(at, at + SPKI_LENGTH);
+  if (spki.length !== SPKI_LENGTH || certificate.length > CERTIFICATE_MAX_BYTES) return undefined;
+  const contents = machineContents(spki);
+  const outerHead = 4;
+  return certificate.subarray(outerHead, outerHead + contents.length).equals(contents) ? spki : undefined;
+};
+
 /** The certificate where it is a machine's: every byte as its key demands, signed by that key. Else `undefined`. */
 export const readMachineCertificate = (bytes: Uint8Array): ReadCertificate | undefined => {
   const read = readCertificate(bytes);
-  if (read === undefined) return undefined;
-  const contents = machineContents(read.spki);
-  const outerHead = 4;
-  const same = read.x509.raw.subarray(outerHead, outerHead + contents.length).equals(contents);
-  return same && isSignedBy(read.x509, read.x509.publicKey) ? read : undefined;
+  const isMachine = read !== undefined && machineSpkiOf(read.x509.raw)?.equals(read.spki) === true;
+  return isMachine && isSignedBy(read.x509, read.x509.publicKey) ? read : undefined;
 };
 
 /** For how long before its making a session's certificate holds: clocks differ. */

@@ -18,7 +18,7 @@ export interface Leaf {
 export interface PinnedMachine {
   readonly machineId: string;
   /** The pinned key; verifies what the machine issued. */
-  readonly publicKey: KeyObject;
+  readonly publicKey: () => KeyObject;
   readonly revoked: boolean;
 }
 
@@ -62,7 +62,7 @@ const verified = new WeakMap<Leaf, string>();
 const wasIssuedBy = (leaf: Leaf, machine: PinnedMachine): boolean => {
   if (leaf.x509.ca) return false;
   if (verified.get(leaf) === machine.machineId) return true;
-  if (!isSignedBy(leaf.x509, machine.publicKey)) return false;
+  if (!isSignedBy(leaf.x509, machine.publicKey())) return false;
   verified.set(leaf, machine.machineId);
   return true;
 };

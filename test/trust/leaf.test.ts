@@ -30,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const lookupOf = (identity: Identity, revoked = false): PinLookup => {
-  const pinned = { machineId: identity.machineId, publicKey: createPublicKey(identity.privateKey), revoked };
+  const pinned = { machineId: identity.machineId, publicKey: () => createPublicKey(identity.privateKey), revoked };
   return {
     bySpkiHash: (hash) => (hash === identity.spkiHash ? pinned : undefined),
     byMachineId: (id) => (id === identity.machineId ? pinned : undefined),

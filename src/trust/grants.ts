@@ -1,0 +1,256 @@
+import { LoopsyError, type ErrorName } from '../protocol/errors.ts';
+import type { Grant, GrantInput } from '../protocol/grants.ts';
+import type { Access, Operation } from '../protocol/operation.ts';
+import { describeLevel, LEVEL_SCOPES, type Scope } from '../protocol/scopes.ts';
+import { callerName, type Caller } from './caller.ts';
+
+/** What decides beside the caller and the operation. */
+export interface Facts {
+  /** True where the request came over mutual TLS with a client certificate. */
+  readonly viaLink: boolean;
+  /** True where both ends of the socket are on this machine (`isLoopback`). */
+  readonly loopback: boolean;
+  /**
+   * There where the request names a peer to be forwarded to. Without ids the name is not known here: only a caller who
+   * may reach all gets past that.
+   */
+  readonly peer?: { readonly machineId?: string; readonly nodeId?: string };
+  /** Wall time, ms since 1970. */
+  readonly now: number;
+}
+
+/** Why a caller may not. */
+export interface Denial {
+  readonly allowed: false;
+  readonly error: ErrorName;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+/** May, or why not. */
+export type Decision = { readonly allowed: true } | Denial;
+
+/** The rows that `decide` reads. */
+export type Rule = Pick<Operation, 'summary' | 'access' | 'remote' | 'outbound'>;
+
+const ALLOWED: Decision = { allowed: true };
+
+const deny = (error: ErrorName, message: string, hint?: string): Denial => ({
+  allowed: false,
+  error,
+  message,
+  ...(hint === undefined ? {} : { hint }),
+});
+
+const NOT_FROM_HERE = deny(
+  'invalid_key',
+  'this key counts on its own machine only',
+  'from another machine use a named key (`loopsy key add`), over TLS',
+);
+
+/** Callers whose secret must never have worked from another machine. */
+const isLocalOnly = (caller: Caller): boolean =>
+  caller.kind === 'owner' || caller.kind === 'agent' || caller.kind === 'agent-secret';
+
+const misplaced = (caller: Caller, facts: Facts): Denial | undefined => {
+  if (isLocalOnly(caller) && (!facts.loopback || facts.viaLink)) return NOT_FROM_HERE;
+  if (caller.kind === 'key' && facts.viaLink)
+    return deny('invalid_request', 'a certificate and a key on one connection');
+  if (caller.kind === 'peer' && !facts.viaLink) return deny('missing_key', 'a peer is known by its certificate only');
+  return undefined;
+};
+
+const onlyOverLink = (caller: Caller): Decision =>
+  caller.kind === 'peer' ? ALLOWED : deny('missing_key', 'only a trusted node may ask this, over its link');
+
+const onlyOwner = (rule: Rule, caller: Caller): Decision =>
+  caller.kind === 'owner'
+    ? ALLOWED
+    : deny(
+        'scope_missing',
+        `"${rule.summary}" is the owner's alone, on this machine; it can not be granted`,
+        'ask the owner of this node',
+      );
+
+const onlyAgentSecret = (caller: Caller): Decision =>
+  caller.kind === 'agent-secret' ? ALLOWED : deny('scope_missing', "only this machine's agent secret opens this");
+
+/** What the caller's own grant says; the owner has none, because nothing narrows it. */
+const withinGrant = (caller: Caller, scope: Scope, now: number): Decision => {
+  if (caller.kind === 'owner') return ALLOWED;
+  if (caller.kind === 'stranger') return deny('missing_key', 'this request carries no key');
+  if (caller.kind === 'agent-secret')
+    return deny('scope_missing', 'the agent secret only gets a token for one agent process');
+  const { grant } = caller;
+  if (grant.expiresAt !== undefined && now >= grant.expiresAt) {
+    return deny(
+      'expired_key',
+      `what ${callerName(caller)} was granted here ended at ${new Date(grant.expiresAt).toISOString()}`,
+    );
+  }
+  // Both must hold: a record that lists more than its level has was not made here.
+  if (grant.scopes.includes(scope) && LEVEL_SCOPES[grant.level].includes(scope)) return ALLOWED;
+  return deny('scope_missing', `${callerName(caller)} has no scope "${scope}" here (level ${grant.level})`);
+};
+
+const reaches = (caller: Caller, peer: NonNullable<Facts['peer']>): boolean => {
+  if (caller.kind === 'owner') return true;
+  if (caller.kind !== 'agent' && caller.kind !== 'key') return false;
+  const { reach } = caller.grant;
+  if (reach === 'all') return true;
+  return [peer.machineId, peer.nodeId].some((id) => id !== undefined && reach.includes(id));
+};
+
+const mayForward = (rule: Rule, caller: Caller, peer: NonNullable<Facts['peer']>): Decision => {
+  if (caller.kind === 'peer') {
+    return deny(
+      'invalid_request',
+      'a request that came over a link can not name a further peer',
+      'ask that peer directly: no node lends another its authority',
+    );
+  }
+  if (!rule.remote)
+    return deny(
+      'invalid_request',
+      `"${rule.summary}" can not be forwarded to a peer`,
+      'leave `peer` out, or run it there',
+    );
+  return reaches(caller, peer)
+    ? ALLOWED
+    : deny('scope_missing', `${callerName(caller)} may not address that peer through this node`);
+};
+
+const mayOverLink = (rule: Rule): Decision => {
+  if (rule.outbound === true)
+    return deny('scope_missing', `"${rule.summary}" makes this node address others: no peer may ask for that`);
+  return rule.remote ? ALLOWED : deny('scope_missing', `"${rule.summary}" is not for other nodes`);
+};
+
+const byScope = (scope: Scope, rule: Rule, { caller, now }: { caller: Caller; now: number }): Decision => {
+  const overLink = caller.kind === 'peer' ? mayOverLink(rule) : ALLOWED;
+  return overLink.allowed ? withinGrant(caller, scope, now) : overLink;
+};
+
+const byAccess = (access: Access, rule: Rule, asking: { caller: Caller; now: number }): Decision => {
+  switch (access) {
+    case 'public':
+      return ALLOWED;
+    case 'link':
+      return onlyOverLink(asking.caller);
+    case 'owner':
+      return onlyOwner(rule, asking.caller);
+    case 'agent-secret':
+      return onlyAgentSecret(asking.caller);
+    default:
+      return byScope(access, rule, asking);
+  }
+};
+
+/**
+ * The one decision: may this caller carry out this operation? Pure; default deny; from parsed facts only.
+ * Folders and other limits of a grant are for the guards, the ownership of objects for `maySee`.
+ */
+export const decide = (caller: Caller, rule: Rule, facts: Facts): Decision => {
+  const wrongPlace = misplaced(caller, facts);
+  if (wrongPlace !== undefined) return wrongPlace;
+  if (caller.kind === 'stranger' && rule.access !== 'public') return deny('missing_key', 'this request carries no key');
+  const here = byAccess(rule.access, rule, { caller, now: facts.now });
+  if (facts.peer === undefined) return here;
+  const there = mayForward(rule, caller, facts.peer);
+  // A peer that tries to go further hears that first: it is what is wrong with its request.
+  if (there.allowed || (!here.allowed && caller.kind !== 'peer')) return here;
+  return there;
+};
+
+/** True where the caller may see and steer an object: the owner all, others what they started, unknown owners nobody. */
+export const maySee = (caller: Caller, startedBy: string | undefined): boolean => {
+  if (caller.kind === 'owner') return true;
+  if (caller.kind === 'stranger' || caller.kind === 'agent-secret' || startedBy === undefined) return false;
+  return callerName(caller) === startedBy;
+};
+
+/** Where a grant's time and reach come from. */
+export interface GrantContext {
+  /** Wall time, ms since 1970. */
+  readonly now: number;
+  /** What the caller may address where the person says nothing. */
+  readonly reach: Grant['reach'];
+  /** The nodeId of a peer that a person named. @throws where there is none. */
+  readonly resolvePeer: (reference: string) => string;
+}
+
+/**
+ * The grant that a person's words mean.
+ * @throws {LoopsyError} `invalid_request` where a scope is not of the level, or folders are given for a level that
+ * they can't narrow: a limit that does nothing would be a lie.
+ */
+export const grantFromInput = (input: GrantInput, context: GrantContext): Grant => {
+  const ofLevel = LEVEL_SCOPES[input.level];
+  const foreign = input.scopes?.filter((scope) => !ofLevel.includes(scope)) ?? [];
+  if (foreign.length > 0) {
+    throw new LoopsyError('invalid_request', {
+      message: `the level ${input.level} does not have ${foreign.join(', ')}`,
+      hint: `its scopes are ${ofLevel.join(', ')}`,
+      details: { field: 'scopes' },
+    });
+  }
+  if (input.level === 'full' && input.folders !== undefined) {
+    throw new LoopsyError('invalid_request', {
+      message: 'folders do not narrow the level full, which may run any command',
+      hint: 'grant observe or collaborate with folders',
+      details: { field: 'folders' },
+    });
+  }
+  const reach = Array.isArray(input.reach) ? [...new Set(input.reach.map(context.resolvePeer))] : input.reach;
+  return {
+    level: input.level,
+    scopes: ofLevel.filter((scope) => input.scopes?.includes(scope) ?? true),
+    ...(input.folders === undefined ? {} : { folders: input.folders }),
+    ...(input.expires === undefined ? {} : { expiresAt: context.now + input.expires }),
+    reach: reach ?? context.reach,
+  };
+};
+
+/** All of a level, for ever. */
+export const grantOfLevel = (level: Grant['level'], reach: Grant['reach'] = []): Grant => ({
+  level,
+  scopes: [...LEVEL_SCOPES[level]],
+  reach,
+});
+
+/** Nothing at all: what a revoked or unreadable grant amounts to. */
+export const NO_GRANT: Grant = { level: 'observe', scopes: [], reach: [] };
+
+/** True where `after` lacks something that `before` gave. */
+export const isNarrower = (before: Grant, after: Grant): boolean => {
+  const lostScope = before.scopes.some((scope) => !after.scopes.includes(scope));
+  const { folders } = after;
+  const lostFolder =
+    folders !== undefined &&
+    (before.folders === undefined || before.folders.some((folder) => !folders.includes(folder)));
+  const { reach } = after;
+  const lostReach = reach !== 'all' && (before.reach === 'all' || before.reach.some((id) => !reach.includes(id)));
+  const endsSooner = (after.expiresAt ?? Number.POSITIVE_INFINITY) < (before.expiresAt ?? Number.POSITIVE_INFINITY);
+  const lowerLevel = LEVEL_SCOPES[after.level].length < LEVEL_SCOPES[before.level].length;
+  return lostScope || lostFolder || lostReach || endsSooner || lowerLevel;
+};
+
+const describeScopes = (grant: Grant, user: string): string => {
+  // Whoever holds one scope that only full has can do anything: fewer words would be a lie.
+  if (grant.scopes.some((scope) => !LEVEL_SCOPES.collaborate.includes(scope))) return describeLevel('full', user);
+  const whole = LEVEL_SCOPES[grant.level].every((scope) => grant.scopes.includes(scope));
+  return whole ? describeLevel(grant.level, user) : `may use only ${grant.scopes.join(', ')}`;
+};
+
+/** What a grant means, in words for prompts, lists and pages. `user` is the user who runs this node. */
+export const describeGrant = (grant: Grant, user: string): string => {
+  if (grant.scopes.length === 0) return 'may do nothing here';
+  const parts = [describeScopes(grant, user)];
+  if (grant.folders !== undefined)
+    parts.push(grant.folders.length === 0 ? 'in no folder' : `in ${grant.folders.join(', ')}`);
+  if (grant.reach === 'all') parts.push('may address every peer through this node');
+  if (grant.reach !== 'all' && grant.reach.length > 0)
+    parts.push(`may address ${grant.reach.length} peers through this node`);
+  if (grant.expiresAt !== undefined) parts.push(`until ${new Date(grant.expiresAt).toISOString()}`);
+  return parts.join('; ');
+};
