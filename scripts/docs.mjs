@@ -119,14 +119,57 @@ function errorsPage(errors) {
   return `${NOTE}\n# Errors\n\nEvery error answer is \`{"error":{"code","name","message","hint","details"}}\`. Programs compare the name or the code; both are\nfixed. \`exit\` is what the command ends with; \`retry\` says whether the same request may succeed later.\n\n${table(head, rows)}\n`;
 }
 
+const optionText = ({ name, short, value }) =>
+  `\`${short === undefined ? '' : `-${short}, `}--${name}${value === undefined ? '' : ` <${value}>`}\``;
+
+function optionsTable(options) {
+  if (options.length === 0) return '';
+  return `${table(
+    ['option', 'does'],
+    options.map((option) => [optionText(option), option.summary]),
+  )}\n`;
+}
+
+function commandSection({ path: words, summary, args = [], options = [], examples, details }) {
+  const line = [
+    'loopsy',
+    words,
+    ...args.map(({ name, optional, verbatim }) => {
+      const word = verbatim === true ? `${name}…` : name;
+      return optional === true ? `[${word}]` : `<${word}>`;
+    }),
+  ].join(' ');
+  const shown = examples.map(([example, does]) => `${example}\n    # ${does}`).join('\n');
+  const more =
+    details === undefined
+      ? ''
+      : `${details
+          .split('\n')
+          .map((one) => `> ${one}`)
+          .join('  \n')}\n`;
+  return `## ${words}\n\n\`${line}\`: ${summary}.\n\n${more}\n${optionsTable(options)}\n\`\`\`sh\n${shown}\n\`\`\`\n`;
+}
+
+function cliPage({ COMMANDS, GLOBAL_OPTIONS }, EXIT) {
+  const codes = table(
+    ['exit code', 'means'],
+    Object.entries(EXIT).map(([name, code]) => [
+      code,
+      name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`),
+    ]),
+  );
+  return `${NOTE}\n# Commands\n\nEvery command takes these:\n\n${optionsTable(GLOBAL_OPTIONS)}\n${codes}\n\n\`exec\` returns the exit code of the command that it ran.\n\n${COMMANDS.map(commandSection).join('\n')}`;
+}
+
 async function pages() {
   const { OPERATIONS } = await source('protocol/operations.ts');
-  const { ERRORS } = await source('protocol/errors.ts');
+  const { ERRORS, EXIT } = await source('protocol/errors.ts');
   const { describeApi } = await source('daemon/system/openapi.ts');
   const api = describeApi();
   return {
     'rest.md': restPage(OPERATIONS, api),
     'errors.md': errorsPage(ERRORS),
+    'cli.md': cliPage(await source('cli/commands.ts'), EXIT),
     'openapi.json': `${JSON.stringify(api, null, 2)}\n`,
   };
 }
