@@ -97,6 +97,7 @@ export const jobSchema = z.object({
   endedBy: endedBySchema.optional(),
   outputBytes: z.int(),
   truncated: z.boolean().optional().describe('true where the oldest output is gone'),
+  error: z.string().optional().describe('why it could not be started'),
   host: z.string(),
   user: z.string(),
 });

@@ -1,0 +1,44 @@
+import type { JobOutcome } from '../../protocol/jobs.ts';
+import { Spool, type SpoolOptions } from '../process/spool.ts';
+import { type Followed, Follower } from './follower.ts';
+import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
+
+/** A run that has ended, read from its record and its stored output. */
+export class EndedRun implements Followed {
+  readonly record: JobRecord;
+  readonly output: Spool;
+  readonly phase = 0;
+  readonly #nodeId: string;
+
+  private constructor(record: JobRecord, output: Spool, nodeId: string) {
+    this.record = record;
+    this.output = output;
+    this.#nodeId = nodeId;
+  }
+
+  static async open(record: JobRecord, nodeId: string, options: SpoolOptions): Promise<EndedRun> {
+    return new EndedRun(record, await Spool.open(options, record.outputBytes), nodeId);
+  }
+
+  follow(caller: string, since: number): Follower {
+    return new Follower(this, caller, since);
+  }
+
+  async outcome(): Promise<JobOutcome> {
+    return outcomeOf(this.record, this.#nodeId);
+  }
+
+  started(): object {
+    return toStarted(this.record, this.#nodeId);
+  }
+
+  final(): ReturnType<Followed['final']> {
+    return toFinal(this.record, this.#nodeId);
+  }
+
+  /** Nothing is paced by it. */
+  taken(): void {}
+
+  /** Nothing ends by it. */
+  left(): void {}
+}

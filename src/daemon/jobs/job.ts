@@ -1,0 +1,289 @@
+import type { Readable } from 'node:stream';
+
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { EndedBy, JobOutcome, JobSignal } from '../../protocol/jobs.ts';
+import type { AllowedCommand } from '../../trust/command-guard.ts';
+import type { Variables } from '../process/environment.ts';
+import {
+  type ProcessEnd,
+  type ProcessHost,
+  type ProcessSpec,
+  type RunningProcess,
+  startProcess,
+} from '../process/run.ts';
+import type { Spool } from '../process/spool.ts';
+import { type Followed, Follower } from './follower.ts';
+import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
+
+/** Between the request to end and the kill. */
+const END_GRACE_MS = 2_000;
+/** How long a run whose resumable caller lost its connection waits for it. */
+const REJOIN_MS = 10_000;
+
+/** What one run is to do. */
+export interface JobPlan {
+  readonly command: AllowedCommand;
+  readonly env: Variables | undefined;
+  readonly stdin: ProcessSpec['stdin'];
+  /** 0: none. */
+  readonly timeoutMs: number;
+  /** True where a lost connection is no reason to end it at once. */
+  readonly resumable: boolean;
+}
+
+/** What all runs of a node share. */
+export interface JobHost {
+  readonly clock: Clock;
+  readonly nodeId: () => string;
+  readonly processes: ProcessHost;
+  readonly environment: (sent: Variables | undefined) => Variables | Promise<Variables>;
+  /** The record has changed. */
+  changed(job: Job): void;
+  /** The run has ended. */
+  over(job: Job): void;
+  /** A follower has gone. */
+  left(job: Job): void;
+}
+
+/** One run, from the queue to its end. */
+export class Job implements Followed {
+  readonly record: JobRecord;
+  readonly output: Spool;
+  /** Counts what `started` has to say: queued, then running. */
+  phase = 0;
+  readonly #plan: JobPlan;
+  readonly #host: JobHost;
+  readonly #followers = new Set<Follower>();
+  /** Its cursor sets the pace; it stays while its connection is lost, so that nothing runs away meanwhile. */
+  #pacer: Follower | undefined;
+  #process: RunningProcess | undefined;
+  #starting = false;
+  #exited = false;
+  #cause: EndedBy | undefined;
+  #startedMs = 0;
+  #timeout: Timer | undefined;
+  #rejoin: Timer | undefined;
+  #waiters: (() => void)[] = [];
+
+  constructor(record: JobRecord, plan: JobPlan, parts: { readonly host: JobHost; readonly output: Spool }) {
+    this.record = record;
+    this.output = parts.output;
+    this.#plan = plan;
+    this.#host = parts.host;
+  }
+
+  get id(): string {
+    return this.record.jobId;
+  }
+
+  get isOver(): boolean {
+    return this.record.endedBy !== undefined;
+  }
+
+  /** True where nobody needs this object: the record and the stored output say all. */
+  get isForgettable(): boolean {
+    return this.isOver && this.#followers.size === 0 && this.output.settled;
+  }
+
+  /** Starts the process. A failure is an end of the run: it is in the record, and followers are told. */
+  async start(): Promise<void> {
+    this.#starting = true;
+    const { command, env: sent, stdin } = this.#plan;
+    try {
+      const built = this.#host.environment(sent);
+      const env = built instanceof Promise ? await built : built;
+      if (this.#cause !== undefined) return this.#finish();
+      const spec = { command, cwd: this.record.cwd, env, stdin };
+      this.#process = await startProcess(spec, this.#host.processes, {
+        output: (type, bytes) => this.#onOutput(type, bytes),
+        exited: () => this.#onExit(),
+        ended: (end) => this.#finish(end),
+      });
+      this.#onStarted(this.#process);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Ends the run for this cause; the first one wins. `graceMs` before the kill: a later call can shorten it. */
+  stop(cause: EndedBy, graceMs = END_GRACE_MS): void {
+    if (this.isOver) return;
+    this.#cause ??= cause;
+    if (this.#process !== undefined) {
+      if (this.#cause !== 'exit') this.#process.end(graceMs);
+      this.pace();
+      return;
+    }
+    if (!this.#starting) this.#finish();
+  }
+
+  /** Resolves with how it ended. @throws {LoopsyError} what kept it from starting. */
+  async outcome(): Promise<JobOutcome> {
+    while (!this.isOver) await this.#change();
+    return outcomeOf(this.record, this.#host.nodeId());
+  }
+
+  /** The reader of the request that started the run, or of its repeat: it sets the pace, and its end ends the run. */
+  attach(caller: string): Follower {
+    const follower = this.#follow(caller, 0);
+    this.#paceBy(follower);
+    return follower;
+  }
+
+  /** Any other reader. It becomes the one that counts where the starter's connection is lost and this is the same caller. */
+  follow(caller: string, since: number): Follower {
+    const follower = this.#follow(caller, since);
+    if (this.#rejoin !== undefined && caller === this.record.caller) this.#paceBy(follower);
+    return follower;
+  }
+
+  /** The caller is back. */
+  rejoin(): void {
+    this.#rejoin?.cancel();
+    this.#rejoin = undefined;
+  }
+
+  /** The connection of the caller that started the run is lost. */
+  abandon(): void {
+    if (this.isOver) return;
+    if (!this.#plan.resumable) return this.stop('client-gone');
+    this.#rejoin ??= this.#host.clock.after(REJOIN_MS, () => this.stop('client-gone'));
+  }
+
+  /** Passes `source` to the run's stdin. @returns the bytes that it took. @throws {LoopsyError} conflict */
+  async writeStdin(source: Readable): Promise<number> {
+    if (this.#plan.stdin !== 'stream') {
+      throw new LoopsyError('conflict', {
+        message: 'this run takes no stdin: it was given as text, or not at all',
+        hint: 'start it with stdinStream: true',
+      });
+    }
+    while (this.#process === undefined && !this.isOver) await this.#change();
+    return (await this.#process?.stdin?.write(source)) ?? 0;
+  }
+
+  /** @returns false where the run had ended. A run that still waits ends by a signal that ends runs. */
+  signal(signal: JobSignal): boolean {
+    if (this.#process !== undefined) return this.#process.signal(signal);
+    const ends = ['SIGINT', 'SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGQUIT'].includes(signal);
+    if (this.isOver || !ends) return false;
+    this.stop('cancel');
+    return true;
+  }
+
+  /** The record as it is now. */
+  now(): JobRecord {
+    this.record.outputBytes = this.output.end;
+    if (this.output.truncated) this.record.truncated = true;
+    return this.record;
+  }
+
+  started(): object {
+    return toStarted(this.record, this.#host.nodeId());
+  }
+
+  final(): ReturnType<Followed['final']> {
+    return toFinal(this.record, this.#host.nodeId());
+  }
+
+  taken(): void {
+    this.pace();
+  }
+
+  left(follower: Follower): void {
+    this.#followers.delete(follower);
+    if (follower === this.#pacer && !this.isOver) this.#onPacerGone();
+    this.#host.left(this);
+  }
+
+  /** The process waits while its reader or the disk is behind. */
+  pace(): void {
+    if (this.#process === undefined) return;
+    const free = this.#exited || this.#cause !== undefined || this.#pacer === undefined;
+    const behind = !free && this.#pacer !== undefined && this.output.isFarBehind(this.#pacer.cursor);
+    if (behind || this.output.overfull) this.#process.pause();
+    else this.#process.resume();
+  }
+
+  #follow(caller: string, since: number): Follower {
+    const follower = new Follower(this, caller, since);
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  #paceBy(follower: Follower): void {
+    this.rejoin();
+    this.#pacer = follower;
+    this.pace();
+  }
+
+  #onPacerGone(): void {
+    // A caller that noticed the loss before this node did may be reading again already.
+    const heir = [...this.#followers].findLast(({ caller }) => caller === this.record.caller);
+    if (this.#plan.resumable && heir !== undefined) this.#paceBy(heir);
+    else this.abandon();
+  }
+
+  #onStarted(process: RunningProcess): void {
+    const { clock } = this.#host;
+    const { timeoutMs } = this.#plan;
+    this.record.pid = process.pid;
+    this.record.startedAt = clock.now();
+    this.#startedMs = clock.monotonicMs();
+    if (timeoutMs > 0) this.#timeout = clock.after(timeoutMs, () => this.stop('timeout'));
+    if (this.#cause !== undefined) process.end(END_GRACE_MS);
+    this.phase += 1;
+    this.#host.changed(this);
+    this.#announce();
+  }
+
+  #onOutput(type: number, bytes: Uint8Array): void {
+    this.output.append(type, bytes);
+    this.pace();
+    for (const follower of this.#followers) follower.wake();
+  }
+
+  #onExit(): void {
+    this.#exited = true;
+    this.#cause ??= 'exit';
+    this.#timeout?.cancel();
+    this.pace();
+  }
+
+  #fail(error: unknown): void {
+    const failure = error instanceof LoopsyError ? error : new LoopsyError('execution_failed', { cause: error });
+    this.record.failure = failure.toBody() as JobRecord['failure']; // the same shape, without its readonly marks
+    this.#cause = 'exit';
+    this.#finish();
+  }
+
+  #finish(end?: ProcessEnd): void {
+    const { clock } = this.#host;
+    const { record } = this;
+    this.#timeout?.cancel();
+    this.rejoin();
+    const cause = this.#cause ?? 'exit';
+    // A process that we ended never counts as a success, even where it answered the signal with exit 0.
+    record.exitCode = cause === 'exit' ? (end?.exitCode ?? null) : null;
+    const signal = end?.signal ?? (cause === 'exit' ? undefined : end?.sent);
+    if (signal !== undefined) record.signal = signal;
+    record.endedAt = clock.now();
+    record.durationMs = end === undefined ? 0 : Math.round((clock.monotonicMs() - this.#startedMs) * 10) / 10;
+    record.endedBy = cause;
+    this.output.finish();
+    this.now();
+    this.#host.over(this);
+    this.#announce();
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  /** Tells everyone who waits that the state is another. */
+  #announce(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve();
+    for (const follower of this.#followers) follower.wake();
+  }
+}

@@ -1,0 +1,59 @@
+import type { Job as JobRow } from '../../protocol/jobs.ts';
+import type { JobRecord } from './record.ts';
+import type { JobRecords } from './records.ts';
+
+const MAX_PAGE_BYTES = 4 * 1_048_576;
+/** Rows of others are passed over; so many are looked at for one page. */
+const MAX_PASSES = 10;
+
+/** What a page is made from. */
+export interface ListSources {
+  /** Runs in memory: they are newer than what the store says of them. */
+  readonly live: ReadonlyMap<string, JobRecord>;
+  /** Undefined: only what is in memory. */
+  readonly stored: JobRecords | undefined;
+  readonly show: (record: JobRecord) => JobRow | undefined;
+}
+
+/** One page of a list. */
+export interface JobPage {
+  jobs: JobRow[];
+  nextCursor?: string;
+}
+
+/** Newest first, behind `cursor`. */
+export const listJobs = (sources: ListSources, cursor: string | undefined, limit: number): JobPage => {
+  const page: JobPage = { jobs: [] };
+  let bytes = 0;
+  let after = cursor;
+  for (let pass = 0; pass < MAX_PASSES; pass++) {
+    const { records, floor } = nextRecords(sources, after, limit);
+    for (const record of records) {
+      const row = sources.show(record);
+      bytes += row === undefined ? 0 : JSON.stringify(row).length;
+      const full = page.jobs.length === limit || (bytes > MAX_PAGE_BYTES && page.jobs.length > 0);
+      if (row !== undefined && full) return { ...page, ...(after === undefined ? {} : { nextCursor: after }) };
+      if (row !== undefined) page.jobs.push(row);
+      after = record.jobId;
+    }
+    if (floor === undefined) return page;
+    after = floor;
+  }
+  return { ...page, ...(after === undefined ? {} : { nextCursor: after }) };
+};
+
+const nextRecords = (
+  { live, stored }: ListSources,
+  after: string | undefined,
+  limit: number,
+): { records: JobRecord[]; floor: string | undefined } => {
+  const page = stored?.page(after, limit) ?? [];
+  // Behind a full page the store holds more: ids in memory that are older wait for their place.
+  const floor = page.length === limit ? page.at(-1)?.jobId : undefined;
+  const records = new Map<string, JobRecord>();
+  for (const { jobId, record } of page) if (record !== undefined) records.set(jobId, record);
+  for (const [jobId, record] of live) {
+    if (jobId >= (floor ?? '') && (after === undefined || jobId < after)) records.set(jobId, record);
+  }
+  return { records: [...records.values()].sort((a, b) => (a.jobId < b.jobId ? 1 : -1)), floor };
+};

@@ -1,0 +1,133 @@
+import { z } from 'zod';
+
+import { errorFromBody } from '../../protocol/errors.ts';
+import { FRAME } from '../../protocol/frames.ts';
+import { endedBySchema, type Job, type JobOutcome } from '../../protocol/jobs.ts';
+
+const failureSchema = z.object({
+  error: z.object({
+    code: z.number(),
+    name: z.string(),
+    message: z.string(),
+    hint: z.string().optional(),
+    details: z.record(z.string(), z.unknown()).optional(),
+  }),
+});
+
+/** A run as the store keeps it. Its environment and stdin are not kept: they may hold secrets. */
+const recordSchema = z.object({
+  v: z.literal(1),
+  jobId: z.string(),
+  command: z.string(),
+  args: z.array(z.string()),
+  cwd: z.string(),
+  shell: z.boolean(),
+  caller: z.string(),
+  fromNodeId: z.string(),
+  host: z.string(),
+  user: z.string(),
+  createdAt: z.number(),
+  startedAt: z.number().optional(),
+  endedAt: z.number().optional(),
+  durationMs: z.number().optional(),
+  pid: z.number().optional(),
+  /** Tells this process from a later one with the same id. */
+  token: z.string().optional(),
+  exitCode: z.number().nullable().optional(),
+  signal: z.string().optional(),
+  endedBy: endedBySchema.optional(),
+  /** Why it could not be started: the body of the error that its callers get. */
+  failure: failureSchema.optional(),
+  outputBytes: z.number(),
+  truncated: z.boolean().optional(),
+});
+
+/** A run as the store keeps it; the live one is changed in place by its job alone. */
+export type JobRecord = z.infer<typeof recordSchema>;
+
+/** Reads a stored record; undefined where it is another version's. */
+export const parseRecord = (text: string): JobRecord | undefined => {
+  try {
+    return recordSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined; // not JSON: not ours
+  }
+};
+
+const SHOWN_CHARACTERS = 2_048;
+
+/** Shortens a command line for records and lists, so that a page of them stays small. */
+export const clipWords = (command: string, args: readonly string[]): { command: string; args: string[] } => {
+  let left = SHOWN_CHARACTERS;
+  const clip = (word: string): string => {
+    const kept = word.length <= left ? word : `${word.slice(0, Math.max(0, left))}…`;
+    left -= word.length + 1;
+    return kept;
+  };
+  const clipped = clip(command);
+  const shown: string[] = [];
+  for (const arg of args) {
+    if (left <= 0) {
+      shown.push(`… ${args.length - shown.length} more`);
+      break;
+    }
+    shown.push(clip(arg));
+  }
+  return { command: clipped, args: shown };
+};
+
+/** The row that callers see. */
+export const toJob = (record: JobRecord, place: number | undefined): Job => {
+  const { v: _v, token: _token, durationMs: _durationMs, failure, ...shown } = record;
+  return {
+    ...shown,
+    state: stateOf(record),
+    ...(place === undefined ? {} : { place }),
+    ...(failure === undefined ? {} : { error: failure.error.message }),
+  };
+};
+
+/** Where a run stands. */
+export const stateOf = (record: JobRecord): Job['state'] => {
+  if (record.endedBy !== undefined) return 'ended';
+  return record.startedAt === undefined ? 'queued' : 'running';
+};
+
+/** How a run ended, as its callers are told. @throws {LoopsyError} what kept it from starting. */
+export const outcomeOf = (record: JobRecord, nodeId: string): JobOutcome => {
+  const failure = errorFromBody(record.failure);
+  if (failure !== undefined) throw failure;
+  return toOutcome(record, nodeId);
+};
+
+const toOutcome = (record: JobRecord, nodeId: string): JobOutcome => ({
+  jobId: record.jobId,
+  exitCode: record.exitCode ?? null,
+  ...(record.signal === undefined ? {} : { signal: record.signal }),
+  duration: record.durationMs ?? 0,
+  killed: record.endedBy !== 'exit' && record.endedBy !== 'lost',
+  endedBy: record.endedBy ?? 'lost',
+  host: record.host,
+  nodeId,
+  user: record.user,
+  cwd: record.cwd,
+});
+
+/** What `started` says. */
+export const toStarted = (record: JobRecord, nodeId: string): object => ({
+  jobId: record.jobId,
+  state: stateOf(record),
+  host: record.host,
+  nodeId,
+  user: record.user,
+  cwd: record.cwd,
+});
+
+/** The last piece of a run's stream; undefined while the run goes on. */
+export const toFinal = (
+  record: JobRecord,
+  nodeId: string,
+): { readonly type: number; readonly data: object } | undefined => {
+  if (record.failure !== undefined) return { type: FRAME.error, data: record.failure };
+  return record.endedBy === undefined ? undefined : { type: FRAME.exit, data: toOutcome(record, nodeId) };
+};

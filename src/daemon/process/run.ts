@@ -1,0 +1,215 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { FRAME } from '../../protocol/frames.ts';
+import type { AllowedCommand } from '../../trust/command-guard.ts';
+import { commandLine, type CommandLine, type CommandShell } from './command-line.ts';
+import type { Variables } from './environment.ts';
+import { signalTree, treeLives } from './kill-tree.ts';
+import { explainStartError } from './start-error.ts';
+import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
+
+const TICK_MS = 25;
+/** After the main process: how long its grandchildren may go on writing, and how long they may be silent meanwhile. */
+const DRAIN_MS = 1_000;
+const DRAIN_ENDING_MS = 200;
+const QUIET_MS = 100;
+
+/** What to start. */
+export interface ProcessSpec {
+  readonly command: AllowedCommand;
+  readonly cwd: string;
+  readonly env: Variables;
+  /** Text, bytes that come later, or nothing at all: never the node's own. */
+  readonly stdin: { readonly text: string } | 'stream' | 'none';
+}
+
+/** The machine that it is started on. */
+export interface ProcessHost {
+  readonly platform: NodeJS.Platform;
+  readonly clock: Clock;
+  readonly shell: CommandShell;
+  /** Windows: cross-spawn's way to start what isn't an .exe. */
+  readonly adapt?: (line: CommandLine, spec: ProcessSpec) => CommandLine;
+}
+
+/** How the main process ended; `sent` is the last signal of ours, where we ended it. */
+export interface ProcessEnd {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly sent?: NodeJS.Signals;
+}
+
+/** What a run tells while it goes on. */
+export interface ProcessEvents {
+  /** Bytes of stdout or stderr, with their frame type. */
+  output(type: number, bytes: Uint8Array): void;
+  /** The main process is gone; its pipes may still deliver. */
+  exited(): void;
+  /** Nothing more comes, and nothing is left that we were to end. */
+  ended(end: ProcessEnd): void;
+}
+
+/**
+ * Starts a process in a group of its own.
+ * @throws {LoopsyError} execution_failed, with the reason: not found, not executable, no such folder, …
+ */
+export const startProcess = async (
+  spec: ProcessSpec,
+  host: ProcessHost,
+  events: ProcessEvents,
+): Promise<RunningProcess> => {
+  const child = await spawnChild(spec, host);
+  return new RunningProcess(child, host, events);
+};
+
+const spawnChild = async (spec: ProcessSpec, host: ProcessHost): Promise<StartedChild> => {
+  const plain = commandLine(spec.command, host.shell);
+  const line = host.adapt === undefined || spec.command.shell ? plain : host.adapt(plain, spec);
+  try {
+    const child = spawn(line.file, line.args, {
+      cwd: spec.cwd,
+      env: spec.env,
+      // A group of its own, so that all of it can be ended; on Windows that would open a window.
+      detached: host.platform !== 'win32',
+      windowsHide: true,
+      windowsVerbatimArguments: line.verbatim ?? false,
+      // No stdin is /dev/null: a program that reads it sees its end at once.
+      stdio: [spec.stdin === 'none' ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    });
+    const { pid } = child;
+    if (pid === undefined) throw await new Promise((resolve) => child.once('error', resolve));
+    return { child, pid, stdin: openStdin(child, spec, host.clock) };
+  } catch (error) {
+    throw await explainStartError(error, spec);
+  }
+};
+
+interface StartedChild {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly stdin: ProcessStdin | undefined;
+}
+
+const openStdin = ({ stdin: sink }: ChildProcess, { stdin }: ProcessSpec, clock: Clock): ProcessStdin | undefined => {
+  if (sink === null || stdin === 'none') return undefined;
+  ignoreStdinErrors(sink);
+  if (stdin === 'stream') return new ProcessStdin(sink, clock);
+  sink.end(stdin.text);
+  return undefined;
+};
+
+/** A process that was started, with its tree. */
+export class RunningProcess {
+  readonly pid: number;
+  /** There where stdin comes later. */
+  readonly stdin: ProcessStdin | undefined;
+  readonly #child: ChildProcess;
+  readonly #host: ProcessHost;
+  readonly #events: ProcessEvents;
+  #exit: ProcessEnd | undefined;
+  #sent: NodeJS.Signals | undefined;
+  #killTimer: Timer | undefined;
+  #tick: Timer | undefined;
+  #paused = false;
+  #closed = false;
+  #done = false;
+  #heard = false;
+  #quietMs = 0;
+  #drainedMs = 0;
+
+  constructor({ child, pid, stdin }: StartedChild, host: ProcessHost, events: ProcessEvents) {
+    this.pid = pid;
+    this.stdin = stdin;
+    this.#child = child;
+    this.#host = host;
+    this.#events = events;
+    child.stdout?.on('data', (bytes: Buffer) => this.#hear(FRAME.stdout, bytes));
+    child.stderr?.on('data', (bytes: Buffer) => this.#hear(FRAME.stderr, bytes));
+    child.on('exit', (exitCode, signal) => this.#onExit(exitCode, signal));
+    child.on('close', () => {
+      this.#closed = true;
+      this.#settle();
+    });
+    // A signal that could not be sent is seen by its sender; the process itself is there.
+    child.on('error', () => undefined);
+  }
+
+  /** Stops reading: the process waits as soon as its pipes are full. */
+  pause(): void {
+    this.#paused = true;
+    this.#child.stdout?.pause();
+    this.#child.stderr?.pause();
+  }
+
+  /** Reads on. */
+  resume(): void {
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#child.stdout?.resume();
+    this.#child.stderr?.resume();
+  }
+
+  /** Passes a signal on to the whole group. @returns false where the run had ended. */
+  signal(signal: NodeJS.Signals): boolean {
+    return this.#exit === undefined && signalTree(this.pid, signal, this.#host.platform);
+  }
+
+  /** Ends the whole tree: asks it to, and kills what is left after the grace. */
+  end(graceMs: number): void {
+    if (this.#done) return;
+    if (this.#sent === undefined) this.#send('SIGTERM');
+    this.#killTimer?.cancel();
+    this.#killTimer = this.#host.clock.after(graceMs, () => {
+      this.#send('SIGKILL');
+      this.#settle();
+    });
+  }
+
+  #send(signal: 'SIGTERM' | 'SIGKILL'): void {
+    this.#sent = signal;
+    signalTree(this.pid, signal, this.#host.platform);
+  }
+
+  #hear(type: number, bytes: Uint8Array): void {
+    this.#heard = true;
+    if (!this.#done) this.#events.output(type, bytes);
+  }
+
+  #onExit(exitCode: number | null, signal: NodeJS.Signals | null): void {
+    this.#exit = { exitCode, signal };
+    this.stdin?.close();
+    this.#events.exited();
+    this.#tick = this.#host.clock.every(TICK_MS, () => this.#watchRest());
+    this.#settle();
+  }
+
+  /** What the main process left in its pipes is read; grandchildren that hold them open don't hold up the run. */
+  #watchRest(): void {
+    if (!this.#closed && !this.#paused) {
+      this.#drainedMs += TICK_MS;
+      this.#quietMs = this.#heard ? 0 : this.#quietMs + TICK_MS;
+      this.#heard = false;
+      const limit = this.#sent === undefined ? DRAIN_MS : DRAIN_ENDING_MS;
+      if (this.#quietMs >= QUIET_MS || this.#drainedMs >= limit) this.#cutPipes();
+    }
+    this.#settle();
+  }
+
+  #cutPipes(): void {
+    this.#closed = true;
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    if (this.#sent === undefined) signalTree(this.pid, 'SIGKILL', this.#host.platform);
+  }
+
+  #settle(): void {
+    if (this.#done || this.#exit === undefined || !this.#closed) return;
+    const asked = this.#sent === 'SIGTERM';
+    if (asked && treeLives(this.pid, this.#host.platform)) return;
+    this.#done = true;
+    this.#tick?.cancel();
+    this.#killTimer?.cancel();
+    this.#events.ended({ ...this.#exit, ...(this.#sent === undefined ? {} : { sent: this.#sent }) });
+  }
+}
