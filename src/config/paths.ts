@@ -1,0 +1,97 @@
+import { posix, win32, type PlatformPath } from 'node:path';
+
+import { LoopsyError } from '../protocol/errors.ts';
+
+/** The path rules of a platform. */
+const pathOf = (platform: NodeJS.Platform): PlatformPath => (platform === 'win32' ? win32 : posix);
+
+/** What decides where things are; injected, so that each system's rules can be tested on any. */
+export interface Place {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** The user's home folder. */
+  readonly home: string;
+  /** What a relative path starts at. */
+  readonly cwd: string;
+  readonly platform: NodeJS.Platform;
+}
+
+/** Replaces a leading `~` by the home folder; anything else stays as it is written. */
+export const expandHome = (path: string, home: string, platform: NodeJS.Platform = process.platform): string => {
+  if (path === '~') return home;
+  return /^~[\\/]/.test(path) ? pathOf(platform).join(home, path.slice(2)) : path;
+};
+
+/** The data folder: the option, else `LOOPSY_DATA_DIR`, else `~/.loopsy`. Absolute. */
+export const resolveDataDir = (option: string | undefined, { env, home, cwd, platform }: Place): string => {
+  const path = pathOf(platform);
+  const chosen = [option, env['LOOPSY_DATA_DIR']].find((text) => text !== undefined && text !== '');
+  return chosen === undefined ? path.join(home, '.loopsy') : path.resolve(cwd, expandHome(chosen, home, platform));
+};
+
+/** Where a node keeps its things (CONTRACT §6). Folders end in `Dir`; all else are files. */
+export interface NodePaths {
+  readonly dataDir: string;
+  /** The settings, edited by people. */
+  readonly config: string;
+  /** Held for the moment of a change of the settings, by node and command alike. */
+  readonly configLock: string;
+  /** Context, messages, jobs, presence. */
+  readonly database: string;
+  /** Pins, grants, named keys: one for the machine. */
+  readonly trustDatabase: string;
+  readonly jobsDir: string;
+  readonly logsDir: string;
+  readonly auditLog: string;
+  readonly nodeLog: string;
+  /** For scripts; loopsy never trusts it. */
+  readonly pidFile: string;
+  /** Held while the node runs: the truth about whether it does. */
+  readonly nodeLock: string;
+  /** Url, token and more of the node that runs; valid only while the lock is held. */
+  readonly registration: string;
+  /** The secret of this machine's agents. */
+  readonly agentFile: string;
+  readonly tlsDir: string;
+  readonly certificate: string;
+  readonly privateKey: string;
+  readonly sessionsDir: string;
+}
+
+/** All places below a data folder. */
+export const nodePaths = (dataDir: string, platform: NodeJS.Platform = process.platform): NodePaths => {
+  const inside = (...parts: string[]): string => pathOf(platform).join(dataDir, ...parts);
+  return {
+    dataDir,
+    config: inside('config.yaml'),
+    configLock: inside('config.lock'),
+    database: inside('loopsy.db'),
+    trustDatabase: inside('trust.db'),
+    jobsDir: inside('jobs'),
+    logsDir: inside('logs'),
+    auditLog: inside('logs', 'audit.jsonl'),
+    nodeLog: inside('logs', 'node.log'),
+    pidFile: inside('daemon.pid'),
+    nodeLock: inside('node.lock'),
+    registration: inside('node.json'),
+    agentFile: inside('agent.json'),
+    tlsDir: inside('tls'),
+    certificate: inside('tls', 'cert.pem'),
+    privateKey: inside('tls', 'key.pem'),
+    sessionsDir: inside('sessions'),
+  };
+};
+
+const SESSION_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
+
+/**
+ * The data folder of a session.
+ * @throws {LoopsyError} `invalid_request` where the name is none: it never leaves the folder of sessions.
+ */
+export const sessionDir = (machine: NodePaths, name: string, platform: NodeJS.Platform = process.platform): string => {
+  if (SESSION_NAME.test(name)) return pathOf(platform).join(machine.sessionsDir, name);
+  throw new LoopsyError('invalid_request', {
+    message: `"${name}" can't be a session's name`,
+    hint: 'a name has 1–32 of a–z, 0–9 and -, and begins with a letter or a digit',
+    details: { field: 'session' },
+  });
+};
