@@ -1,5 +1,6 @@
 // Bundles the node and the CLI into dist/. Running nodes load chunks lazily, so dist/ is never emptied: chunks are
 // named by their content, files are replaced one by one (entries last), and superseded chunks stay for a week.
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
@@ -165,8 +166,11 @@ async function replaceFile(target, text, mode) {
 async function vendor(dist, version) {
   const script = path.join(ROOT, 'scripts', 'vendor-sqlite.mjs');
   const target = path.join(dist, 'vendor', 'sqlite');
+  const made = `${version} ${createHash('sha256')
+    .update(await readFile(script))
+    .digest('hex')}\n`;
   const stamp = path.join(dist, 'vendor', 'sqlite.version');
-  if (existsSync(target) && existsSync(stamp) && (await readFile(stamp, 'utf8')) === version) return;
+  if (existsSync(target) && existsSync(stamp) && (await readFile(stamp, 'utf8')) === made) return;
   const { vendorSqlite } = await import(pathToFileURL(script).href);
   const fresh = `${target}.${process.pid}.tmp`;
   await mkdir(path.dirname(target), { recursive: true });
@@ -175,7 +179,7 @@ async function vendor(dist, version) {
   if (existsSync(target)) await rename(target, old);
   await rename(fresh, target);
   await rm(old, { recursive: true, force: true });
-  await writeFile(stamp, version);
+  await writeFile(stamp, made);
 }
 
 async function dropSuperseded(dist, current, previous) {
