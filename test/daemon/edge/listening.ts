@@ -32,9 +32,6 @@ export const newIdentity = async (): Promise<TlsIdentity> => {
   };
 };
 
-const isLoopback = (remote: string | undefined, local: string | undefined): boolean =>
-  [remote, local].every((end) => end !== undefined && /^(::ffff:)?127\.|^::1$/.test(end));
-
 export interface Listening {
   readonly listener: Listener;
   readonly port: number;
@@ -54,7 +51,6 @@ export const listen = async (
     bindings: bindAddresses('127.0.0.1', true),
     port: 0,
     identity: options.identity ?? (await newIdentity()),
-    isLoopback,
     isKnownAddress: () => false,
     callerOf: (_certificate: X509Certificate) => undefined,
     clock: systemClock,
