@@ -225,7 +225,12 @@ export async function build({ clean = false, dist = path.join(ROOT, 'dist') } = 
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const started = performance.now();
-  const { version, bytes, files } = await build({ clean: process.argv.includes('--clean') });
-  const ms = Math.round(performance.now() - started);
-  console.log(`built loopsy ${version}: ${files.length} files, ${Math.round(bytes / 1024)} KiB, ${ms} ms`);
+  try {
+    const { version, bytes, files } = await build({ clean: process.argv.includes('--clean') });
+    const ms = Math.round(performance.now() - started);
+    console.log(`built loopsy ${version}: ${files.length} files, ${Math.round(bytes / 1024)} KiB, ${ms} ms`);
+  } catch (error) {
+    console.error(`the build failed: ${error.message}`);
+    process.exitCode = 1;
+  }
 }
