@@ -60,7 +60,7 @@ describe('rate limits', () => {
 
   it('hold a bounded number of callers', () => {
     const rates = new RateLimits(SIZES, new FakeClock());
-    for (let i = 0; i < 100_000; i += 1) rates.take(key(`k${i}`), 'execute');
+    for (let i = 0; i < 10_000; i += 1) rates.take(key(`k${i}`), 'execute');
     for (let i = 0; i < 3; i += 1) rates.take(key('last'), 'execute');
     expect(refusal(rates, key('last'))).toBeDefined();
   });
