@@ -7,7 +7,6 @@ import { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
-import { isLoopback, type SocketEnds } from '../../trust/loopback.ts';
 import { type Binding, Fronts } from './bind-addresses.ts';
 import { CONNECTION_LIMITS, ConnectionBounds, type ConnectionLimits } from './connection-bounds.ts';
 import { Connection, type ConnectionTimes, type SocketFacts } from './connection.ts';
@@ -46,7 +45,7 @@ export interface ListenerOptions {
   readonly port: number;
   readonly identity: TlsIdentity;
   /** Are both ends loopback? False where one is unknown. */
-  readonly isLoopback?: (ends: SocketEnds) => boolean;
+  readonly isLoopback: (remoteAddress: string | undefined, localAddress: string | undefined) => boolean;
   /** Is a known peer expected at this address? It is let in before strangers. */
   readonly isKnownAddress: (address: string) => boolean;
   /** Whose a client certificate is, as `promote` names callers: such a connection is never bound as a stranger's. */
@@ -241,7 +240,8 @@ export class Listener implements Service {
 
   #originOf(raw: Duplex): { address: string | undefined; loopback: boolean } {
     if (!(raw instanceof net.Socket)) return { address: undefined, loopback: false };
-    return { address: plainAddress(raw.remoteAddress), loopback: (this.#options.isLoopback ?? isLoopback)(raw) };
+    const { remoteAddress, localAddress } = raw;
+    return { address: plainAddress(remoteAddress), loopback: this.#options.isLoopback(remoteAddress, localAddress) };
   }
 
   #endOverdue(): void {

@@ -10,20 +10,15 @@ export type RateLimitSizes = Readonly<Record<LimitCategory, number>>;
 /** One bucket for each caller and category. The owner and the agents of this machine have none. */
 export class RateLimits {
   readonly #tables: Readonly<Record<LimitCategory, BucketTable>>;
-  #sizes: RateLimitSizes;
+  readonly #sizes: () => RateLimitSizes;
+  #inForce: RateLimitSizes;
 
-  constructor(sizes: RateLimitSizes, clock: Clock) {
-    const table = (category: LimitCategory): BucketTable => new BucketTable({ size: sizes[category], clock });
+  /** `sizes` is asked at each operation: a change acts at once, and what was taken stays taken. */
+  constructor(clock: Clock, sizes: () => RateLimitSizes) {
+    this.#sizes = sizes;
+    this.#inForce = { ...sizes() };
+    const table = (category: LimitCategory): BucketTable => new BucketTable({ size: this.#inForce[category], clock });
     this.#tables = { execute: table('execute'), transfer: table('transfer'), context: table('context') };
-    this.#sizes = sizes;
-  }
-
-  /** New sizes, in force at once; what was taken stays taken. */
-  setSizes(sizes: RateLimitSizes): void {
-    this.#sizes = sizes;
-    this.#tables.execute.resize(sizes.execute);
-    this.#tables.transfer.resize(sizes.transfer);
-    this.#tables.context.resize(sizes.context);
   }
 
   /**
@@ -32,12 +27,18 @@ export class RateLimits {
    */
   take(caller: Caller, category: LimitCategory): void {
     if (caller.kind === 'owner' || caller.kind === 'agent' || caller.kind === 'agent-secret') return;
+    const size = this.#sizes()[category];
+    const table = this.#tables[category];
+    if (size !== this.#inForce[category]) {
+      table.resize(size);
+      this.#inForce = { ...this.#inForce, [category]: size };
+    }
     // A peer's name is its machine's: its sessions share one bucket.
-    const taken = this.#tables[category].take(callerName(caller));
+    const taken = table.take(callerName(caller));
     if (taken.ok) return;
     const { retryAfterMs } = taken;
     throw new LoopsyError('rate_limited', {
-      message: `more than ${this.#sizes[category]} operations of the kind "${category}" in a minute`,
+      message: `more than ${size} operations of the kind "${category}" in a minute`,
       hint: `try again in ${Math.ceil(retryAfterMs / 1000)} s; the owner of that node can change rateLimits.${category} in its config.yaml`,
       details: { retryAfterMs, category },
     });

@@ -43,7 +43,7 @@ describe.skipIf(process.platform !== 'linux')('the bounds of strangers', () => {
   });
 
   it('bounds loopback by itself: the 257th there is refused, strangers are not in the way', async () => {
-    const { port } = await listen({ isLoopback: ({ remoteAddress }) => remoteAddress !== '127.0.0.9' });
+    const { port } = await listen({ isLoopback: (remoteAddress) => remoteAddress !== '127.0.0.9' });
     const crowd = await Promise.all(Array.from({ length: 256 }, () => connected(port, '127.0.0.1')));
     expect(await isOpen(await connected(port, '127.0.0.1'))).toBe(false);
     expect(await isOpen(await connected(port, '127.0.0.9'))).toBe(true);

@@ -8,6 +8,7 @@ import { onTestFinished } from 'vitest';
 
 import { systemClock } from '../../../src/kernel/clock.ts';
 import type { Log } from '../../../src/kernel/log.ts';
+import { isLoopback } from '../../../src/trust/loopback.ts';
 import { buildMachineCertificate, toPem } from '../../../src/trust/certificates.ts';
 import { bindAddresses } from '../../../src/daemon/edge/bind-addresses.ts';
 import { Listener, type ListenerOptions } from '../../../src/daemon/edge/listener.ts';
@@ -51,6 +52,7 @@ export const listen = async (
     bindings: bindAddresses('127.0.0.1', true),
     port: 0,
     identity: options.identity ?? (await newIdentity()),
+    isLoopback: (remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress }),
     isKnownAddress: () => false,
     callerOf: (_certificate: X509Certificate) => undefined,
     clock: systemClock,

@@ -25,7 +25,7 @@ const refusal = (rates: RateLimits, caller: Caller, category: LimitCategory = 'e
 describe('rate limits', () => {
   it('refuse the 4th of three a minute, say when to come again, and let that come through', () => {
     const clock = new FakeClock();
-    const rates = new RateLimits(SIZES, clock);
+    const rates = new RateLimits(clock, () => SIZES);
     for (let i = 0; i < 3; i += 1) rates.take(peer('a'), 'execute');
     const refused = refusal(rates, peer('a'));
     expect(refused).toMatchObject({ error: 'rate_limited', status: 429, details: { retryAfterMs: 20_000 } });
@@ -35,7 +35,7 @@ describe('rate limits', () => {
   });
 
   it('count the sessions of a machine together, and machines, keys and categories apart', () => {
-    const rates = new RateLimits(SIZES, new FakeClock());
+    const rates = new RateLimits(new FakeClock(), () => SIZES);
     for (const session of ['a', 'a1', 'a2']) rates.take(peer('a', session), 'execute');
     expect(refusal(rates, peer('a', 'a3'))).toBeDefined();
     expect(refusal(rates, peer('b'))).toBeUndefined();
@@ -44,22 +44,23 @@ describe('rate limits', () => {
   });
 
   it('exempt the owner and the agents of this machine', () => {
-    const rates = new RateLimits(SIZES, new FakeClock());
+    const rates = new RateLimits(new FakeClock(), () => SIZES);
     const exempt: Caller[] = [{ kind: 'owner' }, { kind: 'agent', label: 'claude', grant }];
     for (const caller of exempt) for (let i = 0; i < 100; i += 1) expect(refusal(rates, caller)).toBeUndefined();
   });
 
   it('change at once with the config, without forgetting what was taken', () => {
-    const rates = new RateLimits(SIZES, new FakeClock());
+    let sizes = SIZES;
+    const rates = new RateLimits(new FakeClock(), () => sizes);
     for (let i = 0; i < 3; i += 1) rates.take(key('ci'), 'execute');
-    rates.setSizes({ ...SIZES, execute: 5 });
+    sizes = { ...SIZES, execute: 5 };
     expect(refusal(rates, key('ci'))).toBeUndefined();
     expect(refusal(rates, key('ci'))).toBeUndefined();
     expect(refusal(rates, key('ci'))?.message).toContain('5');
   });
 
   it('hold a bounded number of callers', () => {
-    const rates = new RateLimits(SIZES, new FakeClock());
+    const rates = new RateLimits(new FakeClock(), () => SIZES);
     for (let i = 0; i < 10_000; i += 1) rates.take(key(`k${i}`), 'execute');
     for (let i = 0; i < 3; i += 1) rates.take(key('last'), 'execute');
     expect(refusal(rates, key('last'))).toBeDefined();
