@@ -1,0 +1,30 @@
+import type { Io } from './cli.ts';
+
+/** Questions to a person at a terminal. Undefined: the person left. */
+export interface Ask {
+  text(message: string, placeholder: string): Promise<string | undefined>;
+  /** Default: no. */
+  confirm(message: string): Promise<boolean | undefined>;
+}
+
+/** Loads the prompts when there is something to ask; undefined where nobody can answer. */
+export const askPerson = async (io: Io): Promise<Ask | undefined> => {
+  const stdin = io.stdin();
+  if (stdin.kind === 'none' || !('isTTY' in stdin.stream) || stdin.stream.isTTY !== true || io.stdout.isTTY !== true)
+    return undefined;
+  const { confirm, isCancel, text } = await import('@clack/prompts');
+  return {
+    text: async (message, placeholder) => {
+      const answer = await text({
+        message,
+        placeholder,
+        validate: (value) => ((value ?? '').trim() === '' ? 'type something' : undefined),
+      });
+      return isCancel(answer) ? undefined : answer.trim();
+    },
+    confirm: async (message) => {
+      const answer = await confirm({ message, initialValue: false });
+      return isCancel(answer) ? undefined : answer;
+    },
+  };
+};

@@ -1,0 +1,378 @@
+/**
+ * The commands as plain data. Parsing, help, suggestions, completion and documentation are all derived from it, so it
+ * must stay cheap to load: no imports but types.
+ */
+
+/** An option. Without `value` it is a switch. */
+export interface OptionSpec {
+  readonly name: string;
+  readonly short?: string;
+  /** How help names its value. */
+  readonly value?: string;
+  readonly repeat?: true;
+  readonly summary: string;
+}
+
+/** A positional argument. */
+export interface ArgSpec {
+  readonly name: string;
+  readonly optional?: true;
+  /** The rest of the line, word by word and never parsed: a command for another machine. */
+  readonly verbatim?: true;
+  /** The only words that it may be. */
+  readonly choices?: readonly string[];
+}
+
+/** An example: what to type, and what it does. */
+export type Example = readonly [line: string, does: string];
+
+/** The file in `commands/` that holds a command's code. */
+export type ModuleName =
+  | 'init'
+  | 'node'
+  | 'status'
+  | 'doctor'
+  | 'connect'
+  | 'peers'
+  | 'exec'
+  | 'jobs'
+  | 'keys'
+  | 'logs';
+
+/** One command. */
+export interface CommandSpec {
+  /** Its words, e.g. `peers add`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly module: ModuleName;
+  readonly args?: readonly ArgSpec[];
+  readonly options?: readonly OptionSpec[];
+  readonly examples: readonly Example[];
+  /** More than the summary says, for help. */
+  readonly details?: string;
+}
+
+const PEER_OPTION: OptionSpec = {
+  name: 'peer',
+  value: 'peer',
+  summary: 'on that peer; default: where it was started from here',
+};
+const FOLDER: OptionSpec = {
+  name: 'folder',
+  value: 'path',
+  repeat: true,
+  summary: 'a folder that files and tasks may use (repeatable)',
+};
+const EXPIRES: OptionSpec = {
+  name: 'expires',
+  value: 'time',
+  summary: 'how long it holds, e.g. 12h or 30d; default: for ever',
+};
+const REACH: OptionSpec = {
+  name: 'reach',
+  value: 'peer',
+  repeat: true,
+  summary: 'only these peers through this node (repeatable); all or none',
+};
+const LEVEL: ArgSpec = { name: 'level', choices: ['observe', 'collaborate', 'full'] };
+const LEVEL_DETAILS =
+  'observe: see the state, read context, read files in listed folders\ncollaborate: also write context and files there, send messages, run tasks there\nfull: anything that you can do here';
+
+/** Options that every command takes. */
+export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
+  { name: 'json', summary: 'print JSON: one document, or one line an event; errors too, on stdout' },
+  { name: 'data-dir', value: 'path', summary: "the node's data folder; default: $LOOPSY_DATA_DIR or ~/.loopsy" },
+  { name: 'no-color', summary: 'print without colours' },
+  { name: 'help', short: 'h', summary: 'show help' },
+  { name: 'version', summary: 'print the version' },
+];
+
+/** Words that stand for a whole group, and the command that they mean alone. */
+export const GROUPS: Readonly<Record<string, { readonly summary: string; readonly alone: string }>> = {
+  peers: { summary: 'the machines that this one knows', alone: 'peers list' },
+  jobs: { summary: 'runs of commands', alone: 'jobs list' },
+  key: { summary: "this node's key, and keys for programs", alone: 'key list' },
+};
+
+/** Every command, in the order of help. */
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    path: 'init',
+    summary: 'set this machine up: config, identity, key',
+    module: 'init',
+    options: [{ name: 'no-mcp', summary: 'leave the settings of coding agents alone' }],
+    examples: [
+      ['loopsy init', 'set up ~/.loopsy; what is there already is kept'],
+      ['LOOPSY_PORT=19600 loopsy init', 'use another port'],
+    ],
+  },
+  {
+    path: 'start',
+    summary: "start this machine's node",
+    module: 'node',
+    options: [
+      { name: 'foreground', summary: 'stay in this terminal; Ctrl-C stops the node' },
+      { name: 'lan', summary: 'listen on every address, this time' },
+      { name: 'local-only', summary: 'listen on this machine only, this time' },
+    ],
+    examples: [
+      ['loopsy start', 'returns when the node answers'],
+      ['loopsy start --foreground', 'for a service manager, or to watch it'],
+    ],
+  },
+  {
+    path: 'stop',
+    summary: 'stop it; running jobs end',
+    module: 'node',
+    examples: [['loopsy stop', 'returns when it is down']],
+  },
+  {
+    path: 'restart',
+    summary: 'stop it and start it again',
+    module: 'node',
+    examples: [['loopsy restart', 'after an update']],
+  },
+  {
+    path: 'status',
+    summary: 'show the state of the node',
+    module: 'status',
+    examples: [
+      ['loopsy status', 'exits 3 when the node is down'],
+      ['loopsy status --json', 'for scripts'],
+    ],
+  },
+  {
+    path: 'doctor',
+    summary: 'find what is wrong, and say how to mend it',
+    module: 'doctor',
+    options: [{ name: 'fix', summary: 'mend what can be mended safely: file modes, a node that is down' }],
+    examples: [
+      ['loopsy doctor', 'exits 1 if something fails'],
+      ['loopsy doctor --fix', 'mend it'],
+    ],
+  },
+  {
+    path: 'connect',
+    summary: 'trust another machine, by its fingerprint',
+    module: 'connect',
+    args: [{ name: 'address', optional: true }],
+    options: [
+      {
+        name: 'fingerprint',
+        value: 'hex',
+        summary: "the other machine's fingerprint, as `loopsy status` shows it there",
+      },
+      { name: 'yes', short: 'y', summary: 'ask nothing (needs --fingerprint)' },
+      { name: 'name', value: 'name', summary: 'what to call it here; default: its host name' },
+      { name: 'grant', value: 'level', summary: 'what it may do here: observe, collaborate or full (default)' },
+    ],
+    examples: [
+      ['loopsy connect', 'step by step; do the same on the other machine'],
+      ['loopsy connect 192.168.1.20', 'compare fingerprints, then say yes'],
+      ['loopsy connect kai.local --fingerprint 3f9a… --yes', 'for scripts'],
+    ],
+    details: LEVEL_DETAILS,
+  },
+  {
+    path: 'peers list',
+    summary: 'list peers',
+    module: 'peers',
+    examples: [
+      ['loopsy peers', 'every trusted node and every address added by hand'],
+      ['loopsy peers --json', 'for scripts'],
+    ],
+  },
+  {
+    path: 'peers add',
+    summary: 'add an address',
+    module: 'peers',
+    args: [{ name: 'address' }, { name: 'port', optional: true }],
+    options: [{ name: 'name', value: 'name', summary: 'what to call it here' }],
+    examples: [
+      ['loopsy peers add 192.168.1.20', 'port 19532'],
+      ['loopsy peers add kai.local 19600', 'another port'],
+    ],
+    details: 'Nothing is trusted by this: `loopsy connect` does that.',
+  },
+  {
+    path: 'peers show',
+    summary: 'show one peer',
+    module: 'peers',
+    args: [{ name: 'peer' }],
+    examples: [['loopsy peers show kai', 'by name, nodeId prefix (≥ 4) or address']],
+  },
+  {
+    path: 'peers remove',
+    summary: 'stop trusting a peer, at once',
+    module: 'peers',
+    args: [{ name: 'peer' }],
+    options: [{ name: 'keep-runs', summary: 'leave running what it started here' }],
+    examples: [['loopsy peers remove kai', 'open connections end too, and the other side is told']],
+  },
+  {
+    path: 'peers grant',
+    summary: 'set what a peer may do here',
+    module: 'peers',
+    args: [{ name: 'peer' }, LEVEL],
+    options: [FOLDER, EXPIRES],
+    examples: [
+      ['loopsy peers grant kai observe', 'read only'],
+      ['loopsy peers grant kai collaborate --folder ~/work --expires 30d', 'in one folder, for a month'],
+    ],
+    details: LEVEL_DETAILS,
+  },
+  {
+    path: 'peers revoke',
+    summary: 'take away all that a peer may do here',
+    module: 'peers',
+    args: [{ name: 'peer' }],
+    examples: [['loopsy peers revoke kai', 'it stays known; `loopsy peers grant` gives it back']],
+  },
+  {
+    path: 'peers rename',
+    summary: 'change what a peer is called here',
+    module: 'peers',
+    args: [{ name: 'peer' }, { name: 'name' }],
+    examples: [['loopsy peers rename kais-macbook-pro kai', 'names are local to this machine']],
+  },
+  {
+    path: 'exec',
+    summary: 'run a command on a peer',
+    module: 'exec',
+    args: [{ name: 'peer' }, { name: 'command', verbatim: true }],
+    options: [
+      { name: 'cwd', value: 'folder', summary: "run it there; default: the home of the node's user" },
+      { name: 'env', value: 'K=V', repeat: true, summary: 'set a variable (repeatable)' },
+      { name: 'timeout', value: 'time', summary: 'end it after that: ms, or 30s, 5m, 2h; 0: never' },
+      { name: 'no-stdin', short: 'n', summary: "don't forward stdin" },
+      { name: 'shell', summary: "run the words as one line of the peer's shell" },
+      { name: 'quiet', summary: 'print nothing of our own but errors' },
+    ],
+    examples: [
+      ['loopsy exec kai ls -la /', 'options behind the command are its own'],
+      ['loopsy exec kai -- cat x.bin > y', 'bytes arrive as they are'],
+      ['loopsy exec --cwd ~/work --timeout 5m kai make test', 'our options stand before the peer or right behind it'],
+      ["loopsy exec kai --shell 'ls *.log | wc -l'", 'pipes and globs of the peer'],
+      ['while read f; do loopsy exec -n kai rm "$f"; done', '-n leaves stdin to the loop'],
+    ],
+    details:
+      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).',
+  },
+  {
+    path: 'jobs list',
+    summary: 'list runs, newest first',
+    module: 'jobs',
+    options: [
+      { name: 'all', summary: 'ended ones too' },
+      { name: 'peer', value: 'peer', summary: 'on that peer' },
+    ],
+    examples: [
+      ['loopsy jobs', 'what runs or waits on this machine'],
+      ['loopsy jobs list --all --peer kai', 'and on a peer, with what has ended'],
+    ],
+  },
+  {
+    path: 'jobs show',
+    summary: 'show one run',
+    module: 'jobs',
+    args: [{ name: 'job' }],
+    options: [PEER_OPTION],
+    examples: [['loopsy jobs show 01j8zq0v3m8k2t4n6p8r0s2v4w', 'state, command, folder, exit code']],
+  },
+  {
+    path: 'jobs attach',
+    summary: "print a run's output and follow it",
+    module: 'jobs',
+    args: [{ name: 'job' }],
+    options: [
+      PEER_OPTION,
+      { name: 'since', value: 'bytes', summary: 'begin at this cursor; default: at the beginning' },
+    ],
+    examples: [['loopsy jobs attach 01j8zq0v3m8k2t4n6p8r0s2v4w', 'exits as the run does; Ctrl-C leaves it running']],
+  },
+  {
+    path: 'jobs kill',
+    summary: 'end a run and its whole process tree',
+    module: 'jobs',
+    args: [{ name: 'job' }],
+    options: [PEER_OPTION, { name: 'signal', value: 'name', summary: 'send only this signal, e.g. SIGINT' }],
+    examples: [
+      ['loopsy jobs kill 01j8zq0v3m8k2t4n6p8r0s2v4w', 'end it'],
+      ['loopsy jobs kill --signal HUP 01j8zq0v3m8k2t4n6p8r0s2v4w', 'tell it to reload'],
+    ],
+  },
+  {
+    path: 'key list',
+    summary: 'list the keys of programs',
+    module: 'keys',
+    examples: [['loopsy key list', 'names and levels; secrets are not kept']],
+  },
+  {
+    path: 'key show',
+    summary: "print the owner's key",
+    module: 'keys',
+    options: [{ name: 'reveal', summary: 'even where stdout is not a terminal' }],
+    examples: [['loopsy key show', 'whoever has it can do anything on this node']],
+  },
+  {
+    path: 'key generate',
+    summary: "replace the owner's key, at once",
+    module: 'keys',
+    options: [{ name: 'reveal', summary: 'print the new key even where stdout is not a terminal' }],
+    examples: [['loopsy key generate', 'peers are not affected, nothing is restarted']],
+  },
+  {
+    path: 'key add',
+    summary: 'make a key for a program',
+    module: 'keys',
+    args: [{ name: 'name' }],
+    options: [
+      { name: 'grant', value: 'level', summary: 'observe, collaborate (default) or full' },
+      FOLDER,
+      EXPIRES,
+      REACH,
+    ],
+    examples: [
+      ['loopsy key add ci --grant full --expires 30d', 'printed once, so keep it'],
+      ['loopsy key add board --grant observe', 'for a page that only looks'],
+    ],
+    details: LEVEL_DETAILS,
+  },
+  {
+    path: 'key grant',
+    summary: "set what a key, or this machine's agents, may do",
+    module: 'keys',
+    args: [{ name: 'name' }, LEVEL],
+    options: [FOLDER, EXPIRES, REACH],
+    examples: [
+      ['loopsy key grant ci observe', 'narrow a key'],
+      ['loopsy key grant agent full --reach kai', "this machine's coding agents reach one peer only"],
+    ],
+    details: LEVEL_DETAILS,
+  },
+  {
+    path: 'key revoke',
+    summary: 'revoke a key, at once',
+    module: 'keys',
+    args: [{ name: 'name' }],
+    examples: [['loopsy key revoke ci', 'what it does at this moment ends']],
+  },
+  {
+    path: 'logs',
+    summary: 'show who asked for what',
+    module: 'logs',
+    options: [
+      { name: 'follow', short: 'f', summary: 'go on as it happens' },
+      { name: 'peer', value: 'peer', summary: 'requests from or for that peer' },
+      { name: 'operation', value: 'name', summary: 'e.g. job.execute' },
+      { name: 'since', value: 'time', summary: 'e.g. 2h, 3d or 2026-11-20T09:00' },
+      { name: 'denied', summary: 'only what was refused' },
+      { name: 'node', summary: "the node's own log instead" },
+    ],
+    examples: [
+      ['loopsy logs -f', 'watch'],
+      ['loopsy logs --denied --since 1d', 'what was refused today'],
+      ['loopsy logs --node', 'when the node itself has trouble'],
+    ],
+  },
+];

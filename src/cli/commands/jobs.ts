@@ -1,0 +1,113 @@
+import { EXIT } from '../../protocol/errors.ts';
+import type { Job, JobSignal } from '../../protocol/jobs.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { ago, duration, facts, localTime, plain, size, table } from '../output.ts';
+import { usageError } from '../parse.ts';
+import { followEvents, followPieces, type Following } from '../run-stream.ts';
+import { peerNamed } from '../values.ts';
+
+const list: Command = async ({ invocation, io, node, out }) => {
+  const { client } = await node();
+  const peer = peerNamed(invocation.value('peer'));
+  const answer = await client.call('job.list', { state: invocation.has('all') ? 'all' : 'active' }, { peer });
+  if (out.json) out.document(answer);
+  if (answer.jobs.length === 0) {
+    out.print(
+      invocation.has('all') ? 'Nothing has run yet.' : 'Nothing runs. `loopsy jobs list --all` shows what has ended.',
+    );
+    return EXIT.ok;
+  }
+  const now = io.clock.now();
+  const rows = answer.jobs.map((job) => [
+    job.jobId,
+    stateOf(job),
+    ago(job.createdAt, now),
+    plain(job.caller),
+    shorten(commandOf(job)),
+  ]);
+  out.print(...table([['JOB', 'STATE', 'BEGAN', 'BY', 'COMMAND'], ...rows], out.paint));
+  if (answer.nextCursor !== undefined) out.print(out.paint.dim('There are more: `--json` shows the cursor.'));
+  return EXIT.ok;
+};
+
+const commandOf = ({ command, args }: Job): string => plain([command, ...args].join(' '));
+
+const shorten = (text: string): string => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
+
+const stateOf = (job: Job): string => {
+  if (job.state === 'queued') return job.place === undefined ? 'queued' : `queued (${job.place})`;
+  if (job.state === 'running') return 'running';
+  const end = job.endedBy === undefined || job.endedBy === 'exit' ? '' : ` (${job.endedBy})`;
+  return job.exitCode === undefined || job.exitCode === null
+    ? `${job.signal ?? 'ended'}${end}`
+    : `exit ${job.exitCode}${end}`;
+};
+
+const show: Command = async ({ invocation, node, out }) => {
+  const { client } = await node();
+  const job = await client.call(
+    'job.get',
+    { jobId: invocation.args[0] ?? '' },
+    { peer: peerNamed(invocation.value('peer')) },
+  );
+  if (out.json) out.document(job);
+  const began = job.startedAt ?? job.createdAt;
+  const rows: (readonly [string, string | undefined])[] = [
+    ['job', job.jobId],
+    ['state', stateOf(job)],
+    ['command', commandOf(job)],
+    ['where', `${job.user}@${job.host}:${job.cwd}`],
+    ['by', job.caller],
+    ['began', localTime(began)],
+    ['took', job.endedAt === undefined ? undefined : duration(job.endedAt - began)],
+    ['pid', job.pid?.toString()],
+    ['output', `${size(job.outputBytes)}${job.truncated === true ? ', the oldest part is gone' : ''}`],
+  ];
+  out.print(
+    ...facts(
+      rows.flatMap(([name, value]) => (value === undefined ? [] : [[name, plain(value)] as const])),
+      out.paint,
+    ),
+  );
+  return EXIT.ok;
+};
+
+const attach: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const since = sinceOf(cli);
+  const node = await cli.node();
+  const peer = peerNamed(invocation.value('peer'));
+  const { signal } = new AbortController();
+  const following: Following = { node, peer, signal, quiet: false, onStarted: () => undefined };
+  const input = { jobId: invocation.args[0] ?? '', since };
+  return out.json
+    ? followEvents(cli, node.client.events('job.output', input, { peer }), following)
+    : followPieces(cli, node.client.stream('job.output', input, { peer }), { ...following, since });
+};
+
+const sinceOf = ({ invocation }: Cli): number => {
+  const since = Number(invocation.value('since') ?? 0);
+  if (Number.isSafeInteger(since) && since >= 0) return since;
+  throw usageError(`"${invocation.value('since') ?? ''}" is no cursor`, 'a cursor is a number of bytes');
+};
+
+const kill: Command = async ({ invocation, node, out }) => {
+  const signal = invocation.value('signal');
+  const { client } = await node();
+  const peer = peerNamed(invocation.value('peer'));
+  const jobId = invocation.args[0] ?? '';
+  if (signal === undefined) {
+    const answer = await client.call('job.cancel', { jobId }, { peer });
+    if (out.json) out.document(answer);
+    out.print(answer.state === 'ended' ? 'It had ended before.' : 'Ended, with everything it had started.');
+    return EXIT.ok;
+  }
+  // The node checks the name against those that can be sent.
+  const named = `SIG${signal.toUpperCase().replace(/^SIG/, '')}` as JobSignal;
+  const answer = await client.call('job.signal', { jobId, signal: named }, { peer });
+  if (out.json) out.document(answer);
+  out.print(answer.delivered ? `Sent ${named}.` : 'It had ended before.');
+  return EXIT.ok;
+};
+
+export const commands: Commands = { 'jobs list': list, 'jobs show': show, 'jobs attach': attach, 'jobs kill': kill };

@@ -1,0 +1,103 @@
+import { EXIT } from '../../protocol/errors.ts';
+import { LEVELS, type Level } from '../../protocol/scopes.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { describeGrant, grantOptions } from '../grant-options.ts';
+import { ago, plain, table } from '../output.ts';
+import { usageError } from '../parse.ts';
+
+const list: Command = async ({ io, node, out }) => {
+  const { client } = await node();
+  const answer = await client.call('key.list', {});
+  if (out.json) out.document(answer);
+  if (answer.keys.length === 0) {
+    out.print('No keys for programs. `loopsy key add <name>` makes one.');
+    return EXIT.ok;
+  }
+  const now = io.clock.now();
+  const kinds = { named: 'key', config: 'config.yaml', agent: 'agents here' };
+  const rows = answer.keys.map((key) => [
+    plain(key.name),
+    kinds[key.kind],
+    plain(describeGrant(key.grant)),
+    key.lastUsed === undefined ? 'never' : ago(key.lastUsed, now),
+  ]);
+  out.print(...table([['NAME', 'KIND', 'GRANT', 'USED'], ...rows], out.paint));
+  return EXIT.ok;
+};
+
+/** A secret goes to a terminal, or where somebody asked for it: not by chance into a log or a transcript. */
+const mayReveal = ({ invocation, io }: Cli): boolean => io.stdout.isTTY === true || invocation.has('reveal');
+
+const show: Command = async (cli) => {
+  if (!mayReveal(cli)) {
+    throw usageError(
+      'stdout is not a terminal, so the key is not printed',
+      '`loopsy key show --reveal` prints it all the same',
+    );
+  }
+  const { client } = await cli.node();
+  const answer = await client.call('key.show', {});
+  if (cli.out.json) cli.out.document(answer);
+  cli.out.print(answer.key);
+  return EXIT.ok;
+};
+
+const generate: Command = async (cli) => {
+  const { client } = await cli.node();
+  const answer = await client.call('key.generate', {});
+  if (cli.out.json) cli.out.document(answer);
+  cli.out.print(
+    mayReveal(cli) ? answer.key : 'The key was replaced. `loopsy key show --reveal` prints the new one.',
+    ...(mayReveal(cli) ? ['The old key no longer works. Peers are not affected.'] : []),
+  );
+  return EXIT.ok;
+};
+
+const add: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const level = levelOf(invocation.value('grant'));
+  const narrowed = ['folder', 'expires', 'reach'].some((option) => invocation.has(option));
+  const grant = level === undefined && !narrowed ? {} : { grant: grantOptions(cli, level ?? 'collaborate') };
+  const { client } = await cli.node();
+  const answer = await client.call('key.add', { name: invocation.args[0] ?? '', ...grant });
+  if (out.json) out.document(answer);
+  out.print(answer.key);
+  if (!out.json) out.note(`${plain(answer.name)} ${plain(describeGrant(answer.grant))}. The key is shown this once.`);
+  return EXIT.ok;
+};
+
+const levelOf = (text: string | undefined): Level | undefined => {
+  const level = LEVELS.find((one) => one === text);
+  if (text === undefined || level !== undefined) return level;
+  throw usageError(`"${text}" is no level`, `use ${LEVELS.join(', ')}`);
+};
+
+const grant: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const { client } = await cli.node();
+  // The parser has checked the word against the levels.
+  const row = await client.call('key.grant', {
+    name: invocation.args[0] ?? '',
+    ...grantOptions(cli, invocation.args[1] as Level),
+  });
+  if (out.json) out.document(row);
+  out.print(`${plain(row.name)} ${plain(describeGrant(row.grant))}.`);
+  return EXIT.ok;
+};
+
+const revoke: Command = async ({ invocation, node, out }) => {
+  const { client } = await node();
+  const answer = await client.call('key.revoke', { name: invocation.args[0] ?? '' });
+  if (out.json) out.document(answer);
+  out.print(`Revoked ${plain(answer.name)}: it no longer works.`);
+  return EXIT.ok;
+};
+
+export const commands: Commands = {
+  'key list': list,
+  'key show': show,
+  'key generate': generate,
+  'key add': add,
+  'key grant': grant,
+  'key revoke': revoke,
+};

@@ -1,0 +1,128 @@
+import type { AuditRecord } from '../../protocol/audit.ts';
+import { decodeJson } from '../../client/client.ts';
+import { EXIT } from '../../protocol/errors.ts';
+import { FRAME } from '../../protocol/frames.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { followFile } from '../follow-file.ts';
+import { localTime, plain, type Paint } from '../output.ts';
+import { usageError } from '../parse.ts';
+import { parseSince } from '../values.ts';
+
+const logs: Command = async (cli) => {
+  if (cli.invocation.has('node')) return nodeLog(cli);
+  const { invocation, out } = cli;
+  const filter = filterOf(cli);
+  const { client } = await cli.node();
+  if (invocation.has('follow')) {
+    for await (const { type, bytes } of client.stream('audit.follow', filter)) {
+      // The node encodes each record by its schema.
+      if (type === FRAME.event) showRecord(cli, decodeJson(bytes) as AuditRecord);
+    }
+    return EXIT.ok;
+  }
+  const answer = await client.call('audit.list', filter);
+  if (out.json) out.document(answer);
+  if (answer.records.length === 0) out.print('Nothing like that is in the audit log.');
+  // The newest come first on the wire, and last where people read.
+  if (!out.json) answer.records.toReversed().forEach((record) => showRecord(cli, record));
+  return EXIT.ok;
+};
+
+const filterOf = ({ invocation, io }: Cli) => {
+  const peer = invocation.value('peer');
+  const operation = invocation.value('operation');
+  const since = invocation.value('since');
+  return {
+    ...(peer === undefined ? {} : { peer }),
+    ...(operation === undefined ? {} : { operation }),
+    ...(since === undefined ? {} : { since: parseSince(since, io.clock.now()) }),
+    ...(invocation.has('denied') ? { denied: 'true' } : {}),
+  };
+};
+
+const showRecord = ({ out }: Cli, record: AuditRecord): void => {
+  if (out.json) out.document(record);
+  else out.print(recordLine(record, out.paint));
+};
+
+/** Fields that stand in their own place, or say nothing to people. */
+const PLACED = new Set([
+  'timestamp',
+  'requestId',
+  'caller',
+  'fromIp',
+  'operation',
+  'method',
+  'path',
+  'peer',
+  'decision',
+  'statusCode',
+  'duration',
+  'count',
+]);
+
+const recordLine = (record: AuditRecord, paint: Paint): string => {
+  const audited = Object.fromEntries(Object.entries(record).filter(([name]) => !PLACED.has(name)));
+  const allowed = record.decision === 'allowed';
+  return [
+    paint.dim(localTime(record.timestamp)),
+    plain(record.caller),
+    paint.bold(plain(record.operation)),
+    ...(record.peer === undefined ? [] : [`on ${plain(record.peer)}`]),
+    allowed ? paint.dim(`${Math.round(record.duration)} ms`) : paint.red(plain(record.decision)),
+    ...(record.count === undefined ? [] : [`×${record.count}`]),
+    ...(allowed ? [] : [`from ${plain(record.fromIp)}`]),
+    plain(wordsOf(audited)),
+  ]
+    .filter((part) => part !== '')
+    .join('  ');
+};
+
+/** The node's own log, which is there when the node is not, too. */
+const nodeLog = async (cli: Cli): Promise<number> => {
+  const { invocation, out, paths } = cli;
+  const other = ['peer', 'operation', 'since', 'denied'].find((option) => invocation.has(option));
+  if (other !== undefined) throw usageError(`--${other} is for the audit log, and --node shows the node's own`);
+  const lines = followFile(paths.nodeLog, { follow: invocation.has('follow'), clock: cli.io.clock });
+  let shown = 0;
+  for await (const line of lines) {
+    shown += 1;
+    if (out.json) cli.io.stdout.write(`${line}\n`);
+    else out.print(logLine(line, out.paint));
+  }
+  if (shown === 0) out.print(`The node has written nothing to ${plain(paths.nodeLog)} yet.`);
+  return EXIT.ok;
+};
+
+/** One line of the node's log as a sentence; what is no such line stays as it is. */
+const logLine = (line: string, paint: Paint): string => {
+  const { time, level, event, ...rest } = fieldsOf(line) ?? {};
+  if (typeof time !== 'string' || typeof level !== 'string' || typeof event !== 'string') return plain(line);
+  const colours: Readonly<Record<string, (text: string) => string>> = { error: paint.red, warn: paint.yellow };
+  const at = Date.parse(time);
+  return [
+    paint.dim(Number.isNaN(at) ? plain(time) : localTime(at)),
+    (colours[level] ?? paint.dim)(plain(level)),
+    paint.bold(plain(event)),
+    plain(wordsOf(rest)),
+  ]
+    .join('  ')
+    .trimEnd();
+};
+
+const wordsOf = (fields: Readonly<Record<string, unknown>>): string =>
+  Object.entries(fields)
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(' ');
+
+const fieldsOf = (line: string): Record<string, unknown> | undefined => {
+  try {
+    const parsed: unknown = JSON.parse(line);
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? { ...parsed } : undefined;
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError) return undefined;
+    throw thrown;
+  }
+};
+
+export const commands: Commands = { logs };

@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process';
+
+import { buildNodeEnvironment } from '../../config/node-environment.ts';
+import { readRegistration } from '../../config/registration.ts';
+import { findNodeProgram } from '../../config/start-node.ts';
+import { sleep } from '../../kernel/sleep.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import type { LocalNode } from '../connect.ts';
+import { dial } from '../one-socket.ts';
+import { plain } from '../output.ts';
+import { usageError } from '../parse.ts';
+import { bringUp, findRunning, mustBeSetUp, type BroughtUp } from '../start.ts';
+import { exitCodeOf } from '../run-stream.ts';
+import { statusLines } from './status.ts';
+
+const STOP_MS = 20_000;
+const LOOK_AGAIN_MS = 25;
+
+const start: Command = async (cli) => {
+  const { invocation } = cli;
+  if (invocation.has('lan') && invocation.has('local-only'))
+    throw usageError('--lan and --local-only contradict each other');
+  const args = ['lan', 'local-only'].filter((option) => invocation.has(option)).map((option) => `--${option}`);
+  return invocation.has('foreground') ? runHere(cli, args) : showUp(cli, await bringUp(cli, args));
+};
+
+const showUp = async ({ out }: Cli, { node, wasUp, otherProgram }: BroughtUp): Promise<number> => {
+  const status = await node.client.call('system.status', {});
+  if (out.json) out.document(status);
+  if (wasUp) out.print(`It was running already, as pid ${status.pid}.`);
+  if (otherProgram !== undefined) out.note(`it runs from another installation: ${plain(otherProgram)}`);
+  out.print(...statusLines(status, out.paint));
+  if (!wasUp && status.peers.total === 0)
+    out.print('', 'Next: `loopsy connect <address>` trusts another machine; run it on both.');
+  return EXIT.ok;
+};
+
+/** The node as a child in this terminal: its output is shown, and what ends this command ends it. */
+const runHere = async (cli: Cli, args: readonly string[]): Promise<number> => {
+  const { io, paths, out } = cli;
+  const running = await findRunning(cli);
+  if (running !== undefined) return showUp(cli, { node: running, wasUp: true });
+  mustBeSetUp(cli);
+  const child = spawn(process.execPath, [findNodeProgram(), ...args], {
+    stdio: 'inherit',
+    env: { ...buildNodeEnvironment(io.env), LOOPSY_DATA_DIR: paths.dataDir },
+  });
+  // Ctrl-C reaches the node by itself: this command only has to outlive it.
+  const releases = [io.onSignal('SIGINT', () => undefined)];
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) releases.push(io.onSignal(signal, () => child.kill(signal)));
+  const ended = await new Promise<{ exitCode: number | null; signal?: string }>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (exitCode, signal) => resolve({ exitCode, ...(signal === null ? {} : { signal }) }));
+  }).finally(() => releases.forEach((release) => release()));
+  if (ended.exitCode !== 0)
+    out.note(
+      `loopsy: the node ended ${ended.exitCode === null ? `by ${ended.signal ?? 'a signal'}` : `with code ${ended.exitCode}`}`,
+    );
+  return exitCodeOf(ended, io.platform);
+};
+
+const stop: Command = async (cli) => {
+  const node = await cli.node();
+  const { pid } = await takeDown(cli, node);
+  if (cli.out.json) cli.out.document({ success: true, pid });
+  cli.out.print(`Stopped (pid ${pid}).`);
+  return EXIT.ok;
+};
+
+const restart: Command = async (cli) => {
+  const node = await findRunning(cli);
+  if (node !== undefined) await takeDown(cli, node);
+  return showUp(cli, await bringUp(cli));
+};
+
+/** Asks the node to stop and waits until it is down: socket, registration and process are gone. */
+const takeDown = async (cli: Cli, { client, registration }: LocalNode): Promise<{ pid: number }> => {
+  const { clock } = cli.io;
+  const { pid, port, boot } = registration;
+  await client.call('system.stop', {}).catch((thrown: unknown) => {
+    // The node may be gone before its answer is: what is left of it says more.
+    if (!(thrown instanceof LoopsyError) || thrown.error !== 'outcome_unknown') throw thrown;
+  });
+  for (const end = clock.monotonicMs() + STOP_MS; clock.monotonicMs() < end; await sleep(LOOK_AGAIN_MS, clock)) {
+    const isRegistered = (await readRegistration(cli.paths))?.boot === boot;
+    if (!isRegistered && !isAlive(pid) && !(await answers(port))) return { pid };
+  }
+  throw new LoopsyError('request_timeout', {
+    message: `the node (pid ${pid}) was asked to stop and is still there after ${STOP_MS / 1000} s`,
+    hint: '`loopsy logs --node` may say what it waits for',
+    details: { pid, port },
+  });
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch (thrown) {
+    // ESRCH: gone. EPERM: alive, and another user's.
+    return thrown instanceof Error && 'code' in thrown && thrown.code === 'EPERM';
+  }
+};
+
+const answers = async (port: number): Promise<boolean> => {
+  const socket = await dial(port, 1000).catch(() => undefined);
+  socket?.destroy();
+  return socket !== undefined;
+};
+
+export const commands: Commands = { start, stop, restart };

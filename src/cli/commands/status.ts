@@ -1,0 +1,82 @@
+import { existsSync } from 'node:fs';
+
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import type { Status } from '../../protocol/system.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { versionNote } from '../connect.ts';
+import { count, duration, facts, grouped, plain, size, type Paint } from '../output.ts';
+
+const status: Command = async (cli) => {
+  const { out } = cli;
+  const { client, health } = await cli.node();
+  const note = versionNote(health.version);
+  if (note !== undefined) out.note(note);
+  const answer = await client.call('system.status', {});
+  if (out.json) out.document(answer);
+  out.print(...statusLines(answer, out.paint));
+  return EXIT.ok;
+};
+
+/** The state of a running node, for people. */
+export const statusLines = (node: Status, paint: Paint): string[] => [
+  `${paint.green('●')} ${paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)} (loopsy ${plain(node.version)}, pid ${node.pid})`,
+  ...facts(
+    [
+      ['address', node.listening.map(plain).join(', ')],
+      ['node', node.nodeId],
+      ['fingerprint', grouped(node.fingerprint)],
+      ['peers', peersOf(node)],
+      ['jobs', jobsOf(node)],
+      ['memory', size(node.memory.rss)],
+      ['data', `${plain(node.dataDir)} (user ${plain(node.user)})`],
+    ],
+    paint,
+  ),
+  ...(node.restartNeeded.length === 0
+    ? []
+    : [paint.yellow(`restart needed for ${node.restartNeeded.map(plain).join(', ')}: \`loopsy restart\``)]),
+  ...node.warnings.map((warning) => paint.yellow(`! ${plain(warning)}`)),
+];
+
+const peersOf = ({ peers }: Status): string =>
+  peers.total === 0 ? 'none yet' : `${peers.online} of ${peers.total} online`;
+
+const jobsOf = ({ jobs }: Status): string =>
+  `${jobs.active} running${jobs.queued === 0 ? '' : `, ${jobs.queued} waiting`}, ${jobs.total} in all`;
+
+/** `loopsy` alone: the state in five lines, the last of which is the next step. */
+const overview: Command = async (cli) => {
+  if (cli.out.json) return status(cli);
+  try {
+    const { client } = await cli.node();
+    const node = await client.call('system.status', {});
+    const next =
+      node.peers.total === 0
+        ? `Next: \`loopsy connect <address>\` on two machines makes them trust each other (${count(node.listening.length, 'address')} here: see \`loopsy status\`).`
+        : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
+    cli.out.print(
+      `${cli.out.paint.green('●')} ${cli.out.paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)}, loopsy ${plain(node.version)}`,
+      `  peers    ${peersOf(node)}`,
+      `  jobs     ${jobsOf(node)}`,
+      `  address  ${node.listening.map(plain).join(', ')}`,
+      next,
+    );
+  } catch (thrown) {
+    if (!(thrown instanceof LoopsyError) || thrown.error !== 'node_not_running') throw thrown;
+    sayDown(cli, thrown);
+  }
+  return EXIT.ok;
+};
+
+const sayDown = ({ out, paths }: Cli, error: LoopsyError): void => {
+  const isSetUp = existsSync(paths.config);
+  out.print(
+    `${out.paint.dim('○')} ${plain(isSetUp ? error.message : 'loopsy is not set up here yet')}`,
+    '  peers    -',
+    '  jobs     -',
+    `  data     ${plain(paths.dataDir)}`,
+    isSetUp ? 'Next: `loopsy start`.' : 'Next: `loopsy init`, then `loopsy start`.',
+  );
+};
+
+export const commands: Commands = { overview, status };

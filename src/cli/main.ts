@@ -1,0 +1,111 @@
+import { existsSync } from 'node:fs';
+
+import { nodePaths, resolveDataDir } from '../config/paths.ts';
+import { readRegistration } from '../config/registration.ts';
+import { EXIT, LoopsyError } from '../protocol/errors.ts';
+import { VERSION } from '../protocol/version.ts';
+import type { Cli, Command, Commands, Io } from './cli.ts';
+import type { ModuleName } from './commands.ts';
+import { connectNode } from './connect.ts';
+import { asError, createOutput, errorLines, plain, wantsColour, type Output } from './output.ts';
+import { parseCommandLine, type Invocation } from './parse.ts';
+
+/** Each command's code is loaded when it is asked for. */
+const MODULES: Readonly<Record<ModuleName, () => Promise<{ commands: Commands }>>> = {
+  init: () => import('./commands/init.ts'),
+  node: () => import('./commands/node.ts'),
+  status: () => import('./commands/status.ts'),
+  doctor: () => import('./commands/doctor.ts'),
+  connect: () => import('./commands/connect.ts'),
+  peers: () => import('./commands/peers.ts'),
+  exec: () => import('./commands/exec.ts'),
+  jobs: () => import('./commands/jobs.ts'),
+  keys: () => import('./commands/keys.ts'),
+  logs: () => import('./commands/logs.ts'),
+};
+
+/** Commands whose exit code is that of the run they follow. */
+const FOLLOWERS = new Set(['exec', 'jobs attach']);
+
+/** Carries out one command line. @returns the exit code. */
+export const main = async (argv: readonly string[], io: Io): Promise<number> => {
+  let invocation: Invocation | undefined;
+  let out = outputFor(io, { json: looksLikeJson(argv), colour: true });
+  try {
+    invocation = parseCommandLine(argv);
+    out = outputFor(io, { json: invocation.has('json'), colour: !invocation.has('no-color') });
+    if (invocation.has('version')) return showVersion(out);
+    if (invocation.has('help')) return await showHelp(invocation, out);
+    const command = await load(invocation);
+    return await command(cliFor(invocation, io, out));
+  } catch (thrown) {
+    const error = asError(thrown);
+    const follower = FOLLOWERS.has(invocation?.spec?.path ?? '');
+    showError(error, out, follower);
+    return follower && error.exit === EXIT.failed ? EXIT.usage : error.exit;
+  }
+};
+
+const outputFor = (io: Io, { json, colour }: { json: boolean; colour: boolean }): Output =>
+  createOutput(io, { json, colour: colour && wantsColour(io.stdout, io.env) });
+
+/** Where a line can't be understood, --json is still honoured. */
+const looksLikeJson = (argv: readonly string[]): boolean =>
+  argv.slice(0, argv.indexOf('--') + 1 || undefined).includes('--json');
+
+const load = async ({ spec }: Invocation): Promise<Command> => {
+  const path = spec?.path ?? 'overview';
+  const { commands } = await MODULES[spec?.module ?? 'status']();
+  const command = commands[path];
+  if (command === undefined) throw new LoopsyError('internal', { message: `the command ${path} has no code` });
+  return command;
+};
+
+const cliFor = (invocation: Invocation, io: Io, out: Output): Cli => {
+  const paths = nodePaths(resolveDataDir(invocation.value('data-dir'), io), io.platform);
+  return {
+    invocation,
+    io,
+    out,
+    paths,
+    node: async () => {
+      const registration = await readRegistration(paths);
+      if (registration === undefined) throw notRunning(paths.config);
+      return connectNode({ registration, apiKey: io.env['LOOPSY_API_KEY'] || undefined, note: out.note });
+    },
+  };
+};
+
+const notRunning = (config: string): LoopsyError =>
+  existsSync(config)
+    ? new LoopsyError('node_not_running')
+    : new LoopsyError('node_not_running', {
+        message: 'loopsy is not set up here yet',
+        hint: '`loopsy init` sets it up, then `loopsy start`',
+      });
+
+const showVersion = (out: Output): number => {
+  if (out.json) out.document({ version: VERSION });
+  out.print(VERSION);
+  return EXIT.ok;
+};
+
+const showHelp = async ({ spec, group }: Invocation, out: Output): Promise<number> => {
+  const { commandHelp, groupHelp, overallHelp } = await import('./help.ts');
+  const lines =
+    spec !== undefined
+      ? commandHelp(spec, out.paint)
+      : group !== undefined
+        ? groupHelp(group, out.paint)
+        : overallHelp(out.paint);
+  if (out.json) out.document({ help: lines });
+  out.print(...lines);
+  return EXIT.ok;
+};
+
+/** For people on stderr, and in one line where another machine's stderr is mixed in; for programs on stdout. */
+const showError = (error: LoopsyError, out: Output, oneLine: boolean): void => {
+  if (out.json) return out.document(error.toBody());
+  if (!oneLine) return errorLines(error.toBody(), out.paint).forEach((line) => out.note(line));
+  return out.note(`loopsy: ${plain(error.message)}${error.hint === undefined ? '' : ` (${plain(error.hint)})`}`);
+};

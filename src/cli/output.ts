@@ -1,0 +1,141 @@
+import { LoopsyError, type ErrorBody } from '../protocol/errors.ts';
+
+/** Where a command writes; a subset of a stream, so that tests can look. */
+export interface Sink {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+}
+
+/** Everything a command prints with. */
+export interface Output {
+  readonly json: boolean;
+  /** For people, on stdout; nothing with --json. */
+  readonly print: (...lines: readonly string[]) => void;
+  /** One JSON document, or one event's line. */
+  readonly document: (value: unknown) => void;
+  /** A remark, on stderr. */
+  readonly note: (text: string) => void;
+  readonly paint: Paint;
+}
+
+/** Colours, or nothing where they are not wanted. */
+export type Paint = Readonly<Record<'bold' | 'dim' | 'red' | 'green' | 'yellow', (text: string) => string>>;
+
+const CODES = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] } as const;
+
+/** True where colours are wanted: a terminal, and nobody said no. */
+export const wantsColour = (sink: Sink, env: Readonly<Record<string, string | undefined>>): boolean =>
+  sink.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
+
+/** Makes the colours. */
+export const paintWith = (colour: boolean): Paint => {
+  const one = ([on, off]: readonly [number, number]) =>
+    colour ? (text: string) => `\u001B[${on}m${text}\u001B[${off}m` : (text: string) => text;
+  return {
+    bold: one(CODES.bold),
+    dim: one(CODES.dim),
+    red: one(CODES.red),
+    green: one(CODES.green),
+    yellow: one(CODES.yellow),
+  };
+};
+
+/** Control, bidi, zero-width and other invisible characters: what could forge a line or hide in one. */
+const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
+
+/** Text of others, made harmless: what can't be seen is written as `\u{202e}`. */
+export const plain = (text: string): string =>
+  text.replaceAll(INVISIBLE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+
+const WIDE =
+  /[\u1100-\u115F\u2E80-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6]|\p{Emoji_Presentation}/u;
+
+/** The columns that a text takes in a terminal. */
+export const widthOf = (text: string): number => {
+  let width = 0;
+  for (const character of text.replaceAll(/\u001B\[\d+m/g, '').normalize('NFC')) {
+    if (!/\p{M}/u.test(character)) width += WIDE.test(character) ? 2 : 1;
+  }
+  return width;
+};
+
+/** Lines with aligned columns; the first row is the head. */
+export const table = (rows: readonly (readonly string[])[], paint: Paint): string[] => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => widthOf(row[column] ?? ''))));
+  return rows.map((row, at) => {
+    const line = row
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
+      .join('  ')
+      .trimEnd();
+    return at === 0 ? paint.dim(line) : line;
+  });
+};
+
+/** Lines of facts: `name   value`. */
+export const facts = (rows: readonly (readonly [string, string])[], paint: Paint): string[] => {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, value]) => `${paint.dim(name.padEnd(width))}  ${value}`);
+};
+
+const UNITS = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
+] as const;
+
+/** A span of time for people: `350 ms`, `12 s`, `3 min`, `2 d`. */
+export const duration = (ms: number): string => {
+  const unit = UNITS.find(([size]) => ms >= size);
+  return unit === undefined ? `${Math.max(0, Math.round(ms))} ms` : `${Math.floor(ms / unit[0])} ${unit[1]}`;
+};
+
+/** How long ago, for people. */
+export const ago = (at: number, now: number): string => (now - at < 1000 ? 'now' : `${duration(now - at)} ago`);
+
+/** A number of bytes for people. */
+export const size = (bytes: number): string => {
+  const power = Math.min(4, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  const scaled = bytes / 1000 ** power;
+  return `${scaled < 10 && power > 0 ? scaled.toFixed(1) : Math.round(scaled)} ${['B', 'kB', 'MB', 'GB', 'TB'][power] ?? 'TB'}`;
+};
+
+/** A local time for people: `2026-11-20 09:05:03`. */
+export const localTime = (at: number): string => {
+  const date = new Date(at);
+  return new Date(at - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19).replace('T', ' ');
+};
+
+/** A count with its noun: `1 peer`, `3 peers`. */
+export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+
+/** A fingerprint in groups of four, so that two people can compare it. */
+export const grouped = (fingerprint: string): string => fingerprint.replaceAll(/(.{4})(?=.)/g, '$1 ');
+
+/** Makes what a command prints with. */
+export const createOutput = (
+  streams: { stdout: Sink; stderr: Sink },
+  choices: { json: boolean; colour: boolean },
+): Output => ({
+  json: choices.json,
+  paint: paintWith(choices.colour),
+  print: (...lines) => void (choices.json || streams.stdout.write(lines.map((line) => `${line}\n`).join(''))),
+  document: (value) => void streams.stdout.write(`${JSON.stringify(value)}\n`),
+  note: (text) => void streams.stderr.write(`${text}\n`),
+});
+
+/** Any thrown value as the error that surfaces show. */
+export const asError = (thrown: unknown): LoopsyError =>
+  thrown instanceof LoopsyError
+    ? thrown
+    : new LoopsyError('internal', {
+        message: thrown instanceof Error ? thrown.message : String(thrown),
+        hint: 'this is a mistake in loopsy: please report it with what you typed',
+        cause: thrown,
+      });
+
+/** An error for people: what happened, and what to do next. */
+export const errorLines = ({ error }: ErrorBody, paint: Paint): string[] => [
+  `${paint.red('loopsy:')} ${plain(error.message)}`,
+  ...(error.hint === undefined ? [] : [`  ${paint.dim(plain(error.hint))}`]),
+];

@@ -1,0 +1,114 @@
+import { existsSync } from 'node:fs';
+
+import { readRegistration } from '../config/registration.ts';
+import { findNodeProgram, startNode } from '../config/start-node.ts';
+import { sleep } from '../kernel/sleep.ts';
+import { LoopsyError } from '../protocol/errors.ts';
+import { BASE_PATH } from '../protocol/version.ts';
+import type { Cli } from './cli.ts';
+import { connectNode, type LocalNode } from './connect.ts';
+import { dial, OneSocket } from './one-socket.ts';
+import { asError } from './output.ts';
+
+/** How long another start of the same node may take. */
+const OTHER_START_MS = 15_000;
+const LOOK_AGAIN_MS = 50;
+const PROBE_MS = 2000;
+
+/** A node that answers, and whether it was up before. */
+export interface BroughtUp {
+  readonly node: LocalNode;
+  readonly wasUp: boolean;
+  /** Where the node runs from, if that is another installation than this one. */
+  readonly otherProgram?: string;
+}
+
+/** The running node, asked by its own token; undefined where it is down. */
+export const findRunning = async ({ paths, out }: Cli): Promise<LocalNode | undefined> => {
+  const registration = await readRegistration(paths);
+  if (registration === undefined) return undefined;
+  try {
+    return await connectNode({ registration, apiKey: undefined, note: out.note });
+  } catch (thrown) {
+    if (thrown instanceof LoopsyError && thrown.error === 'node_not_running') return undefined;
+    throw thrown;
+  }
+};
+
+/** Says what to do where this machine has not been set up. */
+export const mustBeSetUp = ({ paths }: Cli): void => {
+  if (existsSync(paths.config)) return;
+  throw new LoopsyError('config_invalid', {
+    message: `loopsy is not set up here: there is no ${paths.config}`,
+    hint: '`loopsy init` sets it up',
+    details: { file: paths.config },
+  });
+};
+
+/** Starts the node where it isn't up; of several starts at once one wins, and all find the same node. */
+export const bringUp = async (cli: Cli, args: readonly string[] = []): Promise<BroughtUp> => {
+  const running = await findRunning(cli);
+  if (running !== undefined) return up(running);
+  mustBeSetUp(cli);
+  try {
+    await startNode({ dataDir: cli.paths.dataDir, args, env: cli.io.env, clock: cli.io.clock });
+  } catch (thrown) {
+    const error = asError(thrown);
+    const port = error.details?.['port'];
+    if (typeof port === 'number') throw await portTaken(error, port);
+    const other = error.error === 'conflict' ? await waitForOther(cli) : undefined;
+    if (other === undefined) throw thrown;
+    return up(other);
+  }
+  const node = await findRunning(cli);
+  if (node === undefined)
+    throw new LoopsyError('node_not_running', {
+      message: 'the node started, and is gone again',
+      hint: '`loopsy logs --node` may say why',
+    });
+  return { node, wasUp: false };
+};
+
+const up = (node: LocalNode): BroughtUp => {
+  const { program } = node.registration;
+  return { node, wasUp: true, ...(program === findNodeProgram() ? {} : { otherProgram: program }) };
+};
+
+const waitForOther = async (cli: Cli): Promise<LocalNode | undefined> => {
+  const { clock } = cli.io;
+  for (const end = clock.monotonicMs() + OTHER_START_MS; clock.monotonicMs() < end; await sleep(LOOK_AGAIN_MS, clock)) {
+    const other = await findRunning(cli);
+    if (other !== undefined) return other;
+  }
+  return undefined;
+};
+
+const portTaken = async (error: LoopsyError, port: number): Promise<LoopsyError> =>
+  new LoopsyError(error.error, {
+    message: `port ${port} is taken by ${await holderOf(port)}`,
+    hint: 'stop that, or set another server.port in config.yaml',
+    details: { ...error.details, port },
+    cause: error,
+  });
+
+/** Who answers on a port of this machine. Nothing but a question for its health is sent. */
+const holderOf = async (port: number): Promise<string> => {
+  const stranger = 'another program';
+  try {
+    const socket = await dial(port, PROBE_MS);
+    if (socket === undefined) return 'another program (on another address)';
+    const connection = new OneSocket(port, socket);
+    const signal = AbortSignal.timeout(PROBE_MS);
+    const response = await connection.exchange({ method: 'GET', path: `${BASE_PATH}/health`, headers: {}, signal });
+    let text = '';
+    for await (const chunk of response.body) text = (text + Buffer.from(chunk).toString()).slice(0, 4096);
+    connection.close();
+    const health: unknown = JSON.parse(text);
+    if (typeof health !== 'object' || health === null || !('nodeId' in health) || !('version' in health))
+      return stranger;
+    return `another loopsy node (${String(health.nodeId)}, ${String(health.version)}): another user's, or one with another data folder`;
+  } catch {
+    // Whatever it is, it does not speak as a node does.
+    return stranger;
+  }
+};
