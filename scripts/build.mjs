@@ -133,20 +133,23 @@ function outputFile(group, name, text) {
   };
 }
 
-/** The names of the packages that a bundle holds. */
-const packagesOf = (metafile) =>
-  new Set(
-    Object.keys(metafile.inputs)
-      .filter((input) => input.includes('node_modules/'))
-      .map((input) => input.split('node_modules/').at(-1).split('/'))
-      .map(([first, second]) => (first.startsWith('@') ? `${first}/${second}` : first)),
-  );
+/** The packages that a bundle holds, by name, with their folders. */
+function packagesOf(metafile) {
+  const found = new Map();
+  for (const input of Object.keys(metafile.inputs)) {
+    const at = input.lastIndexOf('node_modules/') + 'node_modules/'.length;
+    if (!input.includes('node_modules/')) continue;
+    const [first, second] = input.slice(at).split('/');
+    const name = first.startsWith('@') ? `${first}/${second}` : first;
+    found.set(name, path.join(ROOT, input.slice(0, at), name));
+  }
+  return found;
+}
 
 /** The licences of everything that the bundles hold. */
 async function licences(packages) {
   const parts = [];
-  for (const name of [...packages].sort()) {
-    const dir = path.join(ROOT, 'node_modules', name);
+  for (const [name, dir] of [...packages].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const { version, license } = JSON.parse(await readFile(path.join(dir, 'package.json'), 'utf8'));
     const file = (await readdir(dir)).find((entry) => /^(licen[cs]e|copying)/i.test(entry));
     const text = file === undefined ? `Licence: ${license}` : (await readFile(path.join(dir, file), 'utf8')).trim();
@@ -210,11 +213,11 @@ export async function build({ clean = false, dist = path.join(ROOT, 'dist') } = 
   const groups = GROUPS.filter(({ entry, optional }) => !optional || existsSync(path.join(ROOT, entry)));
   const bundles = await Promise.all(groups.map(bundle));
   const files = bundles.flatMap((one) => one.files);
-  const packages = new Set(bundles.flatMap((one) => [...one.packages]));
+  const notices = await licences(new Map(bundles.flatMap((one) => [...one.packages])));
   if (clean) await rm(dist, { recursive: true, force: true });
   await vendor(dist, manifest.devDependencies['@photostructure/sqlite']);
   for (const { name, text, mode } of files) await replaceFile(path.join(dist, name), text, mode);
-  await replaceFile(path.join(dist, 'licenses.txt'), await licences(packages), 0o644);
+  await replaceFile(path.join(dist, 'licenses.txt'), notices, 0o644);
   const record = path.join(dist, 'build.json');
   const previous = existsSync(record) ? JSON.parse(await readFile(record, 'utf8')).files : [];
   const names = files.map(({ name }) => name).sort();

@@ -4,7 +4,6 @@ import type { RequirementId } from './requirements.ts';
 export const OPEN: readonly RequirementId[] = [
   'install.start',
   'install.start-twice',
-  'install.test',
   'install.by-hand',
   'install.offer',
   'cli.json',
@@ -122,7 +121,6 @@ export const OPEN: readonly RequirementId[] = [
   'platform.windows-shell',
   'platform.windows-tree',
   'platform.in-rows',
-  'repo.skips',
   'kernel.lifecycle',
   'kernel.lock',
   'kernel.redaction',

@@ -17,6 +17,7 @@ export default class ResultsReporter {
     }
     const broken = modules.filter((module) => module.errors().length > 0).map((module) => module.relativeModuleId);
     const document = { ...counts, reason, skips, broken, unhandledErrors: unhandledErrors.length };
-    writeFileSync(path.join(ROOT, '.cache', 'test-results.json'), `${JSON.stringify(document, null, 2)}\n`);
+    const file = process.env.TEST_RESULTS ?? path.join(ROOT, '.cache', 'test-results.json');
+    writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`);
   }
 }

@@ -1,0 +1,99 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const SOURCES = {
+  'tsconfig.json': '{}',
+  'package.json': '{ "type": "module", "version": "1.2.3", "devDependencies": { "@photostructure/sqlite": "1" } }',
+  'scripts/vendor-sqlite.mjs':
+    "import { mkdir, writeFile } from 'node:fs/promises';\nexport const vendorSqlite = async (dir) => { await mkdir(dir, { recursive: true }); await writeFile(`${dir}/engine`, ''); };\n",
+  'src/protocol/version.ts': "export const VERSION = '1.2.3';\n",
+  'src/client/routes.ts': "import { z } from 'zod';\nexport const ROUTES = { 'job.get': z.string().parse('/jobs') };\n",
+  'src/cli/index.ts':
+    "import { ROUTES } from '../client/routes.ts';\nconsole.log(ROUTES['job.get'], (await import('./lazy.ts')).word);\n",
+  'src/cli/lazy.ts': "export const word = 'first';\n",
+  'src/daemon/main.ts':
+    "import fastify from 'fastify';\nconst { fork } = await import('cross-spawn').then(() => import('node:cluster'));\nconst { sync } = await import('cross-spawn');\nconsole.log(typeof fastify, typeof fork, typeof sync);\n",
+};
+
+let root = '';
+const at = (...parts: string[]): string => path.join(root, ...parts);
+const write = async (file: string, text: string): Promise<void> => {
+  await mkdir(path.dirname(at(file)), { recursive: true });
+  await writeFile(at(file), text);
+};
+const node = (...args: string[]): Promise<{ failed: boolean; output: string }> =>
+  new Promise((resolve) => {
+    execFile(process.execPath, args, { cwd: root }, (error, stdout, stderr) =>
+      resolve({ failed: error !== null, output: `${stdout}${stderr}` }),
+    );
+  });
+const build = (...args: string[]): Promise<{ failed: boolean; output: string }> => node('scripts/build.mjs', ...args);
+const lazyFiles = async (): Promise<string[]> =>
+  (await readdir(at('dist', 'cli'))).filter((name) => name.startsWith('lazy-'));
+
+beforeEach(async () => {
+  // Inside the repository, so that the packages are found.
+  await mkdir(path.join(ROOT, '.cache'), { recursive: true });
+  root = await mkdtemp(path.join(ROOT, '.cache', 'build-test-'));
+  for (const [file, text] of Object.entries(SOURCES)) await write(file, text);
+  await cp(path.join(ROOT, 'scripts', 'build.mjs'), at('scripts', 'build.mjs'));
+  await write('node_modules/.keep', '');
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+describe('the build', () => {
+  it('bundles the command and the node, with the routes as data', async () => {
+    expect(await build()).toMatchObject({ failed: false });
+    expect(await node('dist/cli/index.js')).toEqual({ failed: false, output: '/jobs first\n' });
+    const cli = await readFile(at('dist', 'cli', 'index.js'), 'utf8');
+    expect(cli.startsWith('#!/usr/bin/env node\n')).toBe(true);
+    expect(cli).toContain('ROUTES={"job.get":"/jobs"}');
+    expect(JSON.parse(await readFile(at('dist', 'build.json'), 'utf8'))).toMatchObject({ version: '1.2.3' });
+  });
+
+  it('gives lazily loaded CommonJS packages their names, as Node does', async () => {
+    await build();
+    expect(await node('dist/daemon/main.js')).toEqual({ failed: false, output: 'function function function\n' });
+  });
+
+  it('leaves the chunks of the build before it to nodes that run, and drops them in a week', async () => {
+    await build();
+    const [old = ''] = await lazyFiles();
+    await write('src/cli/lazy.ts', "export const word = 'second';\n");
+    await build();
+    expect(await lazyFiles()).toHaveLength(2);
+    expect((await node('dist/cli/index.js')).output).toBe('/jobs second\n');
+    await utimes(at('dist', 'cli', old), 1, 1);
+    await build();
+    expect(await lazyFiles()).not.toContain(old);
+  });
+
+  it('leaves nothing of earlier builds in the package', async () => {
+    await build();
+    await write('src/cli/lazy.ts', "export const word = 'second';\n");
+    await build('--clean');
+    expect(await lazyFiles()).toHaveLength(1);
+  });
+
+  it('fails where the versions differ, and keeps what was built', async () => {
+    await build();
+    await write('src/protocol/version.ts', "export const VERSION = '1.2.4';\n");
+    expect((await build()).output).toContain('package.json says 1.2.3, src/protocol/version.ts 1.2.4');
+    expect((await node('dist/cli/index.js')).output).toBe('/jobs first\n');
+  });
+
+  it('fails where the command would load schemas', async () => {
+    await write('src/cli/lazy.ts', "import { z } from 'zod';\nexport const word = z.string().parse('x');\n");
+    expect((await build()).output).toContain('must not load zod');
+  });
+
+  it('fails where the routes can not be computed', async () => {
+    await write('src/client/routes.ts', "export const ROUTES = {};\nthrow new Error('no table');\n");
+    expect((await build()).output).toContain('no table');
+  });
+});

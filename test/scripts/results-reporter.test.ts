@@ -1,0 +1,40 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { describe, expect, it } from 'vitest';
+
+import { verifies } from '../requirements.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const SUITE = `
+import { expect, it } from 'vitest';
+it('passes', () => expect(1).toBe(1));
+it('fails', () => expect(1).toBe(2));
+it('needs a tool', ({ skip }) => skip(true, 'there is no such tool here'));
+`;
+
+describe('the results of a run', () => {
+  it(verifies('repo.skips', 'count what passed, failed and was skipped, each skip with its reason'), () => {
+    mkdirSync(path.join(ROOT, '.cache'), { recursive: true });
+    const folder = mkdtempSync(path.join(ROOT, '.cache', 'results-test-'));
+    try {
+      writeFileSync(path.join(folder, 'a.test.ts'), SUITE);
+      const results = path.join(folder, 'results.json');
+      const vitest = path.join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
+      const reporter = path.join(ROOT, 'scripts', 'lib', 'results-reporter.mjs');
+      const args = [vitest, 'run', '--root', folder, '--config', 'false', '--reporter', reporter];
+      const { status } = spawnSync(process.execPath, args, { env: { ...process.env, TEST_RESULTS: results } });
+      expect(status).toBe(1);
+      expect(JSON.parse(readFileSync(results, 'utf8'))).toMatchObject({
+        passed: 1,
+        failed: 1,
+        skipped: 1,
+        skips: [{ name: 'needs a tool', reason: 'there is no such tool here' }],
+      });
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
