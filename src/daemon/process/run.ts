@@ -5,7 +5,7 @@ import { FRAME } from '../../protocol/frames.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
 import { commandLine, type CommandLine, type CommandShell } from './command-line.ts';
 import type { Variables } from './environment.ts';
-import { signalTree, treeLives } from './kill-tree.ts';
+import { onlyZombiesLeft, signalTree, treeLives } from './kill-tree.ts';
 import { explainStartError } from './start-error.ts';
 import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
 
@@ -14,6 +14,8 @@ const TICK_MS = 25;
 const DRAIN_MS = 1_000;
 const DRAIN_ENDING_MS = 200;
 const QUIET_MS = 100;
+/** Between two looks at what is left of a group. */
+const LOOK_MS = 100;
 
 /** What to start. */
 export interface ProcessSpec {
@@ -117,6 +119,9 @@ export class RunningProcess {
   #heard = false;
   #quietMs = 0;
   #drainedMs = 0;
+  #waitedMs = 0;
+  /** Nothing that runs is left of the group. */
+  #gone = false;
 
   constructor({ child, pid, stdin }: StartedChild, host: ProcessHost, events: ProcessEvents) {
     this.pid = pid;
@@ -193,7 +198,17 @@ export class RunningProcess {
       const limit = this.#sent === undefined ? DRAIN_MS : DRAIN_ENDING_MS;
       if (this.#quietMs >= QUIET_MS || this.#drainedMs >= limit) this.#cutPipes();
     }
+    if (this.#sent === 'SIGTERM') this.#lookForRest();
     this.#settle();
+  }
+
+  #lookForRest(): void {
+    this.#waitedMs += TICK_MS;
+    if (this.#waitedMs % LOOK_MS !== 0) return;
+    void onlyZombiesLeft(this.pid, this.#host.platform).then((gone) => {
+      this.#gone ||= gone;
+      this.#settle();
+    });
   }
 
   #cutPipes(): void {
@@ -205,7 +220,7 @@ export class RunningProcess {
 
   #settle(): void {
     if (this.#done || this.#exit === undefined || !this.#closed) return;
-    const asked = this.#sent === 'SIGTERM';
+    const asked = this.#sent === 'SIGTERM' && !this.#gone;
     if (asked && treeLives(this.pid, this.#host.platform)) return;
     this.#done = true;
     this.#tick?.cancel();
