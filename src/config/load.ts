@@ -61,7 +61,7 @@ export const parseConfig = (text: string, source: ConfigSource): Config => {
   const document = parseYaml(text, file, lines);
   const raw = readValues(document, file);
   if (!isRecord(raw)) {
-    throw invalidFile(file, [{ text: document.contents === null ? 'the file is empty' : 'the file holds no keys' }]);
+    throw invalidFile(file, [{ text: raw === null ? 'the file is empty' : 'the file holds no keys' }]);
   }
   checkVersion(raw['version'], file);
   // A section whose keys are all commented out is not there.

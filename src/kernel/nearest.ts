@@ -1,16 +1,17 @@
-/** The number of single-character edits between two words; stops counting above `limit`. */
+/** The number of edits (a letter more, less, other, or two swapped) between two words; stops counting above `limit`. */
 const distance = (a: string, b: string, limit: number): number => {
   if (Math.abs(a.length - b.length) > limit) return limit + 1;
-  let before = Array.from({ length: b.length + 1 }, (_, at) => at);
+  let [earlier, before]: number[][] = [[], Array.from({ length: b.length + 1 }, (_, at) => at)];
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      row.push(Math.min((before[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (before[j - 1] ?? 0) + same));
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1] ? (earlier?.[j - 2] ?? Infinity) + 1 : Infinity;
+      row.push(Math.min((before?.[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (before?.[j - 1] ?? 0) + same, swapped));
     }
-    before = row;
+    [earlier, before] = [before, row];
   }
-  return before[b.length] ?? 0;
+  return before?.[b.length] ?? 0;
 };
 
 /**
