@@ -21,12 +21,14 @@ describe('the results of a run', () => {
     const folder = mkdtempSync(path.join(ROOT, '.cache', 'results-test-'));
     try {
       writeFileSync(path.join(folder, 'a.test.ts'), SUITE);
+      writeFileSync(path.join(folder, 'vitest.config.mjs'), 'export default {};');
       const results = path.join(folder, 'results.json');
       const vitest = path.join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
       const reporter = path.join(ROOT, 'scripts', 'lib', 'results-reporter.mjs');
-      const args = [vitest, 'run', '--root', folder, '--config', 'false', '--reporter', reporter];
-      const { status } = spawnSync(process.execPath, args, { env: { ...process.env, TEST_RESULTS: results } });
-      expect(status).toBe(1);
+      const args = [vitest, 'run', '--root', folder, '--reporter', reporter];
+      const env = { ...process.env, TEST_RESULTS: results };
+      const { status, stderr } = spawnSync(process.execPath, args, { env, encoding: 'utf8' });
+      expect(status, stderr).toBe(1);
       expect(JSON.parse(readFileSync(results, 'utf8'))).toMatchObject({
         passed: 1,
         failed: 1,
