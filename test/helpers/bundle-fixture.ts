@@ -13,7 +13,7 @@ export const bundleFixture = async (entry: string, folder: string): Promise<stri
     format: 'esm',
     target: 'node20',
     logLevel: 'error',
-    banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
+    banner: { js: "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);" },
   });
   return outfile;
 };

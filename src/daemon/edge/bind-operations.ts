@@ -244,9 +244,11 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<FastifyReply> => 
     request: run.request.raw,
     response: run.reply.raw,
     jobId: object ?? String(run.input['jobId'] ?? ''),
+    since: Number(run.input['since'] ?? 0),
     waitMs: Number(run.input['wait'] ?? 0),
     signal: run.controller.signal,
     clock: parts.clock,
+    log: parts.log,
   });
   return run.reply;
 };

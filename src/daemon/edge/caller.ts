@@ -3,7 +3,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Caller } from '../../trust/caller.ts';
-import { checkOrigin } from '../../trust/origin-guard.ts';
+import { guardOrigin } from '../../trust/origin-guard.ts';
 import type { SocketFacts } from './connection.ts';
 
 /** Why a certificate or a token makes nobody. */
@@ -79,7 +79,8 @@ const decideFromNetwork = (request: CallerRequest, sources: CallerSources): Deci
 export const decideCaller = (request: CallerRequest, sources: CallerSources): Decided => {
   if (request.facts.tls) return decideOverTls(request, sources);
   if (!request.facts.loopback) return decideFromNetwork(request, sources);
-  checkOrigin(request.headers, { navigation: request.pageFile && request.method === 'GET' });
+  const foreign = guardOrigin(request);
+  if (foreign !== undefined) throw new LoopsyError(foreign.error, { message: foreign.message });
   const token = bearer(request.headers);
   return token === undefined ? { caller: STRANGER } : decided(sources.token(token, true));
 };

@@ -1,4 +1,4 @@
-import { connect, type TLSSocket } from 'node:tls';
+import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket } from 'node:tls';
 
 import { LoopsyError } from '../../protocol/errors.ts';
 import { toPem } from '../../trust/certificates.ts';
@@ -68,7 +68,7 @@ const explain = (error: unknown, address: Address): LoopsyError => {
 
 interface Attempt {
   readonly address: Address;
-  readonly options: Parameters<typeof connect>[0];
+  readonly options: ConnectionOptions;
   readonly signal: AbortSignal;
 }
 
@@ -165,7 +165,7 @@ export const dial = async (pinned: Pinned, own: OwnCertificate, signal: AbortSig
     key: own.keyPem,
     cert: own.certPem,
     rejectUnauthorized: true,
-    checkServerIdentity: (_host: string, shown: { raw: Buffer }): Error | undefined =>
+    checkServerIdentity: (_host: string, shown: PeerCertificate): Error | undefined =>
       inspectLeaf(shown.raw)?.nodeId === pinned.nodeId ? undefined : new LoopsyError('peer_handshake'),
   };
   return raceAddresses(pinned.addresses, (address, all) => shakeHands({ address, options, signal: all }), signal);

@@ -145,7 +145,7 @@ export class Forward {
     const { op, input } = exchange;
     // The table names the operation as text, so that a row can point forward.
     const id = (op.resumeWith ?? exchange.request.id) as OperationId;
-    const field = OPERATIONS['job.output'].object.field;
+    const field = op.object?.field ?? '';
     const next = op.resumeWith === undefined ? { ...input, since: cursor } : { [field]: object, since: cursor };
     const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, cursor);
     return opened.source;

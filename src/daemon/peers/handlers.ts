@@ -12,7 +12,7 @@ export const peerHandlers = (peers: Peers): HandlersOf<'peer'> => ({
   'peer.remove': async ({ nodeId }) => ({ success: true, ...(await peers.remove(nodeId)) }),
   'peer.rename': ({ nodeId, name }) => peers.rename(nodeId, name),
   'peer.grant': ({ nodeId, ...grant }) => peers.grant(nodeId, grant),
-  'peer.revoke': ({ nodeId }) => peers.grant(nodeId, undefined),
+  'peer.revoke': ({ nodeId }) => peers.grant(nodeId, { level: 'observe', scopes: [] }),
   'peer.ping': ({ nodeId }) => peers.ping(nodeId),
   'peer.probe': (input) => peers.probe(input),
   'peer.trust': (input) => peers.trust(input),

@@ -42,7 +42,7 @@ class PinnedAgent extends http.Agent {
   }
 
   /** Node's agent asks here for each new connection. */
-  createConnection(_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined {
+  override createConnection(_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined {
     this.#dial().then(
       (socket) => done(null, socket),
       (error: unknown) => done(error instanceof Error ? error : new Error(String(error))),

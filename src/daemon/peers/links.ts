@@ -2,7 +2,7 @@ import type { TLSSocket } from 'node:tls';
 
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Identity } from '../../trust/identity.ts';
-import type { TrustBook } from '../../trust/trust-book.ts';
+import type { TrustBook } from '../../trust/pins.ts';
 import { dial } from './dial.ts';
 import type { PeerFactsBook } from './facts.ts';
 import { Link } from './link.ts';

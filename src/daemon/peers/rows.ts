@@ -1,11 +1,11 @@
 import type { PresenceState } from '../../discovery/presence.ts';
 import type { Peer } from '../../protocol/peers.ts';
-import type { TrustedMachine } from '../../trust/trust-book.ts';
+import type { Machine } from '../../trust/trust-records.ts';
 import { formatAddress } from './dial.ts';
 import type { ManualAddress, PeerFacts } from './facts.ts';
 
 /** The row of a trusted node. */
-export const trustedRow = (machine: TrustedMachine, facts: PeerFacts, state: PresenceState): Peer => {
+export const trustedRow = (machine: Machine, facts: PeerFacts, state: PresenceState): Peer => {
   const [address] = facts.addresses;
   return {
     nodeId: machine.machineId,

@@ -5,7 +5,7 @@ import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type Beat, PresenceWatch } from '../../discovery/presence.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { Grant, GrantInput } from '../../protocol/grants.ts';
+import type { GrantInput } from '../../protocol/grants.ts';
 import { slugOf, uniqueName } from '../../protocol/names.ts';
 import type { Handshake, Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
@@ -13,13 +13,13 @@ import { DEFAULT_PORT } from '../../protocol/version.ts';
 import type { Store } from '../../store/store.ts';
 import type { Caller } from '../../trust/caller.ts';
 import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
-import { grantFromInput, grantOfLevel, NO_GRANT } from '../../trust/grants.ts';
 import type { Identity } from '../../trust/identity.ts';
 import { inspectLeaf } from '../../trust/leaf.ts';
-import type { TrustBook, TrustedMachine } from '../../trust/trust-book.ts';
+import type { TrustBook } from '../../trust/pins.ts';
+import type { Machine } from '../../trust/trust-records.ts';
 import type { Target } from '../edge/parts.ts';
 import { type Address, formatAddress, probe } from './dial.ts';
-import { PeerFactsBook } from './facts.ts';
+import { type ManualAddress, PeerFactsBook } from './facts.ts';
 import type { PeerWay } from './forward.ts';
 import { bidFarewell, greet } from './greet.ts';
 import { Links } from './links.ts';
@@ -78,7 +78,7 @@ export class Peers implements Service {
   /** The rows of GET /peers. */
   list(): Peer[] {
     const rows = this.#parts.trust.machines().map((machine) => this.#row(machine));
-    const manual = [
+    const manual: ManualAddress[] = [
       ...this.#facts.manual(),
       ...this.#parts.manualPeers().map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } })),
     ];
@@ -86,7 +86,7 @@ export class Peers implements Service {
     const seen = new Set(rows.map((row) => row.nodeId));
     for (const entry of manual) {
       const at = `${entry.address.host}\n${entry.address.port}`;
-      if (known.has(at) || ('nodeId' in entry && seen.has(entry.nodeId))) continue;
+      if (known.has(at) || (entry.nodeId !== undefined && seen.has(entry.nodeId))) continue;
       known.add(at);
       rows.push(manualRow(entry));
     }
@@ -174,19 +174,10 @@ export class Peers implements Service {
     return this.show(machineId);
   }
 
-  async grant(reference: string, input: GrantInput | undefined): Promise<Peer> {
+  async grant(reference: string, input: GrantInput): Promise<Peer> {
     const { machineId } = this.#resolve(reference);
-    await this.#parts.trust.setGrant(machineId, input === undefined ? NO_GRANT : this.grantOf(input, []));
+    await this.#parts.trust.setGrant(machineId, input);
     return this.show(machineId);
-  }
-
-  /** The grant that a person's words mean; names in its reach become nodeIds, which never change. */
-  grantOf(input: GrantInput, reach: Grant['reach']): Grant {
-    return grantFromInput(input, {
-      now: this.#parts.clock.now(),
-      reach,
-      resolvePeer: (reference) => this.#resolve(reference).machineId,
-    });
   }
 
   async probe({ address, port }: { address: string; port?: number | undefined }): Promise<{
@@ -235,7 +226,7 @@ export class Peers implements Service {
     await trust.trustMachine({
       certificate: shown.certificate,
       name,
-      grant: known !== undefined && input.grant === undefined ? known.grant : grantOfLevel(input.grant ?? 'full'),
+      ...(input.grant === undefined ? {} : { grant: { level: input.grant } }),
     });
     if (input.name !== undefined || known !== undefined) this.#facts.learn(shown.nodeId, { named: true });
     this.#facts.reached(shown.nodeId, at);
@@ -321,7 +312,7 @@ export class Peers implements Service {
     if (leaf.nodeId === this.#parts.identity.machineId) {
       throw new LoopsyError('conflict', { message: `${formatAddress(at)} is this machine itself` });
     }
-    return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(machine.certificate), certificate: machine.certificate };
+    return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(machine.x509.raw), certificate: machine.x509.raw };
   }
 
   /** An address from the config may be a trusted peer's: then it joins that peer's row. */
@@ -341,12 +332,12 @@ export class Peers implements Service {
     return this.#parts.trust.machines().some(({ name, machineId }) => name === reference || machineId === reference);
   }
 
-  #resolve(reference: string): TrustedMachine {
+  #resolve(reference: string): Machine {
     const byAddress = this.#facts.nodeAt(reference);
     return this.#parts.trust.resolve(byAddress ?? reference);
   }
 
-  #row(machine: TrustedMachine): Peer {
+  #row(machine: Machine): Peer {
     return trustedRow(machine, this.#facts.get(machine.machineId), this.#presence.state(machine.machineId));
   }
 

@@ -1,0 +1,60 @@
+// Whole commands, as a person or a script runs them: beside a new ssh and beside a bare `node -e 0`.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+import { connectMachines, Machine } from '../test/helpers/nodes.ts';
+import { interleave, report, rssGrowth } from './lib/measure.ts';
+import { startSshd } from './lib/sshd.ts';
+
+const QUIET = 'rateLimits:\n  execute: 1000000\n';
+const GIGABYTE = 1_073_741_824;
+
+const run = async (program: string, args: readonly string[]): Promise<void> => {
+  const [code] = await once(spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore'] }), 'close');
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}`);
+};
+
+const [a, b] = [await Machine.create('bench-a', { extra: QUIET }), await Machine.create('bench-b', { extra: QUIET })];
+const sshd = await startSshd();
+try {
+  await connectMachines(a, b);
+  const command = async (args: readonly string[]): Promise<void> => {
+    const child = a.spawn(args);
+    child.stdout?.resume();
+    const [code] = await once(child, 'close');
+    if (code !== 0) throw new Error(`loopsy ${args.join(' ')} ended with ${code}`);
+  };
+  const ssh = (remote: readonly string[]): Promise<void> => run('ssh', [...(sshd?.args ?? []), ...remote]);
+  const times = await interleave(
+    {
+      bare: () => run(process.execPath, ['-e', '0']),
+      status: () => command(['status']),
+      exec: () => command(['exec', 'bench-b', '--', 'true']),
+      ssh: () => (sshd === undefined ? Promise.resolve() : ssh(['true'])),
+    },
+    { rounds: 31, warmUp: 3 },
+  );
+  report([
+    { name: 'loopsy status / node -e 0', value: times.status / times.bare, unit: 'ratio', most: 1.6, from: times },
+    { name: 'loopsy exec peer true / node -e 0', value: times.exec / times.bare, unit: 'ratio', most: 2, from: times },
+    ...(sshd === undefined ? [] : [{ name: 'loopsy exec peer true / new ssh', value: times.exec / times.ssh, unit: 'ratio', most: 0.4, from: times }]),
+  ]);
+
+  if (sshd !== undefined) {
+    const bytes = ['head', '-c', String(GIGABYTE), '/dev/zero'];
+    const rates = await interleave(
+      { exec: () => command(['exec', 'bench-b', '--', ...bytes]), ssh: () => ssh(bytes) },
+      { rounds: 5, warmUp: 1 },
+    );
+    report([{ name: 'exec 1 GiB, rate / ssh', value: rates.ssh / rates.exec, unit: 'ratio', least: 0.5, from: rates }]);
+  }
+  for (const [role, machine] of Object.entries({ calling: a, running: b })) {
+    const { pid } = await machine.registration();
+    const value = await rssGrowth(pid, () => command(['exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero']));
+    report([{ name: `growth of the ${role} node's memory while 1 GiB passes`, value, unit: 'MiB', most: 50 }]);
+  }
+} finally {
+  await sshd?.stop();
+  await a.remove();
+  await b.remove();
+}

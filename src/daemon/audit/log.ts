@@ -1,0 +1,137 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { Service } from '../../kernel/lifecycle.ts';
+import type { AuditRecord } from '../../protocol/audit.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { ParsedInputOf } from '../../protocol/operations.ts';
+import { type AppendLog, openAppendLog } from '../../store/append-log.ts';
+import type { LogBounds } from '../../store/rotated-file.ts';
+import type { StreamSource } from '../edge/call.ts';
+import { Follower } from './follower.ts';
+import { lineOf, recordOf } from './line.ts';
+import { Repeats } from './repeats.ts';
+
+/** What an audit log is made of. The bounds are config `audit`. */
+export interface AuditLogOptions extends LogBounds {
+  readonly file: string;
+  readonly clock: Clock;
+  /** The nodeId of the peer that a name or a part of an id stands for. */
+  readonly peerIdOf?: (reference: string) => string | undefined;
+}
+
+/** Which records are wanted. */
+export type AuditQuery = ParsedInputOf<'audit.list'>;
+
+const FLUSH_MS = 500;
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+const MAX_FOLLOWERS = 32;
+/** Records stand in the order of their ends; `timestamp` is their begin. No attached request is older than this. */
+const DISORDER_MS = 60_000;
+
+/** Who asked for what, and what came of it: one line a request (CONTRACT §6). */
+export class AuditLog implements Service {
+  readonly name = 'audit';
+  readonly #log: AppendLog;
+  readonly #repeats: Repeats;
+  readonly #followers = new Set<Follower>();
+  readonly #peerIdOf: (reference: string) => string | undefined;
+
+  constructor({ file, clock, maxBytes, keep, peerIdOf }: AuditLogOptions) {
+    this.#log = openAppendLog({ file, clock, flushMs: FLUSH_MS, maxBytes, keep });
+    this.#repeats = new Repeats(clock, (record) => this.#append(record));
+    this.#peerIdOf = peerIdOf ?? (() => undefined);
+  }
+
+  async start(): Promise<void> {
+    // The file is opened by the first line.
+  }
+
+  async stop(): Promise<void> {
+    for (const follower of this.#followers) follower.close();
+    this.#repeats.flush();
+    await this.#log.close();
+  }
+
+  /** Takes the record of one request; it is written within a second. */
+  record(record: AuditRecord): void {
+    this.#repeats.take(record);
+  }
+
+  /**
+   * Resolves when all records taken before are on the disk.
+   * @throws {LoopsyError} `internal`, where the disk does not take them.
+   */
+  async flush(): Promise<void> {
+    try {
+      await this.#log.flush({ sync: true });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new LoopsyError('internal', {
+        message: `the audit log can not be written: ${reason}`,
+        hint: 'make room on the disk of that node',
+        cause: error,
+      });
+    }
+  }
+
+  /** New bounds, in force at the next rotation. */
+  setBounds({ maxBytes, keep }: LogBounds): void {
+    this.#log.setBounds({ maxBytes, keep });
+  }
+
+  /** The records that match, the newest first. */
+  async list(query: AuditQuery): Promise<AuditRecord[]> {
+    const matches = this.#filterOf(query);
+    const oldest = query.since === undefined ? 0 : query.since - DISORDER_MS;
+    const end = new AbortController();
+    const records: AuditRecord[] = [];
+    const filter = (line: string): boolean => {
+      const record = recordOf(line);
+      if (record === undefined) return false;
+      if (record.timestamp < oldest) end.abort();
+      if (!matches(record)) return false;
+      records.push(record);
+      return true;
+    };
+    const limit = query.limit ?? DEFAULT_LIMIT;
+    for await (const _line of this.#log.tail({ limit, filter, signal: end.signal }));
+    return records;
+  }
+
+  /** New records that match, as they come; with `since` or `limit`, those that are there first, the oldest first. */
+  follow(query: AuditQuery): StreamSource {
+    if (this.#followers.size >= MAX_FOLLOWERS) {
+      throw new LoopsyError('too_many_streams', { message: `${MAX_FOLLOWERS} readers follow the audit log already` });
+    }
+    const wantsPast = query.since !== undefined || query.limit !== undefined;
+    const follower: Follower = new Follower({
+      matches: this.#filterOf(query),
+      // Asked for at once: what is recorded from now on is followed.
+      past: wantsPast ? this.list({ limit: MAX_LIMIT, ...query }) : Promise.resolve([]),
+      onClose: () => this.#followers.delete(follower),
+    });
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  #append(record: AuditRecord): void {
+    const line = lineOf(record);
+    this.#log.append(line);
+    for (const follower of this.#followers) follower.offer(record, line);
+  }
+
+  #filterOf({ peer, operation, since, denied }: AuditQuery): (record: AuditRecord) => boolean {
+    const isPeers = peer === undefined ? () => true : this.#peerFilter(peer);
+    return (record) =>
+      (operation === undefined || record.operation === operation) &&
+      (since === undefined || record.timestamp >= since) &&
+      (denied === undefined || denied === (record.decision !== 'allowed')) &&
+      isPeers(record);
+  }
+
+  /** Both directions: what a peer asked for, and what was asked of it through this node. */
+  #peerFilter(peer: string): (record: AuditRecord) => boolean {
+    const callers = new Set([`peer:${peer}`, `peer:${this.#peerIdOf(peer) ?? peer}`]);
+    return (record) => record.peer === peer || record.fromIp === peer || callers.has(record.caller);
+  }
+}

@@ -1,0 +1,70 @@
+import { homedir, userInfo } from 'node:os';
+import { parseArgs } from 'node:util';
+import { fileURLToPath } from 'node:url';
+
+import { nodePaths, resolveDataDir, type NodePaths } from '../config/paths.ts';
+import { reportStart } from '../config/start-report.ts';
+import { systemClock } from '../kernel/clock.ts';
+import { LoopsyError } from '../protocol/errors.ts';
+import { createIdentity } from '../trust/identity.ts';
+import { fail, runNode } from './run-node.ts';
+
+const OPTIONS = {
+  'data-dir': { type: 'string' },
+  init: { type: 'boolean' },
+  foreground: { type: 'boolean' },
+  lan: { type: 'boolean' },
+  'local-only': { type: 'boolean' },
+} as const;
+
+const placesOf = (dataDir: string | undefined): NodePaths => {
+  const { env, platform } = process;
+  return nodePaths(resolveDataDir(dataDir, { env, home: homedir(), cwd: process.cwd(), platform }), platform);
+};
+
+const portOf = (text: string | undefined): number | undefined => {
+  if (text === undefined || text === '') return undefined;
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_535) return port;
+  throw new LoopsyError('config_invalid', { message: `LOOPSY_PORT is "${text}", which is no port` });
+};
+
+/** Makes the identity of this machine, or shows the one that is there. */
+const makeIdentity = async (paths: NodePaths): Promise<void> => {
+  const { nodeId, fingerprint } = await createIdentity(paths.tlsDir);
+  process.stdout.write(`${JSON.stringify({ nodeId, fingerprint })}\n`);
+};
+
+const main = async (): Promise<void> => {
+  const { values } = parseArgs({ options: OPTIONS });
+  const paths = placesOf(values['data-dir']);
+  if (values.init === true) return makeIdentity(paths);
+  const port = portOf(process.env['LOOPSY_PORT']);
+  const stop = await runNode({
+    paths,
+    clock: systemClock,
+    program: fileURLToPath(import.meta.url),
+    foreground: values.foreground ?? false,
+    ...(port === undefined ? {} : { port }),
+    ...(values['local-only'] === true ? { reach: 'local-only' as const } : values.lan === true ? { reach: 'lan' as const } : {}),
+    shell: shellOf(),
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop());
+};
+
+/** The user's login shell, where the system knows it. */
+const shellOf = (): string | undefined => {
+  try {
+    return userInfo().shell ?? process.env['SHELL'];
+  } catch {
+    // A user without an entry, as in some containers.
+    return process.env['SHELL'];
+  }
+};
+
+main().catch((error: unknown) => {
+  const known = fail(error);
+  reportStart(known.toBody());
+  process.stderr.write(`loopsy: ${known.message}${known.hint === undefined ? '' : `\n  ${known.hint}`}\n`);
+  process.exitCode = known.exit;
+});

@@ -1,0 +1,97 @@
+import type { Service } from '../kernel/lifecycle.ts';
+import type { Log } from '../kernel/log.ts';
+import type { Grant } from '../protocol/grants.ts';
+import { rowOf } from '../protocol/operations.ts';
+import { type Caller, callerName } from '../trust/caller.ts';
+import { decide } from '../trust/grants.ts';
+import type { AgentTokens } from '../trust/tokens.ts';
+import type { TrustBook } from '../trust/pins.ts';
+import { isTouched, type TrustChange } from '../trust/trust-changes.ts';
+import type { EffectTable } from './edge/effects.ts';
+import type { Listener } from './edge/listener.ts';
+import type { OpenRequest, OpenRequests } from './edge/open-requests.ts';
+import type { Jobs } from './jobs/service.ts';
+import type { Peers } from './peers/service.ts';
+
+/** What a revocation acts on. */
+export interface RevocationParts {
+  readonly trust: TrustBook;
+  readonly open: OpenRequests;
+  readonly effects: EffectTable;
+  readonly jobs: Jobs;
+  readonly peers: Peers;
+  readonly agents: AgentTokens;
+  readonly listener: Listener;
+  readonly log: Log;
+  /** Wall time, ms since 1970. */
+  readonly now: () => number;
+}
+
+/**
+ * What a removal, a narrowed grant or an expiry means for what is under way: each open request of the caller is
+ * decided again, its sockets and our link to it are destroyed, and what it started ends. Pins went first.
+ */
+export class Revocation implements Service {
+  readonly name = 'revocation';
+  readonly #parts: RevocationParts;
+  #stop: () => void = () => undefined;
+
+  constructor(parts: RevocationParts) {
+    this.#parts = parts;
+  }
+
+  async start(): Promise<void> {
+    this.#stop = this.#parts.trust.onChange((changes) => {
+      for (const change of changes) this.#follow(change);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop();
+  }
+
+  #follow(change: TrustChange): void {
+    const { log } = this.#parts;
+    log.info(`trust ${change.what}`, { caller: change.caller, name: change.name });
+    if (change.what === 'removed' || change.what === 'expired') this.#end(change);
+    else if (change.what === 'narrowed') this.#narrow(change);
+  }
+
+  /** Nothing of this caller goes on. */
+  #end(change: TrustChange): void {
+    const { open, effects, jobs, listener, agents, peers, log } = this.#parts;
+    const isIts = (name: string): boolean => name === change.caller || (change.caller === 'agent' && name.startsWith('agent:'));
+    open.abortWhere(({ caller }) => isTouched(caller, change), 'revoked');
+    effects.cancelAll(`${change.caller}\n`, 'revoked');
+    listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
+    if (change.caller === 'agent') agents.endAll();
+    void jobs.endRunsOf(isIts).then((ended) => log.info('runs ended by revocation', { caller: change.caller, ended }));
+    const [kind, machineId] = change.caller.split(':');
+    if (kind === 'peer' && machineId !== undefined && change.what === 'removed') void peers.dropped(machineId);
+  }
+
+  /** What it may still do goes on. */
+  #narrow(change: TrustChange): void {
+    const { open, jobs } = this.#parts;
+    open.abortWhere((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), 'revoked');
+    if (this.#grantOf(change.caller)?.scopes.includes('exec') === true) return;
+    void jobs.endRunsOf((name) => name === change.caller || (change.caller === 'agent' && name.startsWith('agent:')));
+  }
+
+  #grantOf(caller: string): Grant | undefined {
+    const { trust } = this.#parts;
+    const [kind, ...rest] = caller.split(':');
+    const name = rest.join(':');
+    if (kind === 'peer') return trust.machine(name)?.grant;
+    return kind === 'agent' ? trust.agentGrant : trust.keys().find((key) => key.name === name)?.grant;
+  }
+
+  #isStillAllowed(request: OpenRequest): boolean {
+    const grant = this.#grantOf(callerName(request.caller));
+    if (grant === undefined) return false;
+    const caller: Caller = 'grant' in request.caller ? { ...request.caller, grant } : request.caller;
+    const viaLink = caller.kind === 'peer';
+    const peer = request.peer === undefined ? {} : { peer: { machineId: request.peer, nodeId: request.peer } };
+    return decide(caller, rowOf(request.operation), { viaLink, loopback: !viaLink, now: this.#parts.now(), ...peer }).allowed;
+  }
+}

@@ -1,0 +1,96 @@
+import { constants } from 'node:fs';
+import { access, stat, statfs } from 'node:fs/promises';
+
+import type { Peer } from '../../protocol/peers.ts';
+import type { Check } from '../../protocol/system.ts';
+import { VERSION } from '../../protocol/version.ts';
+
+/** What the node's own checks look at. */
+export interface DoctorParts {
+  readonly dataDir: string;
+  readonly privateFiles: readonly string[];
+  readonly platform: NodeJS.Platform;
+  readonly tlsEnabled: () => boolean;
+  readonly warnings: () => readonly string[];
+  readonly restartNeeded: () => readonly string[];
+  readonly peers: () => readonly Peer[];
+  readonly ping: (nodeId: string) => Promise<{ latencyMs: number; clockSkewMs: number; version: string }>;
+}
+
+const LOW_DISK_BYTES = 536_870_912;
+const MAX_SKEW_MS = 5000;
+
+const good = (name: string, detail: string): Check => ({ name, ok: true, level: 'ok', detail });
+const warn = (name: string, detail: string, fix?: string): Check => ({ name, ok: true, level: 'warning', detail, ...(fix === undefined ? {} : { fix }) });
+const bad = (name: string, detail: string, fix?: string): Check => ({ name, ok: false, level: 'error', detail, ...(fix === undefined ? {} : { fix }) });
+
+const checkConfig = (parts: DoctorParts): Check[] => {
+  const restart = parts.restartNeeded();
+  const checks = parts.warnings().map((warning) => warn('config', warning));
+  if (restart.length > 0) checks.push(warn('config', `changed, but not yet in force: ${restart.join(', ')}`, 'loopsy restart'));
+  return checks.length > 0 ? checks : [good('config', 'read and in force')];
+};
+
+const checkTls = (parts: DoctorParts): Check =>
+  parts.tlsEnabled()
+    ? good('tls', 'on: nodes and programs from the network use TLS 1.3')
+    : warn('tls', 'off: named keys of programs cross the network in clear', 'set tls.enabled to true in config.yaml');
+
+const checkPrivacy = async (parts: DoctorParts): Promise<Check> => {
+  if (parts.platform === 'win32') return good('files', 'protected by your Windows profile');
+  const open: string[] = [];
+  for (const file of [parts.dataDir, ...parts.privateFiles]) {
+    const facts = await stat(file).catch(() => undefined);
+    if (facts !== undefined && (facts.mode & 0o077) !== 0) open.push(file);
+  }
+  if (open.length === 0) return good('files', 'readable by you alone');
+  return bad('files', `others can read ${open.join(', ')}`, `chmod -R go= ${parts.dataDir}`);
+};
+
+const checkDisk = async (parts: DoctorParts): Promise<Check> => {
+  try {
+    await access(parts.dataDir, constants.W_OK);
+    const disk = await statfs(parts.dataDir);
+    const free = disk.bavail * disk.bsize;
+    const text = `${Math.floor(free / 1_048_576)} MiB free at ${parts.dataDir}`;
+    return free < LOW_DISK_BYTES ? warn('disk', text, 'free some space') : good('disk', text);
+  } catch (error) {
+    return bad('disk', `${parts.dataDir} can not be written: ${error instanceof Error ? error.message : String(error)}`);
+  }
+};
+
+const checkUser = (parts: DoctorParts): Check[] => {
+  if (parts.platform === 'win32' || process.getuid?.() !== 0) return [];
+  return [warn('user', 'the node runs as root: a peer of level full is root here', 'run it as a user of its own')];
+};
+
+const checkPeer = async (peer: Peer, parts: DoctorParts): Promise<Check> => {
+  const name = `peer ${peer.name}`;
+  if (!peer.trusted || peer.nodeId === undefined) return warn(name, 'added by hand, not trusted', peer.reason);
+  try {
+    const { latencyMs, clockSkewMs, version } = await parts.ping(peer.nodeId);
+    const text = `reachable at ${peer.address ?? '?'}:${peer.port ?? '?'}, pin matches, ${latencyMs.toFixed(1)} ms, version ${version}`;
+    if (Math.abs(clockSkewMs) > MAX_SKEW_MS) {
+      return warn(name, `${text}; its clock is ${Math.round(clockSkewMs / 1000)} s away from this one`, 'set both clocks (NTP)');
+    }
+    const note = version === VERSION ? '' : ` (this one is ${VERSION})`;
+    return good(name, `${text}${note}`);
+  } catch (error) {
+    return bad(name, error instanceof Error ? error.message : String(error), 'is loopsy running there, and does its firewall let the port in?');
+  }
+};
+
+/** The node's own health report. */
+export const examine = async (parts: DoctorParts): Promise<{ checks: Check[] }> => {
+  const peers = parts.peers();
+  const checks = [
+    ...checkConfig(parts),
+    checkTls(parts),
+    await checkPrivacy(parts),
+    await checkDisk(parts),
+    ...checkUser(parts),
+    ...(await Promise.all(peers.map((peer) => checkPeer(peer, parts)))),
+  ];
+  if (peers.length === 0) checks.push(warn('peers', 'none yet', 'loopsy connect <address>'));
+  return { checks };
+};

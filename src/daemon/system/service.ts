@@ -1,0 +1,94 @@
+import { hostname, userInfo } from 'node:os';
+
+import type { Clock } from '../../kernel/clock.ts';
+import type { Identity as Facts, Status } from '../../protocol/system.ts';
+import { platformSchema } from '../../protocol/system.ts';
+import { VERSION } from '../../protocol/version.ts';
+
+/** What the node knows about itself, from the rooms that know. */
+export interface SystemParts {
+  readonly nodeId: string;
+  readonly fingerprint: string;
+  readonly dataDir: string;
+  readonly clock: Clock;
+  /** Config `server.hostname`; undefined: the machine's. */
+  readonly hostname: () => string | undefined;
+  readonly tlsEnabled: () => boolean;
+  readonly port: () => number;
+  readonly listening: () => readonly string[];
+  readonly peers: () => Status['peers'];
+  readonly jobs: () => Status['jobs'];
+  readonly restartNeeded: () => readonly string[];
+  readonly warnings: () => readonly string[];
+}
+
+/** The user who runs this node. */
+export const userName = (): string => {
+  try {
+    return userInfo().username;
+  } catch {
+    // A user without an entry, as in some containers.
+    return String(process.getuid?.() ?? 'unknown');
+  }
+};
+
+const CAPABILITIES = ['execute'] as const;
+
+/** The node's facts about itself. */
+export class System {
+  readonly #parts: SystemParts;
+  readonly #startedAtMs: number;
+  readonly #user = userName();
+
+  constructor(parts: SystemParts) {
+    this.#parts = parts;
+    this.#startedAtMs = parts.clock.monotonicMs();
+  }
+
+  get user(): string {
+    return this.#user;
+  }
+
+  get hostname(): string {
+    return this.#parts.hostname() ?? hostname();
+  }
+
+  get uptimeMs(): number {
+    return Math.round(this.#parts.clock.monotonicMs() - this.#startedAtMs);
+  }
+
+  health(): { status: 'ok'; nodeId: string; uptime: number; version: string } {
+    return { status: 'ok', nodeId: this.#parts.nodeId, uptime: this.uptimeMs, version: VERSION };
+  }
+
+  /** What other nodes are told. */
+  facts(): Facts {
+    return {
+      nodeId: this.#parts.nodeId,
+      hostname: this.hostname,
+      platform: platformSchema.catch('linux').parse(process.platform),
+      version: VERSION,
+      port: this.#parts.port(),
+      capabilities: [...CAPABILITIES],
+    };
+  }
+
+  status(): Status {
+    const parts = this.#parts;
+    return {
+      ...this.facts(),
+      fingerprint: parts.fingerprint,
+      user: this.#user,
+      pid: process.pid,
+      uptime: this.uptimeMs,
+      dataDir: parts.dataDir,
+      listening: [...parts.listening()],
+      tls: parts.tlsEnabled(),
+      peers: parts.peers(),
+      jobs: parts.jobs(),
+      memory: { rss: process.memoryUsage.rss() },
+      restartNeeded: [...parts.restartNeeded()],
+      warnings: [...parts.warnings()],
+    };
+  }
+}
