@@ -3,7 +3,6 @@ import type { AuditRecord } from '../../protocol/audit.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
-import { lineOf } from './line.ts';
 
 const MAX_WAITING = 1000;
 
@@ -25,7 +24,6 @@ export class Follower implements StreamSource {
   readonly #options: FollowerOptions;
   readonly #waiting = new BoundedQueue<Waiting>(MAX_WAITING);
   #past: Waiting[] | undefined;
-  #shown = new Set<string>();
   #isTooSlow = false;
   #closed = false;
   #wake: (() => void) | undefined;
@@ -47,11 +45,7 @@ export class Follower implements StreamSource {
     this.#past ??= await this.#readPast();
     while (!this.#closed) {
       const item = this.#past.shift() ?? this.#waiting.shift();
-      if (item !== undefined) {
-        // Recorded while the past was read: it is in both.
-        if (this.#shown.delete(item.line)) continue;
-        return { type: FRAME.event, bytes: Buffer.from(item.line), cursor: item.timestamp };
-      }
+      if (item !== undefined) return { type: FRAME.event, bytes: Buffer.from(item.line), cursor: item.timestamp };
       if (this.#isTooSlow) {
         throw new LoopsyError('request_timeout', {
           message: 'this reader was too slow for the audit log',
@@ -73,11 +67,13 @@ export class Follower implements StreamSource {
 
   async #readPast(): Promise<Waiting[]> {
     const records = await this.#options.past;
-    const past = records.map((record) => ({ line: lineOf(record), timestamp: record.timestamp }));
-    // Only what waits already can be among the past.
+    const past = records.map((record) => ({ line: JSON.stringify(record), timestamp: record.timestamp })).reverse();
+    // What was recorded while the past was read is in both.
     const lines = new Set(past.map(({ line }) => line));
-    this.#shown = lines;
-    return past.reverse();
+    for (let item = this.#waiting.shift(); item !== undefined; item = this.#waiting.shift()) {
+      if (!lines.has(item.line)) past.push(item);
+    }
+    return past;
   }
 
   #wakeReader(): void {

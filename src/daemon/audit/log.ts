@@ -25,7 +25,7 @@ const FLUSH_MS = 500;
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_FOLLOWERS = 32;
-/** Records stand in the order of their ends; `timestamp` is their begin. No attached request is older than this. */
+/** Records stand in the order in which they were decided; `timestamp` is when the request came. */
 const DISORDER_MS = 60_000;
 
 /** Who asked for what, and what came of it: one line a request (CONTRACT §6). */
