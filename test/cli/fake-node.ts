@@ -1,0 +1,254 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+
+import { onTestFinished } from 'vitest';
+import { z } from 'zod';
+
+import { nodePaths } from '../../src/config/paths.ts';
+import { writeRegistration, type Registration } from '../../src/config/registration.ts';
+import { answerChallenge, hashToken, keyIdOf } from '../../src/kernel/token-proof.ts';
+import { LoopsyError } from '../../src/protocol/errors.ts';
+import { FRAME, frameHeader, FRAMES_TYPE } from '../../src/protocol/frames.ts';
+import { inputInQuery, pathFields } from '../../src/protocol/operation.ts';
+import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/operations.ts';
+import { HEADERS } from '../../src/protocol/requests.ts';
+import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
+import { tempFolder } from '../helpers/temp-folder.ts';
+
+/** One request as the fake saw it, after validation by the table. */
+export interface Seen {
+  readonly id: OperationId;
+  readonly input: Record<string, unknown>;
+  readonly peer: string | undefined;
+  readonly token: string | undefined;
+  /** Which connection it came on, counted from 1. */
+  readonly connection: number;
+  readonly headers: IncomingMessage['headers'];
+}
+
+/** What a handler may do beside returning an output. */
+export interface Answering extends Seen {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Begins a stream of frames. */
+  frames(): Frames;
+}
+
+/** Writes frames. */
+export interface Frames {
+  send(type: number, payload: unknown): void;
+  end(): void;
+  cut(): void;
+}
+
+type Handler = (answering: Answering) => unknown;
+
+/** A node that speaks the protocol and does nothing: each operation answers as its test says. */
+export class FakeNode {
+  readonly seen: Seen[] = [];
+  readonly token = 'f'.repeat(64);
+  readonly folder: string;
+  readonly server: Server;
+  version = VERSION;
+  /** What the proof is made for; another token makes it wrong. */
+  proves: string | undefined;
+  readonly #handlers = new Map<OperationId, Handler>();
+  readonly #connections = new Map<unknown, number>();
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.proves = this.token;
+    this.server = createServer((request, response) => void this.#serve(request, response));
+    this.server.on('connection', (socket) => this.#connections.set(socket, this.#connections.size + 1));
+  }
+
+  /** A node that listens and is registered in a data folder of its own, until the test ends. */
+  static async start(handlers: Partial<Record<OperationId, Handler>> = {}): Promise<FakeNode> {
+    const node = new FakeNode(await tempFolder());
+    for (const id of OPERATION_IDS) if (handlers[id] !== undefined) node.on(id, handlers[id]);
+    node.server.listen(0, '127.0.0.1');
+    await once(node.server, 'listening');
+    onTestFinished(() => node.close());
+    await writeRegistration(nodePaths(node.folder), node.registration());
+    return node;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  on(id: OperationId, handler: Handler): void {
+    this.#handlers.set(id, handler);
+  }
+
+  close(): void {
+    this.server.close();
+    this.server.closeAllConnections();
+  }
+
+  registration(): Registration {
+    return {
+      url: `http://127.0.0.1:${this.port}`, host: '127.0.0.1', port: this.port, pid: process.pid, version: this.version,
+      token: this.token, nodeId: NODE_ID, boot: 'boot', startedAt: 1, program: join(this.folder, 'main.js'), user: 'kai',
+    }; // prettier-ignore
+  }
+
+  /** The inputs that an operation was asked with. */
+  inputs(id: OperationId): Record<string, unknown>[] {
+    return this.seen.filter((seen) => seen.id === id).map(({ input }) => input);
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const seen = await this.#understand(request);
+      this.seen.push(seen);
+      const challenge = request.headers[HEADERS.challenge];
+      if (typeof challenge === 'string') this.#prove(challenge, response);
+      if (seen.id !== 'system.health' && seen.token !== this.token) throw new LoopsyError('invalid_key');
+      const handler = this.#handlers.get(seen.id) ?? DEFAULTS[seen.id];
+      if (handler === undefined) throw new LoopsyError('internal', { message: `the fake has no ${seen.id}` });
+      const output = await handler({ ...seen, request, response, frames: () => framesOn(response) });
+      if (response.headersSent) return;
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(rowOf(seen.id).output.parse(output)));
+    } catch (thrown) {
+      const error = thrown instanceof LoopsyError ? thrown : new LoopsyError('invalid_request', { message: String(thrown) });
+      if (error.details?.['retryAfterMs'] !== undefined) response.setHeader('retry-after', '0');
+      response.statusCode = error.status;
+      response.end(JSON.stringify(error.toBody()));
+    }
+  }
+
+  #prove(challenge: string, response: ServerResponse): void {
+    const proof = answerChallenge(challenge, {
+      localPort: this.port,
+      findHash: (keyId) => {
+        const hash = hashToken(this.proves ?? '');
+        return this.proves !== undefined && keyIdOf(hash) === keyId ? hash : undefined;
+      },
+    });
+    if (proof !== undefined) response.setHeader(HEADERS.proof, proof);
+  }
+
+  async #understand(request: IncomingMessage): Promise<Seen> {
+    const url = new URL(request.url ?? '', 'http://node');
+    for (const id of OPERATION_IDS) {
+      const op = rowOf(id);
+      const pattern = new RegExp(`^${BASE_PATH}${op.path.replaceAll(/:[a-zA-Z]+/g, '([^/]+)')}$`);
+      const match = op.method === request.method ? pattern.exec(url.pathname) : null;
+      if (match === null) continue;
+      const fields: Record<string, unknown> = Object.fromEntries(
+        pathFields(op.path).map((name, at) => [name, decodeURIComponent(match[at + 1] ?? '')]),
+      );
+      const peer = op.remote ? (url.searchParams.get('peer') ?? undefined) : undefined;
+      if (op.remote) url.searchParams.delete('peer');
+      Object.assign(fields, Object.fromEntries(url.searchParams));
+      if (!inputInQuery(op)) Object.assign(fields, JSON.parse(await textOf(request)));
+      const input = z.record(z.string(), z.unknown()).parse(op.input.parse(fields));
+      const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
+      return { id, input, peer, token, connection: this.#connections.get(request.socket) ?? 0, headers: request.headers };
+    }
+    throw new LoopsyError('unknown_route', { message: `${request.method ?? ''} ${request.url ?? ''}` });
+  }
+}
+
+/** A whole body as text. */
+export const textOf = async (request: AsyncIterable<Uint8Array>): Promise<string> => {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+};
+
+const framesOn = (response: ServerResponse): Frames => {
+  response.writeHead(200, { 'content-type': FRAMES_TYPE });
+  return {
+    send: (type, payload) => {
+      const bytes = payload instanceof Uint8Array ? payload : Buffer.from(JSON.stringify(payload));
+      response.write(Buffer.concat([frameHeader(type, bytes.length), bytes]));
+    },
+    end: () => void response.end(),
+    cut: () => void response.destroy(),
+  };
+};
+
+export const NODE_ID = 'a'.repeat(32);
+export const JOB_ID = '01j8zq0v3m8k2t4n6p8r0s2v4w';
+export const FINGERPRINT = '3f9a'.repeat(16);
+
+export const STARTED = { jobId: JOB_ID, state: 'running', host: 'maria', nodeId: NODE_ID, user: 'maria', cwd: '/home/maria' };
+export const OUTCOME = {
+  jobId: JOB_ID, exitCode: 0, duration: 12, killed: false, endedBy: 'exit', host: 'maria', nodeId: NODE_ID, user: 'maria', cwd: '/home/maria',
+}; // prettier-ignore
+
+export const GRANT = { level: 'full', scopes: ['status', 'exec'], reach: 'all' };
+export const PEER = {
+  nodeId: 'b'.repeat(32), name: 'maria', hostname: 'Maria’s Mac', address: '192.168.1.20', port: 19532, platform: 'darwin', version: VERSION,
+  capabilities: ['execute'], status: 'online', lastSeen: 1_799_999_990_000, trusted: true, manuallyAdded: false, fingerprint: FINGERPRINT, grant: GRANT,
+}; // prettier-ignore
+export const STATUS = {
+  nodeId: NODE_ID, hostname: 'kai', platform: 'linux', version: VERSION, port: 19532, capabilities: ['execute'], fingerprint: FINGERPRINT,
+  user: 'kai', pid: 4711, uptime: 7_200_000, dataDir: '/home/kai/.loopsy', listening: ['0.0.0.0:19532'], tls: true,
+  peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 1, queued: 0, total: 3 }, memory: { rss: 71_000_000 }, restartNeeded: [], warnings: [],
+}; // prettier-ignore
+export const JOB = {
+  jobId: JOB_ID, command: 'make', args: ['test'], cwd: '/home/maria', shell: false, state: 'ended', createdAt: 1_799_999_000_000, startedAt: 1_799_999_000_000,
+  endedAt: 1_799_999_012_000, fromNodeId: NODE_ID, caller: 'owner', exitCode: 2, endedBy: 'exit', outputBytes: 12_345, host: 'maria', user: 'maria',
+}; // prettier-ignore
+export const RECORD = {
+  timestamp: 1_799_999_000_000, requestId: '1', caller: 'peer:maria', fromIp: '192.168.1.20', operation: 'job.execute', method: 'POST', path: '/api/v1/execute',
+  decision: 'command_denied', statusCode: 403, duration: 1, command: 'rm', count: 3,
+}; // prettier-ignore
+
+/** What each operation answers where a test says nothing else. */
+const DEFAULTS: Partial<Record<OperationId, Handler>> = {
+  'system.health': () => ({ status: 'ok', nodeId: NODE_ID, uptime: 7_200_000, version: VERSION }),
+  'system.status': () => STATUS,
+  'system.doctor': () => ({ checks: [{ name: 'disk', ok: true, level: 'ok', detail: '12 GB free' }] }),
+  'system.stop': () => ({ success: true, pid: process.pid }),
+  'peer.list': () => ({ peers: [PEER] }),
+  'peer.show': () => PEER,
+  'peer.add': ({ input }) => ({ ...PEER, trusted: false, ...input }),
+  'peer.remove': () => ({ success: true, nodeId: PEER.nodeId, name: 'maria', told: true }),
+  'peer.rename': ({ input }) => ({ ...PEER, name: input['name'] }),
+  'peer.grant': ({ input }) => ({ ...PEER, grant: { ...GRANT, level: input['level'] } }),
+  'peer.revoke': () => ({ ...PEER, grant: { ...GRANT, scopes: [] } }),
+  'peer.ping': () => ({ nodeId: PEER.nodeId, latencyMs: 1.25, clockSkewMs: 3, version: VERSION }),
+  'peer.probe': () => ({ nodeId: PEER.nodeId, fingerprint: FINGERPRINT, address: '192.168.1.20', port: 19532, ownFingerprint: '00ff'.repeat(16), trusted: false }),
+  'peer.trust': () => ({ peer: PEER, mutual: false, ownFingerprint: '00ff'.repeat(16), ownAddresses: ['192.168.1.5:19532'] }),
+  'job.stream': ({ frames }) => {
+    const { send, end } = frames();
+    send(FRAME.started, STARTED);
+    send(FRAME.exit, OUTCOME);
+    end();
+  },
+  'job.list': () => ({ jobs: [JOB] }),
+  'job.get': () => JOB,
+  'job.output': ({ frames }) => {
+    const { send, end } = frames();
+    send(FRAME.started, { ...STARTED, state: 'ended' });
+    send(FRAME.stdout, Buffer.from('old output\n'));
+    send(FRAME.exit, { ...OUTCOME, exitCode: 2 });
+    end();
+  },
+  'job.signal': () => ({ success: true, jobId: JOB_ID, delivered: true }),
+  'job.cancel': () => ({ success: true, jobId: JOB_ID, state: 'cancelled' }),
+  'job.stdin': async ({ request }) => ({ success: true, jobId: JOB_ID, bytes: (await textOf(request)).length }),
+  'key.show': () => ({ key: 'a'.repeat(64) }),
+  'key.generate': () => ({ key: 'b'.repeat(64) }),
+  'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT, lastUsed: 1_799_999_000_000 }] }),
+  'key.add': ({ input }) => ({ name: input['name'], key: 'c'.repeat(64), grant: GRANT }),
+  'key.grant': ({ input }) => ({ name: input['name'], kind: 'named', grant: { ...GRANT, level: input['level'] } }),
+  'key.revoke': ({ input }) => ({ success: true, name: input['name'] }),
+  'audit.list': () => ({ records: [RECORD] }),
+  'audit.follow': ({ frames }) => {
+    const { send, end } = frames();
+    send(FRAME.event, RECORD);
+    end();
+  },
+};
