@@ -16,6 +16,7 @@ const editOnce = (text: string, { path, value }: Edit): string => {
   const document = parseDocument(text, { prettyErrors: false });
   const inPlace = replaceScalar(document, text, { path, value });
   if (inPlace !== undefined) return inPlace;
+  if (value === undefined && !document.hasIn(path)) return text;
   if (value === undefined) document.deleteIn(path);
   else setIn(document, path, value);
   return document.toString({ lineWidth: 0 });

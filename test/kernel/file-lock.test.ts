@@ -9,18 +9,8 @@ import { systemClock } from '../../src/kernel/clock.ts';
 import { FileLockTimeout, withFileLock } from '../../src/kernel/file-lock.ts';
 import { bundleFixture } from '../helpers/bundle-fixture.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { driveClock } from '../helpers/drive-clock.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
-
-/** Advances the clock whenever somebody waits for it, 25 ms at a time, until `work` has settled. */
-const drive = async <T>(clock: FakeClock, work: Promise<T>): Promise<T> => {
-  const settled = work.then(
-    () => true,
-    () => true,
-  );
-  const tick = (): Promise<boolean> => new Promise((resolve) => setImmediate(resolve, false));
-  while (!(await Promise.race([settled, tick()]))) if (clock.waiting > 0) clock.advance(25);
-  return work;
-};
 
 describe('a file lock', () => {
   it('gives what the work gives, passes on what it throws, and leaves nothing behind', async () => {
@@ -69,7 +59,7 @@ describe('a file lock', () => {
     const clock = new FakeClock();
     const begun = clock.monotonicMs();
     expect(
-      await drive(
+      await driveClock(
         clock,
         withFileLock(lock, async () => 'in', { clock }),
       ),
@@ -92,7 +82,7 @@ describe('a file lock', () => {
     };
     const clock = new FakeClock();
     const waiting = Array.from({ length: 8 }, () => withFileLock(lock, section, { clock, waitMs: 3_600_000 }));
-    await drive(clock, Promise.all(waiting));
+    await driveClock(clock, Promise.all(waiting));
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -102,7 +92,8 @@ describe('a file lock', () => {
     const clock = new FakeClock();
     let leave: () => void = () => undefined;
     const late = withFileLock(lock, () => new Promise<void>((resolve) => (leave = resolve)), { clock });
-    await drive(
+    while ((await readdir(folder)).join() !== 'lock') await new Promise(setImmediate);
+    await driveClock(
       clock,
       withFileLock(
         lock,
@@ -123,9 +114,9 @@ describe('a file lock', () => {
     const clock = new FakeClock();
     let leave: () => void = () => undefined;
     const holding = withFileLock(lock, () => new Promise<void>((resolve) => (leave = resolve)), { clock });
-    while (!(await readdir(join(lock, '..'))).includes('config.lock')) await new Promise(setImmediate);
+    while ((await readdir(join(lock, '..'))).join() !== 'config.lock') await new Promise(setImmediate);
     const waiting = withFileLock(lock, async () => 'in', { clock, waitMs: 500 });
-    await expect(drive(clock, waiting)).rejects.toThrow(FileLockTimeout);
+    await expect(driveClock(clock, waiting)).rejects.toThrow(FileLockTimeout);
     await expect(waiting).rejects.toThrow(/config\.lock was held by another process for 500 ms/);
     leave();
     await holding;
