@@ -108,7 +108,8 @@ export class Listener implements Service {
   readonly serverFactory = (handler: RequestListener): http.Server => {
     const { headMs, restMs, checkMs } = this.#limits;
     const options = {
-      headersTimeout: headMs,
+      // Looked at every `checkMs`: over at the limit, not after it.
+      headersTimeout: Math.max(1, headMs - checkMs),
       requestTimeout: 0,
       keepAliveTimeout: restMs,
       connectionsCheckingInterval: checkMs,
