@@ -1,23 +1,23 @@
 // The static checks of `npm run check` and `npm test`.
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = path.resolve(fileURLToPath(new URL('../..', import.meta.url)));
-const require = createRequire(import.meta.url);
 
 /** The script behind a package's command: started with this very Node, no shell, no PATH. */
 export const binOf = (name, command = name) => {
-  const manifest = require.resolve(`${name}/package.json`);
-  const { bin } = require(manifest);
-  return path.join(path.dirname(manifest), typeof bin === 'string' ? bin : bin[command]);
+  const dir = path.join(ROOT, 'node_modules', name);
+  const { bin } = JSON.parse(readFileSync(path.join(dir, 'package.json'), 'utf8'));
+  return path.join(dir, typeof bin === 'string' ? bin : bin[command]);
 };
 
 export const CHECKS = [
   { name: 'types', args: () => [binOf('typescript', 'tsc'), '-b'] },
   { name: 'lint', args: () => [binOf('oxlint'), '--deny-warnings'] },
   { name: 'format', args: () => [binOf('oxfmt'), '--check'] },
+  { name: 'unused', args: () => [binOf('knip'), '--include', 'files,dependencies,unlisted,unresolved'] },
 ];
 
 /** Runs a program of Node's to its end; its output is shown where it fails, or always with `live`. */
