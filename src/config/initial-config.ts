@@ -19,7 +19,7 @@ version: 2
 
 auth:
   # The owner's key: whoever has it rules this node. \`loopsy key generate\` replaces it.
-  apiKey: ${apiKey}
+  apiKey: "${apiKey}"
 ${port === undefined ? '' : `\nserver:\n  port: ${port} # (restart)\n`}
 # Some of what can be set, with the defaults:
 #

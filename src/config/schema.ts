@@ -17,17 +17,22 @@ const pathSchema = z
   .regex(/^(?:~$|~[\\/]|[\\/]|[a-z]:[\\/])/i, 'a path must be absolute, or begin with ~/')
   .refine((path) => !path.includes('\0'), 'a path holds no NUL');
 
-const NO_API_KEY = "the owner's key is missing: write 64 random hex digits there (`openssl rand -hex 32`)";
+const MISSING_KEY = {
+  error: ({ input }: { readonly input?: unknown }) =>
+    input === undefined
+      ? "the owner's key is missing: write 64 random hex digits there, in quotes (`openssl rand -hex 32`)"
+      : undefined,
+};
 
 const authSchema = z
   .strictObject(
     {
-      apiKey: z.string(NO_API_KEY).regex(/^[0-9a-f]{64}$/, "the owner's key has 64 hex digits (0–9, a–f)"),
+      apiKey: z.string(MISSING_KEY).regex(/^[0-9a-f]{64}$/, "the owner's key has 64 hex digits (0–9, a–f)"),
       allowedKeys: z
         .record(keyNameSchema, z.string().regex(/^[\x21-\x7e]{32,256}$/, 'a key has 32–256 characters without spaces'))
         .default({}),
     },
-    NO_API_KEY,
+    MISSING_KEY,
   )
   .refine(({ apiKey, allowedKeys }) => {
     const keys = [apiKey, ...Object.values(allowedKeys)];

@@ -21,6 +21,12 @@ describe('the first settings file', () => {
     }
   });
 
+  it('holds a key of digits alone as a text', async () => {
+    const source = sourceIn(await tempFolder());
+    await writeInitialConfig(source.paths, { apiKey: '1'.repeat(64) }, systemClock);
+    expect((await loadConfig(source)).config.auth.apiKey).toBe('1'.repeat(64));
+  });
+
   it('holds the port that was asked for', async () => {
     const source = sourceIn(await tempFolder());
     await writeInitialConfig(source.paths, { apiKey: API_KEY, port: 4711 }, systemClock);

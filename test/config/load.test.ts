@@ -128,6 +128,7 @@ describe('what is wrong in a settings file', () => {
     [`${MINIMAL}  allowedKeys: {"c i": ${'b'.repeat(32)}}\n`, 'auth.allowedKeys.c i: a key name has', 4],
     [`${MINIMAL}  allowedKeys: {ci: ${API_KEY}}\n`, 'auth: two names have the same key', 2],
     ['version: 2\nauth: {}\n', "auth.apiKey: the owner's key is missing", 2],
+    [`version: 2\nauth: {apiKey: ${'1'.repeat(64)}}\n`, 'auth.apiKey: expected string, received number', 2],
     ['version: 2\nauth: {apiKey: abc}\n', "auth.apiKey: the owner's key has 64 hex digits", 2],
   ])('is named with file, line and fix: %#', async (text, message, line) => {
     const error = await problem(text);
@@ -155,7 +156,7 @@ describe('what is wrong in a settings file', () => {
 
   it('as a missing owner’s key says how to write one', async () => {
     expect((await problem('version: 2\n')).message).toContain(
-      "auth: the owner's key is missing: write 64 random hex digits",
+      "auth: the owner's key is missing: write 64 random hex digits there, in quotes",
     );
   });
 
