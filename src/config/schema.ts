@@ -175,14 +175,3 @@ export const valueOfKey = (config: Config, key: string): unknown =>
   pathOfKey(key)?.reduce<unknown>((at, part) => (isRecord(at) ? at[part] : undefined), config);
 
 const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
-
-const HIDDEN = '(hidden)';
-const hideValues = (record: Readonly<Record<string, string>>): Record<string, string> =>
-  Object.fromEntries(Object.keys(record).map((name) => [name, HIDDEN]));
-
-/** The settings without what is secret in them: keys, and the values of variables. */
-export const hideSecrets = (config: Config): Config => ({
-  ...config,
-  auth: { apiKey: HIDDEN, allowedKeys: hideValues(config.auth.allowedKeys) },
-  execution: { ...config.execution, env: hideValues(config.execution.env) },
-});
