@@ -1,10 +1,13 @@
 import { securePlace } from './connection.ts';
-import { isBusy, openDatabase } from './sqlite.ts';
+import { isBusy, openDatabase, type Database } from './sqlite.ts';
 
 /** A lock that this process holds. The operating system releases it when the process dies, however that happens. */
 export interface Lock {
   release(): void;
 }
+
+// A lock whose holder forgets it must not go with the garbage.
+const held = new Set<Database>();
 
 /**
  * Takes the lock that `file` stands for, or gives `undefined` where another holder has it. Nothing may open or read
@@ -21,5 +24,10 @@ export const acquireLock = (file: string): Lock | undefined => {
     if (isBusy(error)) return undefined;
     throw new Error(`can't lock ${file}: remove it and try again`, { cause: error });
   }
-  return { release: () => db.close() };
+  held.add(db);
+  return {
+    release: () => {
+      if (held.delete(db)) db.close();
+    },
+  };
 };

@@ -37,9 +37,10 @@ class MemoryStore implements Store {
   async commit(changes: readonly Change[]): Promise<number> {
     checkChanges(changes);
     this.#checkOpen();
+    if (changes.length === 0) return this.#revision;
     await Promise.resolve();
     for (const change of changes) this.#checkCondition(change);
-    this.#revision += changes.length === 0 ? 0 : 1;
+    this.#revision += 1;
     for (const change of changes) this.#apply(change);
     return this.#revision;
   }

@@ -60,7 +60,10 @@ export class WriterThread {
 
   /** Lets go of `file`; the last one ends the thread. */
   async close(file: string): Promise<void> {
-    if (this.#worker !== undefined && this.#stores.has(file)) await this.ask(file, { kind: 'close' });
+    if (this.#worker !== undefined && this.#stores.has(file)) {
+      // A thread that ended has closed its files.
+      await this.ask(file, { kind: 'close' }).catch(() => undefined);
+    }
     this.#stores.delete(file);
     if (this.#stores.size > 0) return;
     this.#idle?.cancel();

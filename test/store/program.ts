@@ -30,14 +30,15 @@ export const buildProgram = async (): Promise<{ path: string; remove: () => Prom
 export const startProgram = (path: string, ...args: string[]): Program => {
   const child = spawn(process.execPath, [path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
   const lines: string[] = [];
+  const gone = new AbortController();
   const reader = createInterface({ input: child.stdout });
   reader.on('line', (line) => lines.push(line));
   return {
     child,
     lines,
-    ended: once(child, 'close'),
+    ended: once(child, 'close').finally(() => gone.abort(new Error('the program has ended'))),
     nextLine: async () => {
-      const [line]: string[] = await once(reader, 'line');
+      const [line]: string[] = await once(reader, 'line', { signal: gone.signal });
       return line ?? '';
     },
   };
