@@ -114,7 +114,12 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     },
     report: (problem) => log.warn('trust record refused', { ...problem }),
   });
-  const audit = new AuditLog({ file: paths.auditLog, clock, ...config.current.audit });
+  const audit = new AuditLog({
+    file: paths.auditLog,
+    clock,
+    peerIdOf: (reference) => peers.resolve(reference)?.nodeId,
+    ...config.current.audit,
+  });
   const open = new OpenRequests();
   const effects = new EffectTable(clock);
   const agents = new AgentTokens(clock);

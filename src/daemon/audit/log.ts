@@ -8,7 +8,7 @@ import type { LogBounds } from '../../store/rotated-file.ts';
 import type { StreamSource } from '../edge/call.ts';
 import { Follower } from './follower.ts';
 import { lineOf, recordOf } from './line.ts';
-import { Repeats } from './repeats.ts';
+import { FLOODS, HEARTBEATS, Repeats } from './repeats.ts';
 
 /** What an audit log is made of. The bounds are config `audit`. */
 export interface AuditLogOptions extends LogBounds {
@@ -32,13 +32,15 @@ const DISORDER_MS = 60_000;
 export class AuditLog implements Service {
   readonly name = 'audit';
   readonly #log: AppendLog;
-  readonly #repeats: Repeats;
+  readonly #heartbeats: Repeats;
+  readonly #floods: Repeats;
   readonly #followers = new Set<Follower>();
   readonly #peerIdOf: (reference: string) => string | undefined;
 
   constructor({ file, clock, maxBytes, keep, peerIdOf }: AuditLogOptions) {
     this.#log = openAppendLog({ file, clock, flushMs: FLUSH_MS, maxBytes, keep });
-    this.#repeats = new Repeats(clock, (record) => this.#append(record));
+    this.#floods = new Repeats(FLOODS, clock, (record) => this.#append(record));
+    this.#heartbeats = new Repeats(HEARTBEATS, clock, (record) => this.#floods.take(record));
     this.#peerIdOf = peerIdOf ?? (() => undefined);
   }
 
@@ -48,13 +50,14 @@ export class AuditLog implements Service {
 
   async stop(): Promise<void> {
     for (const follower of this.#followers) follower.close();
-    this.#repeats.flush();
+    this.#heartbeats.flush();
+    this.#floods.flush();
     await this.#log.close();
   }
 
   /** Takes the record of one request; it is written within a second. */
   record(record: AuditRecord): void {
-    this.#repeats.take(record);
+    this.#heartbeats.take(record);
   }
 
   /**

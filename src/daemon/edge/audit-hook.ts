@@ -5,6 +5,7 @@ import type { Operation } from '../../protocol/operation.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { RequestState } from './request-state.ts';
+import { socketFacts } from './listener.ts';
 import type { EdgeParts } from './parts.ts';
 
 const noteOf = (request: FastifyRequest): string | undefined => {
@@ -32,11 +33,12 @@ export const recordRequest = (
   const onBehalfOf = caller.kind === 'peer' ? noteOf(request) : undefined;
   const [path] = request.url.split('?', 1);
   const record: AuditRecord = {
+    ...state.audited,
     timestamp: state.timestamp,
     requestId: state.requestId,
     caller: callerName(caller),
     ...(caller.kind === 'agent' ? { agent: caller.label } : {}),
-    fromIp: request.raw.socket.remoteAddress ?? 'unknown',
+    fromIp: socketFacts(request.raw.socket).remoteAddress ?? 'unknown',
     operation: state.operation ?? 'unknown',
     method: request.method,
     path: path ?? '',
@@ -45,7 +47,6 @@ export const recordRequest = (
     decision,
     statusCode,
     duration: Math.round((parts.clock.monotonicMs() - state.startedAtMs) * 100) / 100,
-    ...state.audited,
   };
   parts.audit.record(record);
 };

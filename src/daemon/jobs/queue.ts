@@ -41,6 +41,11 @@ export class RunQueue<Run extends { readonly id: string }> {
     this.#running -= 1;
   }
 
+  /** How many wait. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
   /** A waiting run gives up its place. @returns false where it wasn't waiting. */
   withdraw(id: string): boolean {
     return this.#waiting.delete(id);

@@ -88,8 +88,8 @@ export interface Jobs extends Service {
   cancel(input: ParsedInputOf<'job.cancel'>, caller: Caller): Promise<OutputOf<'job.cancel'>>;
   /** Ends the runs of revoked callers, within a second. @returns how many. */
   endRunsOf(matches: (caller: string) => boolean): Promise<number>;
-  /** `active` go on or wait; `total` are known. */
-  counts(): { active: number; total: number };
+  /** `active` go on, `queued` wait, `total` are known. */
+  counts(): { active: number; queued: number; total: number };
   /** Settings have changed: waiting runs may start. */
   refresh(): void;
 }
@@ -218,9 +218,10 @@ class JobService implements Jobs {
     return jobs.length;
   }
 
-  counts(): { active: number; total: number } {
-    const active = [...this.#live.values()].filter((job) => !job.isOver).length;
-    return { active, total: Math.max(active, this.#records.count()) };
+  counts(): { active: number; queued: number; total: number } {
+    const live = [...this.#live.values()].filter((job) => !job.isOver).length;
+    const queued = this.#queue.waiting;
+    return { active: live - queued, queued, total: Math.max(live, this.#records.count()) };
   }
 
   refresh(): void {
