@@ -35,6 +35,7 @@ export const watchStdin = (stdin: Stdin): WatchedStdin => {
     },
     seen,
     async *bytes() {
+      await seen;
       if (first !== undefined) yield first;
       if (ended) return;
       for await (const chunk of stream) yield toBytes(chunk) ?? new Uint8Array();
