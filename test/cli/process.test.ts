@@ -1,0 +1,231 @@
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { once } from 'node:events';
+import { createHash, randomBytes } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { build } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { FRAME } from '../../src/protocol/frames.ts';
+import { tempFolder } from '../helpers/temp-folder.ts';
+import { FakeNode, JOB_ID, OUTCOME, STARTED, textOf, type Answering } from './fake-node.ts';
+
+let installed = '';
+
+beforeAll(async () => {
+  installed = await mkdtemp(join(tmpdir(), 'loopsy-cli-'));
+  const common = { bundle: true, platform: 'node', format: 'esm', target: 'node20', splitting: true, logLevel: 'error' } as const;
+  await writeFile(join(installed, 'package.json'), '{"type":"module"}');
+  await build({ ...common, entryPoints: ['src/cli/index.ts'], outbase: 'src', outdir: installed });
+  await build({ ...common, entryPoints: { main: 'test/cli/fake-daemon.ts' }, outdir: join(installed, 'daemon') });
+}, 30_000);
+
+afterAll(() => rm(installed, { recursive: true, force: true }));
+
+/** Starts the command as a process of its own. */
+const start = (argv: readonly string[], dataDir: string, { stdio = 'pipe', env = {} }: { stdio?: StdioOptions; env?: Record<string, string> } = {}): ChildProcess =>
+  spawn(process.execPath, [join(installed, 'cli/index.js'), ...argv], {
+    stdio,
+    env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, ...env },
+  });
+
+const finish = async (child: ChildProcess) => {
+  const [out, err] = [child.stdout, child.stderr].map((stream) => (stream === null ? '' : textOf(stream)));
+  const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
+  return { code, signal, stdout: await out, stderr: await err };
+};
+
+const run = (argv: readonly string[], dataDir: string, options: { env?: Record<string, string> } = {}) => {
+  const child = start(argv, dataDir, options);
+  child.stdin?.end();
+  return finish(child);
+};
+
+describe('the process of a command', () => {
+  it('prints bytes exactly to a pipe and to a file', async () => {
+    const bytes = randomBytes(6_000_000);
+    const node = await FakeNode.start({
+      'job.stream': async ({ frames, response }) => {
+        const { send, end } = frames();
+        send(FRAME.started, STARTED);
+        for (let at = 0; at < bytes.length; at += 100_000) {
+          send(FRAME.stdout, bytes.subarray(at, at + 100_000));
+          if (response.writableNeedDrain) await once(response, 'drain');
+        }
+        send(FRAME.exit, OUTCOME);
+        end();
+      },
+    });
+    const digest = createHash('sha256').update(bytes).digest('hex');
+    const piped = start(['exec', '-n', 'maria', 'cat'], node.folder);
+    const hash = createHash('sha256');
+    piped.stdout?.on('data', (chunk: Buffer) => hash.update(chunk));
+    expect(await once(piped, 'close')).toEqual([0, null]);
+    expect(hash.digest('hex')).toBe(digest);
+    const file = openSync(join(node.folder, 'out'), 'w');
+    const filed = start(['exec', '-n', 'maria', 'cat'], node.folder, { stdio: ['ignore', file, 'inherit'] });
+    await once(filed, 'close');
+    closeSync(file);
+    expect(createHash('sha256').update(await readFile(join(node.folder, 'out'))).digest('hex')).toBe(digest);
+  });
+
+  it('forwards a large stdin exactly, and asks for none from the null device or a closed stdin', async () => {
+    const bytes = randomBytes(3_000_000);
+    let finishRun: (text: string) => void = () => undefined;
+    const taken = new Promise<string>((resolve) => (finishRun = resolve));
+    const node = await FakeNode.start({
+      'job.stream': async ({ frames, input }: Answering) => {
+        const { send, end } = frames();
+        send(FRAME.started, STARTED);
+        if (input['stdinStream'] === true) send(FRAME.stdout, Buffer.from(await taken));
+        send(FRAME.exit, OUTCOME);
+        end();
+      },
+      'job.stdin': async ({ request }: Answering) => {
+        const hash = createHash('sha256');
+        let count = 0;
+        for await (const chunk of request as AsyncIterable<Buffer>) {
+          hash.update(chunk);
+          count += chunk.length;
+        }
+        finishRun(hash.digest('hex'));
+        return { success: true, jobId: JOB_ID, bytes: count };
+      },
+    });
+    const child = start(['exec', 'maria', 'sha256sum'], node.folder);
+    child.stdin?.end(bytes);
+    expect((await finish(child)).stdout).toBe(createHash('sha256').update(bytes).digest('hex'));
+    const none = start(['exec', 'maria', 'x'], node.folder, { stdio: ['ignore', 'pipe', 'pipe'] });
+    expect((await finish(none)).code).toBe(0);
+    expect(node.inputs('job.stream').at(-1)).not.toHaveProperty('stdinStream');
+  });
+
+  it('ends the request when its stdout is closed: `| head`', async () => {
+    let closed: () => void = () => undefined;
+    const gone = new Promise<void>((resolve) => (closed = resolve));
+    const node = await FakeNode.start({
+      'job.stream': async ({ frames, response }) => {
+        response.once('close', closed);
+        const { send } = frames();
+        send(FRAME.started, STARTED);
+        while (!response.closed) {
+          send(FRAME.stdout, Buffer.alloc(65_536, 'y\n'));
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      },
+    });
+    const child = start(['exec', '-n', 'maria', 'yes'], node.folder);
+    await once(child.stdout ?? child, 'data');
+    child.stdout?.destroy();
+    await gone;
+    const [code, stderr] = [(await once(child, 'close'))[0], child.stderr?.read()];
+    expect([code, stderr]).toEqual([141, null]);
+  });
+
+  it('does not wait for a stdin that stays open, once the run has ended', async () => {
+    const node = await FakeNode.start();
+    const child = start(['exec', 'maria', 'true'], node.folder);
+    expect(await finish(child)).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  it('passes Ctrl-C on as a signal and lives to tell the end', async () => {
+    let frames: ReturnType<Answering['frames']> | undefined;
+    const node = await FakeNode.start({
+      'job.stream': (answering) => {
+        frames = answering.frames();
+        frames.send(FRAME.started, STARTED);
+        frames.send(FRAME.stdout, Buffer.from('up\n'));
+      },
+      'job.signal': () => {
+        frames?.send(FRAME.stdout, Buffer.from('bye\n'));
+        frames?.send(FRAME.exit, { ...OUTCOME, exitCode: 9 });
+        frames?.end();
+        return { success: true, jobId: JOB_ID, delivered: true };
+      },
+    });
+    const child = start(['exec', '-n', 'maria', 'x'], node.folder);
+    const ended = finish(child);
+    child.stdout?.once('data', () => child.kill('SIGINT'));
+    expect(await ended).toEqual({ code: 9, signal: null, stdout: 'up\nbye\n', stderr: '' });
+  });
+});
+
+describe('init, start, stop and restart', () => {
+  it('set up, bring up and take down, and may be said twice', async () => {
+    const dataDir = join(await tempFolder(), 'data');
+    const first = await run(['init', '--no-mcp'], dataDir, { env: { LOOPSY_PORT: '19600' } });
+    expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining(`fingerprint  ${'3f9a '.repeat(15)}3f9a`) });
+    const config = await readFile(join(dataDir, 'config.yaml'), 'utf8');
+    expect(config).toContain('port: 19600');
+    expect((await stat(join(dataDir, 'config.yaml'))).mode & 0o777).toBe(0o600);
+    const again = await run(['init', '--json'], dataDir);
+    expect(JSON.parse(again.stdout)).toMatchObject({ created: false, nodeId: 'a'.repeat(32), dataDir });
+    expect(await readFile(join(dataDir, 'config.yaml'), 'utf8')).toBe(config);
+
+    const up = await run(['start'], dataDir);
+    expect(up).toMatchObject({ code: 0, stdout: expect.stringContaining('kai is up') });
+    const status = JSON.parse((await run(['status', '--json'], dataDir)).stdout);
+    const twice = await run(['start'], dataDir);
+    expect(twice).toMatchObject({ code: 0, stdout: expect.stringContaining(`running already, as pid ${status.pid}`) });
+    const restarted = JSON.parse((await run(['restart', '--json'], dataDir)).stdout);
+    expect(restarted.pid).not.toBe(status.pid);
+    expect(await run(['stop'], dataDir)).toMatchObject({ code: 0, stdout: `Stopped (pid ${restarted.pid}).\n` });
+    expect(() => process.kill(restarted.pid, 0)).toThrow('ESRCH');
+    expect(await run(['stop'], dataDir)).toMatchObject({ code: 3 });
+    expect(await run(['status'], dataDir)).toMatchObject({ code: 3 });
+  });
+
+  it('start passes --local-only on, and refuses contradictions', async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    expect((await run(['start', '--lan', '--local-only'], dataDir)).code).toBe(2);
+    expect((await run(['start', '--local-only'], dataDir)).stdout).toContain('--local-only');
+    await run(['stop'], dataDir);
+  });
+
+  it('start --foreground stays, and ends with its node on SIGTERM', async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    const child = start(['start', '--foreground'], dataDir);
+    const ended = finish(child);
+    for (;;) {
+      if ((await run(['status'], dataDir)).code === 0) break;
+    }
+    child.kill('SIGTERM');
+    expect((await ended).code).toBe(0);
+    expect((await run(['status'], dataDir)).code).toBe(3);
+  });
+
+  it('start says what to do without a config', async () => {
+    const { code, stderr } = await run(['start'], await tempFolder());
+    expect(code).toBe(1);
+    expect(stderr).toContain('loopsy init');
+  });
+
+  it('start shows the reason that the node gave, and exits 1', async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    await writeFile(join(dataDir, 'behaviour'), 'broken config');
+    const broken = await run(['start'], dataDir);
+    expect(broken).toMatchObject({ code: 1, stderr: expect.stringContaining('config.yaml:3: there is no key "sever"') });
+    expect(broken.stderr).toContain('did you mean "server"?');
+    expect((await run(['init'], dataDir)).stderr).toContain('there is no key "sever"');
+    await writeFile(join(dataDir, 'behaviour'), 'dies');
+    expect(await run(['start'], dataDir)).toMatchObject({ code: 1, stderr: expect.stringContaining('the node ended with code 7') });
+  });
+
+  it('start names who holds the port', async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    const other = await FakeNode.start();
+    await writeFile(join(dataDir, 'behaviour'), `port taken ${other.port}`);
+    const node = await run(['start'], dataDir);
+    expect(node).toMatchObject({ code: 1, stderr: expect.stringContaining(`port ${other.port} is taken by another loopsy node (aaaa`) });
+    expect(other.seen.every(({ token }) => token === undefined)).toBe(true);
+    other.server.removeAllListeners('request').on('request', (_request, response) => void response.end('hello'));
+    expect((await run(['start'], dataDir)).stderr).toContain('is taken by another program');
+  });
+});
