@@ -47,6 +47,16 @@ const routesAsData = {
   },
 };
 
+/** zod brings the texts of fifty languages; ours are English. */
+const englishOnly = {
+  name: 'english-only',
+  setup(build) {
+    build.onLoad({ filter: /[\\/]zod[\\/]v4[\\/]locales[\\/]index\.js$/ }, () => ({
+      contents: "export { default as en } from './en.js';",
+    }));
+  },
+};
+
 /**
  * `await import('<CommonJS package>')` has its named exports in Node, but only `default` in a split bundle. This puts a
  * module in between that names them.
@@ -103,7 +113,7 @@ async function bundle(group) {
     chunkNames: `${group.name}/[name]-[hash]`,
     write: false,
     metafile: true,
-    plugins: [routesAsData, lazyCommonJs],
+    plugins: [routesAsData, englishOnly, lazyCommonJs],
   });
   const packages = packagesOf(result.metafile);
   const wrong = (group.forbidden ?? []).filter((name) => packages.has(name));
