@@ -37,7 +37,7 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   store: { 'node:': 'SQLite, worker threads and files' },
   trust: { '@noble/curves': 'the one deterministic signature (RFC 6979)', 'node:': 'keys, hashes, files' },
-  discovery: { 'node:': 'sockets' },
+  discovery: {},
   client: {},
   daemon: {
     fastify: 'the HTTP server behind the one port',
@@ -45,7 +45,7 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     zod: 'JSON schemas of the operation table',
     'node:': 'sockets, processes, files',
   },
-  cli: { '@clack/prompts': 'the questions of the wizards', picocolors: 'colours', 'node:': 'terminal, processes' },
+  cli: { '@clack/prompts': 'the questions of the wizards', 'node:': 'terminal, processes' },
 };
 
 const files = sourcesIn(ROOT, 'src');

@@ -2,8 +2,6 @@ import type { RequirementId } from './requirements.ts';
 
 /** Promises that no test shows yet. A cited one must leave this list; at the end it is empty. */
 export const OPEN: readonly RequirementId[] = [
-  'install.start',
-  'install.start-twice',
   'install.by-hand',
   'install.offer',
   'cli.json',
@@ -103,8 +101,6 @@ export const OPEN: readonly RequirementId[] = [
   'config.execution.env',
   'config.execution.denylist',
   'config.execution.allowlist',
-  'config.execution.maxConcurrent',
-  'config.execution.maxQueued',
   'config.rateLimits',
   'config.jobs.keepDays',
   'config.audit',
@@ -156,7 +152,6 @@ export const OPEN: readonly RequirementId[] = [
   'link.once',
   'link.registry',
   'link.farewell',
-  'jobs.stdin',
   'jobs.environment',
   'fault.port-taken',
   'fault.config',
