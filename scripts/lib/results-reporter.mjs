@@ -16,6 +16,8 @@ export default class ResultsReporter {
       }
     }
     const broken = modules.filter((module) => module.errors().length > 0).map((module) => module.relativeModuleId);
+    // A file that could not be loaded, or an error outside of any test, is a failure like any other.
+    counts.failed += broken.length + unhandledErrors.length;
     const document = { ...counts, reason, skips, broken, unhandledErrors: unhandledErrors.length };
     const file = process.env.TEST_RESULTS ?? path.join(ROOT, '.cache', 'test-results.json');
     writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`);
