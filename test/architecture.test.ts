@@ -40,7 +40,7 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   discovery: {},
   client: {},
   daemon: {
-    fastify: 'the HTTP server behind the one port',
+    'find-my-way': 'finds a route by method and path',
     'cross-spawn': 'commands by PATHEXT on Windows, without a shell',
     zod: 'JSON schemas of the operation table',
     'node:': 'sockets, processes, files',

@@ -17,7 +17,7 @@ const SOURCES = {
     "import { ROUTES } from '../client/routes.ts';\nconsole.log(ROUTES['job.get'], (await import('./lazy.ts')).word);\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
   'src/daemon/main.ts':
-    "import fastify from 'fastify';\nconst { fork } = await import('cross-spawn').then(() => import('node:cluster'));\nconst { sync } = await import('cross-spawn');\nconsole.log(typeof fastify, typeof fork, typeof sync);\n",
+    "import route from 'find-my-way';\nconst { fork } = await import('cross-spawn').then(() => import('node:cluster'));\nconst { sync } = await import('cross-spawn');\nconsole.log(typeof route, typeof fork, typeof sync);\n",
 };
 
 let root = '';
