@@ -160,7 +160,8 @@ export class Job implements Followed {
       });
     }
     while (this.#process === undefined && !this.isOver) await this.#change();
-    return (await this.#process?.stdin?.write(source)) ?? 0;
+    // Input for a run that has ended meanwhile is no error: it is not read, as with a process that closed its stdin.
+    return this.#exited ? 0 : ((await this.#process?.stdin?.write(source)) ?? 0);
   }
 
   /** @returns false where the run had ended. A run that still waits ends by a signal that ends runs. */

@@ -18,7 +18,10 @@ describe('how a run ends', () => {
   it('with the signal that another process sent it', async () => {
     const { jobs } = await startJobs();
     expect(await jobs.execute(sh('kill -9 $$'), call())).toMatchObject({
-      exitCode: null, signal: 'SIGKILL', killed: false, endedBy: 'exit',
+      exitCode: null,
+      signal: 'SIGKILL',
+      killed: false,
+      endedBy: 'exit',
     });
   });
 
@@ -29,13 +32,16 @@ describe('how a run ends', () => {
     expect(result.duration).toBeLessThan(2_000);
   });
 
-  it(verifies('config.execution.defaultTimeout', 'by the default time-out where it names none; 0 is none'), async () => {
-    const { jobs, settings } = await startJobs({ defaultTimeoutMs: 80 });
-    expect(await jobs.execute(sh('sleep 30'), call())).toMatchObject({ endedBy: 'timeout' });
-    expect(await jobs.execute({ ...sh('sleep 0.3'), timeout: 0 }, call())).toMatchObject({ endedBy: 'exit' });
-    settings.defaultTimeoutMs = 10_000;
-    expect(await jobs.execute(sh('sleep 0.3'), call())).toMatchObject({ endedBy: 'exit' });
-  });
+  it(
+    verifies('config.execution.defaultTimeout', 'by the default time-out where it names none; 0 is none'),
+    async () => {
+      const { jobs, settings } = await startJobs({ defaultTimeoutMs: 80 });
+      expect(await jobs.execute(sh('sleep 30'), call())).toMatchObject({ endedBy: 'timeout' });
+      expect(await jobs.execute({ ...sh('sleep 0.3'), timeout: 0 }, call())).toMatchObject({ endedBy: 'exit' });
+      settings.defaultTimeoutMs = 10_000;
+      expect(await jobs.execute(sh('sleep 0.3'), call())).toMatchObject({ endedBy: 'exit' });
+    },
+  );
 
   it('never as exit 0 where it was ended, even when it answers the signal so', async () => {
     const { jobs } = await startJobs();
@@ -44,7 +50,10 @@ describe('how a run ends', () => {
     await readUntil(source, /ready/);
     gone.abort('cancel');
     expect(endOf(await readAll(source))).toMatchObject({
-      exitCode: null, signal: 'SIGTERM', killed: true, endedBy: 'cancel',
+      exitCode: null,
+      signal: 'SIGTERM',
+      killed: true,
+      endedBy: 'cancel',
     });
   });
 
@@ -176,7 +185,10 @@ describe('how a run ends', () => {
 
   it('signals reach the process group, and say whether they did', async () => {
     const { jobs } = await startJobs();
-    const source = await jobs.stream(sh('trap "echo got; exit 5" USR1; echo ready; while :; do sleep 0.05; done'), call());
+    const source = await jobs.stream(
+      sh('trap "echo got; exit 5" USR1; echo ready; while :; do sleep 0.05; done'),
+      call(),
+    );
     await readUntil(source, /ready/);
     const { jobId } = jobs.list({}, { kind: 'owner' }).jobs[0] ?? { jobId: '' };
     const signal = { jobId, signal: 'SIGUSR1' } as const;
@@ -189,7 +201,12 @@ describe('how a run ends', () => {
   it('a revocation ends the runs of that caller within a second, and no others', async () => {
     const { jobs } = await startJobs();
     const mine = await Promise.all(
-      Array.from({ length: 5 }, () => jobs.stream(sh('trap "" TERM; echo ready; sleep 30'), call({ caller: { kind: 'agent', label: 'bad', grant: {} as never } }))),
+      Array.from({ length: 5 }, () =>
+        jobs.stream(
+          sh('trap "" TERM; echo ready; sleep 30'),
+          call({ caller: { kind: 'agent', label: 'bad', grant: {} as never } }),
+        ),
+      ),
     );
     const other = await jobs.stream(sh('sleep 30'), call());
     for (const source of mine) await readUntil(source, /ready/);

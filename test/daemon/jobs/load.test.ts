@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import { describe, expect, it } from 'vitest';
+
+import { bundleFixture } from '../../helpers/bundle-fixture.ts';
+import { tempFolder } from '../../helpers/temp-folder.ts';
+import { verifies } from '../../requirements.ts';
+import { program } from './setup.ts';
+
+const LONG = process.env['LOOPSY_LONG'] === '1';
+const BIG_MB = LONG ? 700 : 200;
+
+interface Measured {
+  readonly total: number;
+  readonly hashes: string[];
+  readonly growthMiB: number;
+}
+
+const probe = async (...args: string[]): Promise<Measured> => {
+  const folder = await tempFolder();
+  const entry = fileURLToPath(new URL('load-probe.ts', import.meta.url));
+  const file = await bundleFixture(entry, folder);
+  const { stdout } = await promisify(execFile)(process.execPath, [file, ...args, program('pattern')]);
+  return JSON.parse(stdout) as Measured;
+};
+
+const patternHash = (length: number): string => {
+  const block = Buffer.from(Array.from({ length: 65_521 }, (_, at) => at % 251));
+  const hash = createHash('sha256');
+  for (let left = length; left > 0; left -= block.length) hash.update(block.subarray(0, Math.min(left, block.length)));
+  return hash.digest('hex');
+};
+
+describe('under load', () => {
+  const much = `${BIG_MB} MB${LONG ? '' : ' (700 MB in test:long)'} reach a follower whole; memory grows by 50 MB at most`;
+  it(verifies('fault.big-output', much), { timeout: 60_000 }, async () => {
+    const bytes = BIG_MB * 1_000_000;
+    const measured = await probe('1', String(bytes));
+    expect(measured).toMatchObject({ total: bytes, hashes: [patternHash(bytes)] });
+    expect(measured.growthMiB).toBeLessThanOrEqual(50);
+  });
+
+  const many = '100 runs at once with 1 MB each, 10 at a time: complete, exact, memory grows by 50 MB at most';
+  it(verifies('bench.hundred-jobs', many), { timeout: 60_000 }, async () => {
+    const measured = await probe('100', '1000000');
+    expect(measured).toMatchObject({ total: 100_000_000, hashes: [patternHash(1_000_000)], stored: 110 });
+    expect(measured.growthMiB).toBeLessThanOrEqual(50);
+  });
+});
