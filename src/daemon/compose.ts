@@ -1,4 +1,4 @@
-import fastify, { type FastifyInstance } from 'fastify';
+import { existsSync } from 'node:fs';
 
 import type { Config } from '../config/schema.ts';
 import type { ConfigStore } from '../config/store.ts';
@@ -19,7 +19,6 @@ import { TrustBook } from '../trust/pins.ts';
 import { AuditLog } from './audit/log.ts';
 import { auditHandlers } from './audit/handlers.ts';
 import { bindAddresses } from './edge/bind-addresses.ts';
-import { bindOperations } from './edge/bind-operations.ts';
 import type { Handlers } from './edge/call.ts';
 import type { CallerSources, Refusal } from './edge/caller.ts';
 import { EffectTable } from './edge/effects.ts';
@@ -27,6 +26,7 @@ import { Listener } from './edge/listener.ts';
 import { OpenRequests } from './edge/open-requests.ts';
 import type { EdgeParts } from './edge/parts.ts';
 import { RateLimits } from './edge/rate-limit.ts';
+import { createRouter } from './edge/router.ts';
 import { jobHandlers } from './jobs/handlers.ts';
 import { createJobs, type Jobs } from './jobs/service.ts';
 import { keyHandlers } from './keys/handlers.ts';
@@ -35,6 +35,7 @@ import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
 import { Peers } from './peers/service.ts';
+import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { settingsHandlers } from './settings/service.ts';
 import { systemHandlers } from './system/handlers.ts';
@@ -139,13 +140,15 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     restartNeeded: () => config.restartNeeded,
     warnings: () => config.warnings,
   });
+  const dialect = findShell({ platform: options.platform, variables: options.variables, exists: existsSync }).kind;
   const jobs: Jobs = createJobs({
     store,
     dir: paths.jobsDir,
     settings: () => jobSettings(config.current),
-    guardCommand: (input) => {
+    guardCommand: ({ command, args = [], shell = false }) => {
       const { denylist, allowlist } = config.current.execution;
-      return guardCommand(input, { denylist, allowlist, platform: options.platform });
+      const wanted = { command, args, ...(shell ? { shell: dialect } : {}) };
+      return guardCommand(wanted, { denylist, allowlist, platform: options.platform });
     },
     clock,
     log: log.child({ room: 'jobs' }),
@@ -227,13 +230,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     log: log.child({ room: 'edge' }),
   };
   const jobsService = stopOnce(jobs);
-  const app = fastify({
-    serverFactory: listener.serverFactory,
-    routerOptions: { maxParamLength: 2048 },
-    exposeHeadRoutes: false,
-    return503OnClosing: false,
-  });
-  bindOperations(app, edge);
+  listener.serve(createRouter(edge));
   const revocation = new Revocation({ trust, open, effects, jobs, peers, agents, listener, log, now: () => clock.now() });
   config.subscribe({
     name: 'node',
@@ -252,7 +249,6 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       jobsService,
       revocation,
       peers,
-      appService(app),
       listener,
     ],
     system,
@@ -279,13 +275,3 @@ const stopOnce = (service: Service): Service => {
   let stopped: Promise<void> | undefined;
   return { name: service.name, start: (signal) => service.start(signal), stop: () => (stopped ??= service.stop()) };
 };
-
-const appService = (app: FastifyInstance): Service => ({
-  name: 'app',
-  start: async () => {
-    await app.ready();
-  },
-  stop: async () => {
-    await app.close();
-  },
-});

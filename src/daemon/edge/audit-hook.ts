@@ -1,14 +1,13 @@
-import type { FastifyRequest } from 'fastify';
-
 import type { AuditRecord } from '../../protocol/audit.ts';
 import type { Operation } from '../../protocol/operation.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { RequestState } from './request-state.ts';
+import type { Exchange } from './exchange.ts';
 import { socketFacts } from './listener.ts';
 import type { EdgeParts } from './parts.ts';
 
-const noteOf = (request: FastifyRequest): string | undefined => {
+const noteOf = (request: Exchange['request']): string | undefined => {
   const note = request.headers[HEADERS.onBehalfOf];
   return typeof note === 'string' ? note.slice(0, 200) : undefined;
 };
@@ -23,25 +22,24 @@ export const noteInput = (state: RequestState, op: Operation, input: Record<stri
  * A second call does nothing.
  */
 export const recordRequest = (
-  state: RequestState,
-  { request, statusCode, decision }: { request: FastifyRequest; statusCode: number; decision: string },
+  { state, request, path }: Exchange,
+  { statusCode, decision }: { statusCode: number; decision: string },
   parts: EdgeParts,
 ): void => {
   if (state.recorded) return;
   state.recorded = true;
   const { caller } = state;
   const onBehalfOf = caller.kind === 'peer' ? noteOf(request) : undefined;
-  const [path] = request.url.split('?', 1);
   const record: AuditRecord = {
     ...state.audited,
     timestamp: state.timestamp,
     requestId: state.requestId,
     caller: callerName(caller),
     ...(caller.kind === 'agent' ? { agent: caller.label } : {}),
-    fromIp: socketFacts(request.raw.socket).remoteAddress ?? 'unknown',
+    fromIp: socketFacts(request.socket).remoteAddress ?? 'unknown',
     operation: state.operation ?? 'unknown',
-    method: request.method,
-    path: path ?? '',
+    method: request.method ?? '',
+    path,
     ...(state.target === undefined ? {} : { peer: state.target.name }),
     ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
     decision,

@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { inputInQuery, type Operation } from '../../protocol/operation.ts';
 import { invalidInput } from './error-reply.ts';
+import type { Exchange } from './exchange.ts';
 
 const DEFAULT_BODY_LIMIT_BYTES = 65_536;
 
@@ -52,12 +53,7 @@ const parseJson = (text: string): Record<string, unknown> => {
 };
 
 /** The fields of a request before validation, from path, query and body; `peer` is not among them. */
-export const gatherInput = async (
-  op: Operation,
-  request: { raw: IncomingMessage; params: unknown; query: unknown },
-): Promise<Record<string, unknown>> => {
-  const params = isObject(request.params) ? request.params : {};
-  const query = isObject(request.query) ? request.query : {};
+export const gatherInput = async (op: Operation, { request, params, query }: Exchange): Promise<Record<string, unknown>> => {
   const { peer: _peer, ...rest } = query;
   if (inputInQuery(op)) return { ...rest, ...params };
   const field = Object.keys(rest)[0];
@@ -67,7 +63,7 @@ export const gatherInput = async (
       details: { field },
     });
   }
-  return { ...parseJson(await readBody(request.raw, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
+  return { ...parseJson(await readBody(request, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
 };
 
 const fieldsOf = (schema: z.ZodType): string[] => ('shape' in schema && isObject(schema.shape) ? Object.keys(schema.shape) : []);

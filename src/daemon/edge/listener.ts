@@ -104,8 +104,8 @@ export class Listener implements Service {
     });
   }
 
-  /** For fastify's `serverFactory`. The app is not told to listen: `start` is. */
-  readonly serverFactory = (handler: RequestListener): http.Server => {
+  /** Who answers requests. Called once, before `start`. */
+  serve(handler: RequestListener): void {
     const { headMs, restMs, checkMs } = this.#limits;
     const options = {
       // Looked at every `checkMs`: over at the limit, not after it.
@@ -124,8 +124,7 @@ export class Listener implements Service {
       handler(request, response);
     });
     this.#http.on('clientError', destroySocket);
-    return this.#http;
-  };
+  }
 
   /** @throws {ListenFailure} */
   async start(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,3 @@
-import type { Socket } from 'node:net';
-
 import type { OperationId } from '../../protocol/operations.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 
@@ -11,19 +9,16 @@ export interface OpenRequest {
   readonly peer: string | undefined;
   readonly requestId: string;
   readonly controller: AbortController;
-  readonly socket: Socket;
 }
 
 /** All open requests: what a revocation walks through, and what a cancel finds. */
 export class OpenRequests {
   #open = new Set<OpenRequest>();
 
-  add(request: OpenRequest): void {
+  /** @returns what takes it out again. */
+  add(request: OpenRequest): () => void {
     this.#open.add(request);
-  }
-
-  remove(request: OpenRequest): void {
-    this.#open.delete(request);
+    return () => this.#open.delete(request);
   }
 
   get size(): number {

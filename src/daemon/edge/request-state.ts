@@ -1,5 +1,3 @@
-import type { FastifyRequest } from 'fastify';
-
 import { randomHex } from '../../kernel/ids.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Operation } from '../../protocol/operation.ts';
@@ -10,6 +8,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { decide, type Decision } from '../../trust/grants.ts';
 import { decideCaller, type Refusal } from './caller.ts';
 import type { SocketFacts } from './connection.ts';
+import type { Exchange } from './exchange.ts';
 import type { EdgeParts, Target } from './parts.ts';
 
 /** What is known of a request once it was let in: the state that its later steps share. */
@@ -17,7 +16,7 @@ export interface RequestState {
   readonly startedAtMs: number;
   readonly timestamp: number;
   caller: Caller;
-  operation: OperationId | undefined;
+  readonly operation: OperationId | undefined;
   requestId: string;
   resumable: boolean;
   /** The peer that carries it out; undefined: this node. */
@@ -27,11 +26,11 @@ export interface RequestState {
 }
 
 /** Begins the record of a request, before anything about it is decided. */
-export const beginState = (parts: EdgeParts): RequestState => ({
+export const beginState = (operation: OperationId | undefined, parts: EdgeParts): RequestState => ({
   startedAtMs: parts.clock.monotonicMs(),
   timestamp: parts.clock.now(),
   caller: { kind: 'stranger' },
-  operation: undefined,
+  operation,
   requestId: '',
   resumable: false,
   target: undefined,
@@ -39,9 +38,7 @@ export const beginState = (parts: EdgeParts): RequestState => ({
   recorded: false,
 });
 
-const peerOf = (request: FastifyRequest): string | undefined => {
-  // fastify's query parser yields an object of strings, or of lists where a key is repeated.
-  const { peer } = request.query as Record<string, unknown>;
+const peerOf = ({ peer }: Exchange['query']): string | undefined => {
   if (peer === undefined) return undefined;
   if (typeof peer === 'string' && peer !== '') return peer;
   throw new LoopsyError('invalid_request', { message: 'the field "peer" names one peer', details: { field: 'peer' } });
@@ -63,26 +60,22 @@ const check = (decision: Decision, refusal?: Refusal): void => {
 };
 
 /** Who asks, without regard to what for. */
-export const identify = (
-  state: RequestState,
-  request: { headers: FastifyRequest['headers']; method: string; facts: SocketFacts; pageFile: boolean },
-  parts: EdgeParts,
-): Refusal | undefined => {
-  const { caller, refusal } = decideCaller(request, parts.sources);
+export const identify = ({ state, request }: Exchange, facts: SocketFacts, parts: EdgeParts): Refusal | undefined => {
+  const { headers, method = '' } = request;
+  const { caller, refusal } = decideCaller({ headers, method, facts, pageFile: false }, parts.sources);
   state.caller = caller;
   return refusal;
 };
 
-/** Everything about one request that decides whether it is let in. */
+/** What is asked for, and from where. */
 export interface Asking {
-  readonly request: FastifyRequest;
   readonly op: Operation;
   readonly facts: SocketFacts;
   readonly refusal?: Refusal | undefined;
 }
 
 /** May the caller have this peer carry it out? */
-export const allowTarget = (state: RequestState, target: Target, asking: Pick<Asking, 'op' | 'facts'>, parts: EdgeParts): void => {
+export const allowTarget = (state: RequestState, target: Target, asking: Asking, parts: EdgeParts): void => {
   const { loopback } = asking.facts;
   const viaLink = state.caller.kind === 'peer';
   const peer = { machineId: target.nodeId, nodeId: target.nodeId };
@@ -91,9 +84,9 @@ export const allowTarget = (state: RequestState, target: Target, asking: Pick<As
 };
 
 /** Scope, reach and rate: decided before a byte of the body is read. */
-export const admit = (state: RequestState, asking: Asking, parts: EdgeParts): void => {
-  const { request, op, facts, refusal } = asking;
-  const named = peerOf(request);
+export const admit = ({ state, request, query }: Exchange, asking: Asking, parts: EdgeParts): void => {
+  const { op, facts, refusal } = asking;
+  const named = peerOf(query);
   const given = op.effect ? requestIdOf(request.headers[HEADERS.requestId]) : undefined;
   state.requestId = given ?? randomHex(16);
   state.resumable = given !== undefined;

@@ -1,12 +1,9 @@
 import type tls from 'node:tls';
 
-import Fastify from 'fastify';
 import { describe, expect, it } from 'vitest';
 
-import { bindAddresses } from '../../../src/daemon/edge/bind-addresses.ts';
 import type { SocketFacts } from '../../../src/daemon/edge/connection.ts';
 import { Listener, type ListenerOptions, promote, socketFacts } from '../../../src/daemon/edge/listener.ts';
-import { systemClock } from '../../../src/kernel/clock.ts';
 import { GET, listen, newIdentity, silentLog, timed, visit, visitSecurely } from './listening.ts';
 
 const factsOf = async (
@@ -62,33 +59,6 @@ describe('one port', () => {
     second.socket.write(GET);
     await second.until('ok');
     expect((second.socket as tls.TLSSocket).isSessionReused()).toBe(false);
-  });
-
-  it('serves a fastify app, upgrades included', async () => {
-    const listener = new Listener({
-      bindings: bindAddresses('127.0.0.1', true),
-      port: 0,
-      identity: await newIdentity(),
-      isLoopback: () => true,
-      isKnownAddress: () => false,
-      callerOf: () => undefined,
-      clock: systemClock,
-      log: silentLog,
-    });
-    const app = Fastify({ serverFactory: listener.serverFactory });
-    app.get('/', () => ({ hello: 'both' }));
-    app.server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 101 Switching\r\n\r\nup'));
-    await app.ready();
-    await listener.start(new AbortController().signal);
-    for (const coming of [visit(listener.port), await visitSecurely(listener.port)]) {
-      coming.socket.write(GET);
-      await coming.until('{"hello":"both"}');
-    }
-    const upgrading = await visitSecurely(listener.port);
-    upgrading.socket.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
-    await upgrading.until('up');
-    await listener.stop();
-    await app.close();
   });
 
   it('closes within 100 ms with idle keep-alive connections of both kinds open', async () => {

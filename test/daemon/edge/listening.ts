@@ -60,7 +60,7 @@ export const listen = async (
     ...options,
     limits: { checkMs: 20, ...options.limits },
   });
-  listener.serverFactory(handler);
+  listener.serve(handler);
   await listener.start(new AbortController().signal);
   let stopped: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopped ??= listener.stop());

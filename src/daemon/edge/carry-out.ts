@@ -1,0 +1,179 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Operation } from '../../protocol/operation.ts';
+import { rowOf, type OperationId } from '../../protocol/operations.ts';
+import { HEADERS } from '../../protocol/requests.ts';
+import { callerName } from '../../trust/caller.ts';
+import { noteInput, recordRequest } from './audit-hook.ts';
+import type { Call, Handler, StreamSource } from './call.ts';
+import type { EffectAnswer } from './effects.ts';
+import { toLoopsyError } from './error-reply.ts';
+import { type Exchange, sendJsonText } from './exchange.ts';
+import { gatherInput, validate } from './input.ts';
+import { allowIdleBody, socketFacts } from './listener.ts';
+import type { EdgeParts, Target } from './parts.ts';
+import { allowTarget } from './request-state.ts';
+import { replyStream } from './stream-reply.ts';
+
+/** One admitted request on its way. */
+interface Run {
+  readonly id: OperationId;
+  readonly op: Operation;
+  readonly exchange: Exchange;
+  readonly input: Record<string, unknown>;
+  /** The peer that carries it out; undefined: this node. */
+  readonly target: Target | undefined;
+  /** Aborted where the answer is no longer wanted: client gone, cancelled, revoked. */
+  readonly controller: AbortController;
+}
+
+/** Validates an admitted request, has it handled here or by a peer, and answers. @throws whatever the handler does. */
+export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeParts): Promise<void> => {
+  const op = rowOf(id);
+  const { request, response, state } = exchange;
+  const input = validate(op, await gatherInput(op, exchange));
+  noteInput(state, op, input);
+  findObject(exchange, { op, input }, parts);
+  const run: Run = { id, op, exchange, input, target: state.target, controller: new AbortController() };
+  if (op.kind === 'upload') allowIdleBody(request);
+  const forget = parts.open.add({
+    caller: state.caller,
+    operation: id,
+    peer: state.target?.nodeId,
+    requestId: state.requestId,
+    controller: run.controller,
+  });
+  response.once('close', () => {
+    forget();
+    if (!response.writableFinished && !state.resumable) run.controller.abort('client-gone');
+  });
+  return op.kind === 'stream' ? sendStream(run, parts) : sendJson(run, parts);
+};
+
+/** An id alone is enough for what was started from here, by its starter. */
+const findObject = (
+  { state, request }: Exchange,
+  { op, input }: { op: Operation; input: Record<string, unknown> },
+  parts: EdgeParts,
+): void => {
+  if (op.object?.role !== 'uses') return;
+  const objectId = String(input[op.object.field]);
+  const found = state.target ?? (state.caller.kind === 'peer' ? undefined : parts.forwarder.locate(objectId));
+  if (found === undefined) return;
+  if (state.target === undefined) allowTarget(state, found, { op, facts: socketFacts(request.socket) }, parts);
+  if (parts.owners.maySee(state.caller, objectId)) return;
+  throw new LoopsyError('job_not_found', { message: `no job ${objectId} was started by this caller` });
+};
+
+/** @param named is told the id of the object that the call makes. */
+const callOf = (run: Run, signal: AbortSignal, { parts, named }: { parts: EdgeParts; named: (id: string) => void }): Call => {
+  const { exchange } = run;
+  const { request, state } = exchange;
+  const onBehalfOf = request.headers[HEADERS.onBehalfOf];
+  const { remoteAddress } = socketFacts(request.socket);
+  return {
+    operation: run.id,
+    caller: state.caller,
+    requestId: state.requestId,
+    resumable: state.resumable,
+    ...(typeof onBehalfOf === 'string' ? { onBehalfOf } : {}),
+    ...(remoteAddress === undefined ? {} : { remoteAddress }),
+    signal,
+    announce: (objectId) => {
+      named(objectId);
+      state.audited['jobId'] = objectId;
+      if (run.target !== undefined) parts.owners.record(objectId, run.target, state.caller);
+      recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts);
+    },
+    ...(run.op.kind === 'upload' ? { body: request } : {}),
+  };
+};
+
+/** The handler of an operation. The table types each handler by its own row; here all rows are treated alike. */
+const handle = (run: Run, call: Call, parts: EdgeParts): unknown => {
+  // `input` was validated by the same row that types the handler.
+  const handler = parts.handlers[run.id] as Handler<OperationId>;
+  return handler(run.input as never, call);
+};
+
+const answerOf = async (run: Run, signal: AbortSignal, parts: EdgeParts): Promise<EffectAnswer> => {
+  let object: string | undefined;
+  const call = callOf(run, signal, { parts, named: (id) => (object = id) });
+  try {
+    if (run.target !== undefined) return await parts.forwarder.json({ ...run, target: run.target, call });
+    const output = await handle(run, call, parts);
+    return { status: 200, body: JSON.stringify(output), object };
+  } catch (thrown) {
+    const error = toLoopsyError(thrown, parts.log);
+    return { status: error.status, body: JSON.stringify(error.toBody()), object, error };
+  }
+};
+
+const sendJson = async (run: Run, parts: EdgeParts): Promise<void> => {
+  const { exchange, op } = run;
+  const answer = await (exchange.state.resumable && op.kind === 'json'
+    ? answerOnce(run, parts)
+    : answerOf(run, run.controller.signal, parts));
+  if (answer.error !== undefined) throw answer.error;
+  nameObject(run, answer.object);
+  const decision = answer.status < 400 ? 'allowed' : nameIn(answer.body);
+  recordRequest(exchange, { statusCode: answer.status, decision }, parts);
+  if (op.auditFirst === true) await parts.audit.flush();
+  sendJsonText(exchange, answer.status, answer.body);
+};
+
+/** The error's name in an answer that another node made. */
+const nameIn = (body: string): string => /"name":"([a-z_]+)"/.exec(body)?.[1] ?? 'failed';
+
+/** Headers that say which object and which node the answer is about. */
+const nameObject = ({ exchange, target }: Run, object: string | undefined): void => {
+  if (object !== undefined) exchange.response.setHeader(HEADERS.object, object);
+  if (target !== undefined) exchange.response.setHeader(HEADERS.node, target.nodeId);
+};
+
+/** @throws {LoopsyError} `outcome_unknown` for a repeat of what another start of this node was asked. */
+const isRepeat = ({ exchange }: Run, parts: EdgeParts): boolean => {
+  const repeatOf = exchange.request.headers[HEADERS.repeat];
+  if (repeatOf !== undefined && repeatOf !== parts.boot) throw new LoopsyError('outcome_unknown');
+  return repeatOf !== undefined;
+};
+
+const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
+  const { state, response } = run.exchange;
+  const repeat = isRepeat(run, parts);
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  const key = `${callerName(state.caller)}\n${state.requestId}`;
+  return parts.effects.once(
+    key,
+    (signal) => {
+      // A cancel or a revocation of the request that began it ends the effect too.
+      const { signal: mine } = run.controller;
+      mine.addEventListener('abort', () => parts.effects.cancel(key, String(mine.reason)), { once: true });
+      return answerOf(run, signal, parts);
+    },
+    { gone: gone.signal, repeat },
+  );
+};
+
+const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
+  isRepeat(run, parts);
+  const { exchange, input, controller } = run;
+  let object: string | undefined;
+  const call = callOf(run, controller.signal, { parts, named: (id) => (object = id) });
+  // A stream operation's handler returns a source.
+  const source = await (run.target === undefined
+    ? (handle(run, call, parts) as Promise<StreamSource>)
+    : parts.forwarder.stream({ ...run, target: run.target, call }));
+  recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts);
+  nameObject(run, object);
+  await replyStream(source, {
+    request: exchange.request,
+    response: exchange.response,
+    jobId: object ?? String(input['jobId'] ?? ''),
+    since: Number(input['since'] ?? 0),
+    waitMs: Number(input['wait'] ?? 0),
+    signal: controller.signal,
+    clock: parts.clock,
+    log: parts.log,
+  });
+};

@@ -1,0 +1,24 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { RequestState } from './request-state.ts';
+
+/** One request and its answer, as the router hands them on. */
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Without the query. */
+  readonly path: string;
+  readonly params: Readonly<Record<string, string | undefined>>;
+  /** A repeated key is a list. */
+  readonly query: Readonly<Record<string, string | readonly string[]>>;
+  readonly state: RequestState;
+}
+
+/** Answers with a text of JSON. */
+export const sendJsonText = ({ request, response }: Pick<Exchange, 'request' | 'response'>, status: number, text: string): void => {
+  if (response.headersSent || response.destroyed) return;
+  // A body that nobody read would be taken for the next request of the connection.
+  if (!request.complete) response.setHeader('connection', 'close');
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) });
+  response.end(text);
+};

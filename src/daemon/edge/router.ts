@@ -1,0 +1,79 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+
+import findMyWay from 'find-my-way';
+
+import { LoopsyError } from '../../protocol/errors.ts';
+import { OPERATION_IDS, rowOf, type OperationId } from '../../protocol/operations.ts';
+import { HEADERS } from '../../protocol/requests.ts';
+import { BASE_PATH } from '../../protocol/version.ts';
+import { callerName } from '../../trust/caller.ts';
+import { recordRequest } from './audit-hook.ts';
+import { carryOut } from './carry-out.ts';
+import { toLoopsyError } from './error-reply.ts';
+import { type Exchange, sendJsonText } from './exchange.ts';
+import { promote, socketFacts } from './listener.ts';
+import type { EdgeParts } from './parts.ts';
+import { admit, beginState, identify } from './request-state.ts';
+
+const MAX_PARAM_LENGTH = 2048;
+
+type Served = Pick<Exchange, 'request' | 'response' | 'params' | 'query'>;
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? '';
+
+const answerChallenge = ({ request, response }: Exchange, parts: EdgeParts): void => {
+  const challenge = request.headers[HEADERS.challenge];
+  if (typeof challenge !== 'string') return;
+  const proof = parts.prove(challenge, request.socket.localPort ?? 0);
+  if (proof !== undefined) response.setHeader(HEADERS.proof, proof);
+};
+
+const sendError = (thrown: unknown, exchange: Exchange, parts: EdgeParts): void => {
+  const error = toLoopsyError(thrown, parts.log);
+  recordRequest(exchange, { statusCode: error.status, decision: error.error }, parts);
+  const retryAfterMs = error.details?.['retryAfterMs'];
+  if (typeof retryAfterMs === 'number' && !exchange.response.headersSent) {
+    exchange.response.setHeader('retry-after', String(Math.ceil(retryAfterMs / 1000)));
+  }
+  sendJsonText(exchange, error.status, JSON.stringify(error.toBody()));
+};
+
+/** Who asks → may it → how often → carry it out; whatever is thrown on the way is the answer. */
+const serve = async (id: OperationId | undefined, served: Served, parts: EdgeParts): Promise<void> => {
+  const exchange: Exchange = { ...served, path: pathOf(served.request), state: beginState(id, parts) };
+  try {
+    const facts = socketFacts(served.request.socket);
+    const refusal = identify(exchange, facts, parts);
+    const { caller } = exchange.state;
+    if (caller.kind === 'peer') promote(served.request.socket, callerName(caller));
+    if (id === undefined) {
+      throw new LoopsyError('unknown_route', { message: `there is no route ${served.request.method} ${exchange.path}` });
+    }
+    admit(exchange, { op: rowOf(id), facts, refusal }, parts);
+    answerChallenge(exchange, parts);
+    await carryOut(id, exchange, parts);
+  } catch (error) {
+    sendError(error, exchange, parts);
+  }
+};
+
+/**
+ * The routes of every operation of the table: caller → scope → rate → validate → reach and ownership → handle or
+ * forward → encode → audit, once for all of them.
+ */
+export const createRouter = (parts: EdgeParts): RequestListener => {
+  const nowhere = (request: IncomingMessage, response: ServerResponse): void =>
+    void serve(undefined, { request, response, params: {}, query: {} }, parts);
+  const router = findMyWay({
+    defaultRoute: nowhere,
+    onBadUrl: (_path, request, response) => nowhere(request, response),
+    maxParamLength: MAX_PARAM_LENGTH,
+  });
+  for (const id of OPERATION_IDS) {
+    const { method, path } = rowOf(id);
+    router.on(method, `${BASE_PATH}${path}`, (request, response, params, _store, query) =>
+      serve(id, { request, response, params, query }, parts),
+    );
+  }
+  return (request, response) => void router.lookup(request, response);
+};
