@@ -5,7 +5,7 @@ import { timeId } from '../../kernel/ids.ts';
 import type { ExecuteInput } from '../../protocol/jobs.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
-import { nativePath } from '../process/command-line.ts';
+import { type CommandShell, nativePath, shellLine } from '../process/command-line.ts';
 import type { JobPlan } from './job.ts';
 import { clipWords, type JobRecord } from './record.ts';
 
@@ -33,6 +33,12 @@ export const resolveCwd = (cwd: string | undefined, home: string, platform: Node
   if (cwd === undefined || cwd === '~') return home;
   if (/^~[/\\]/.test(cwd)) return join(home, cwd.slice(2));
   return platform === 'win32' ? win32.resolve(home, nativePath(cwd)) : posix.resolve(home, cwd);
+};
+
+/** The input with its words joined into the one line that the shell will read: what the guard sees is what runs. */
+export const asWholeLine = (input: ExecuteInput, kind: CommandShell['kind']): ExecuteInput => {
+  const { command, args = [], shell } = input;
+  return shell === true && args.length > 0 ? { ...input, command: shellLine(command, args, kind), args: [] } : input;
 };
 
 /** What the input asks for. */

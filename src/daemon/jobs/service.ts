@@ -24,7 +24,7 @@ import { type JobPage, listJobs } from './list.ts';
 import { endLostRuns } from './lost.ts';
 import { RunQueue } from './queue.ts';
 import { createMachine } from './machine.ts';
-import { createRecord, planRun } from './plan.ts';
+import { asWholeLine, createRecord, planRun } from './plan.ts';
 import { type JobRecord, toJob } from './record.ts';
 import { JobRecords } from './records.ts';
 import { Repeats } from './repeats.ts';
@@ -57,7 +57,7 @@ export interface JobsOptions {
   /** The folder of all output. */
   readonly dir: string;
   readonly settings: () => JobSettings;
-  /** @throws {LoopsyError} command_denied */
+  /** Gets a line for a shell whole, without further words. @throws {LoopsyError} command_denied */
   readonly guardCommand: (input: ExecuteInput) => AllowedCommand;
   readonly clock: Clock;
   readonly log: Log;
@@ -234,7 +234,7 @@ class JobService implements Jobs {
     if (known !== undefined) return this.#repeat(known, call);
     const host = this.#host;
     if (host === undefined || this.#stopping.signal.aborted) throw new LoopsyError('node_stopping');
-    const command = this.#options.guardCommand(input);
+    const command = this.#options.guardCommand(asWholeLine(input, host.processes.shell.kind));
     if (call.signal.aborted) throw new LoopsyError('execution_cancelled');
     const record = createRecord(input, call.caller, this.#options);
     const plan = planRun(input, {

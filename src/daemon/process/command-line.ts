@@ -19,13 +19,14 @@ export interface ShellHost {
 
 /** Turns an allowed command into a program and its arguments; a shell only where the caller asked for one. */
 export const commandLine = (command: AllowedCommand, shell: CommandShell): CommandLine => {
-  if (!command.shell) return { file: command.command, args: command.args };
-  if (shell.kind === 'sh') {
-    return { file: shell.file, args: ['-c', [command.command, ...command.args.map(quoteForSh)].join(' ')] };
-  }
-  const line = [command.command, ...command.args.map(quoteForCmd)].join(' ');
-  return { file: shell.file, args: ['/d', '/s', '/c', `"${line}"`], verbatim: true };
+  if (command.shell === undefined) return { file: command.command, args: command.args };
+  if (shell.kind === 'sh') return { file: shell.file, args: ['-c', command.command] };
+  return { file: shell.file, args: ['/d', '/s', '/c', `"${command.command}"`], verbatim: true };
 };
+
+/** One line for the shell: `command` as it is, further words quoted. Made before the guard, which must see all of it. */
+export const shellLine = (command: string, args: readonly string[], kind: CommandShell['kind']): string =>
+  [command, ...args.map(kind === 'sh' ? quoteForSh : quoteForCmd)].join(' ');
 
 /** The shell of `shell: true`. */
 export interface CommandShell {

@@ -45,7 +45,7 @@ const capture = (options: LoginPathOptions, own: string): Promise<string | undef
   new Promise((resolve) => {
     const { shell = '/bin/sh', home, clock } = options;
     // Its own process group: an interactive shell would otherwise take hold of the terminal that started the node.
-    const child = spawn(shell, ['-lic', `printf '%s' "${MARK}$PATH${MARK}"`], {
+    const child = spawn(shell, ['-lic', `printf '%s' '${MARK}' "$PATH" '${MARK}'`], {
       cwd: home,
       env: baseEnvironment({ ...options, path: own }),
       detached: true,

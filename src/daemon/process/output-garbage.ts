@@ -22,6 +22,8 @@ export const noteOutput = (bytes: number): void => {
 const findCollector = (): (() => void) => {
   setFlagsFromString('--expose-gc');
   const gc: unknown = runInNewContext('gc');
-  // The type of a value from V8 itself: it takes the kind of the collection.
-  return typeof gc === 'function' ? () => void (gc as (options: object) => void)({ type: 'minor' }) : () => undefined;
+  if (typeof gc !== 'function') return () => undefined;
+  return () => {
+    Reflect.apply(gc, undefined, [{ type: 'minor' }]);
+  };
 };

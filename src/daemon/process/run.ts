@@ -68,7 +68,7 @@ export const startProcess = async (
 
 const spawnChild = async (spec: ProcessSpec, host: ProcessHost): Promise<StartedChild> => {
   const plain = commandLine(spec.command, host.shell);
-  const line = host.adapt === undefined || spec.command.shell ? plain : host.adapt(plain, spec);
+  const line = host.adapt === undefined || spec.command.shell !== undefined ? plain : host.adapt(plain, spec);
   try {
     const child = spawn(line.file, line.args, {
       cwd: spec.cwd,

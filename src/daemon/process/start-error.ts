@@ -76,16 +76,19 @@ const commandFault = async (code: string, { command, cwd }: StartAttempt): Promi
 const notFound = async (name: string, cwd: string): Promise<Reason> => {
   const message = `the command "${name}" was not found`;
   if (BUILT_IN.has(name)) return { message, hint: `${name} is part of a shell: use shell: true (--shell)` };
-  if (name.includes('/')) {
-    const there = await stat(isAbsolute(name) ? name : resolve(cwd, name)).then(
-      () => true,
-      () => false,
-    );
-    return there
-      ? { message: `the interpreter that "${name}" names in its first line was not found` }
-      : { message, hint: 'check the path' };
+  const isPath = name.includes('/');
+  if (isPath && (await isThere(isAbsolute(name) ? name : resolve(cwd, name)))) {
+    return { message: `the interpreter that "${name}" names in its first line was not found` };
   }
-  if (/[\s|&;<>$`*]/.test(name))
+  if (/[\s|&;<>$`*]/.test(name)) {
     return { message, hint: 'give arguments one by one, or use shell: true (--shell) for a command line' };
+  }
+  if (isPath) return { message, hint: 'check the path' };
   return { message, hint: 'check its spelling, or give its full path; execution.env can set PATH' };
 };
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

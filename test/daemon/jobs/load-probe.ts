@@ -8,6 +8,7 @@ import { createJobs, type Jobs } from '../../../src/daemon/jobs/service.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import type { Log } from '../../../src/kernel/log.ts';
 import { FRAME } from '../../../src/protocol/frames.ts';
+import { guardCommand } from '../../../src/trust/command-guard.ts';
 import { openMemoryStore } from '../../../src/store/memory.ts';
 
 /**
@@ -29,7 +30,8 @@ const jobs: Jobs = createJobs({
     keepDays: 7,
     env,
   }),
-  guardCommand: ({ command, args = [] }) => ({ command, args, shell: false }) as never,
+  guardCommand: ({ command, args = [] }) =>
+    guardCommand({ command, args }, { denylist: [], allowlist: [], platform: process.platform }),
   clock: systemClock,
   log,
   facts: () => ({ host: 'h', nodeId: 'n', user: 'u', home: dir }),

@@ -14,7 +14,7 @@ import type { ExecuteInput } from '../../../src/protocol/jobs.ts';
 import { openMemoryStore } from '../../../src/store/memory.ts';
 import type { Store } from '../../../src/store/store.ts';
 import type { Caller } from '../../../src/trust/caller.ts';
-import type { AllowedCommand } from '../../../src/trust/command-guard.ts';
+import { type AllowedCommand, guardCommand } from '../../../src/trust/command-guard.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
 
 /** The path of a fixture program. */
@@ -31,8 +31,11 @@ export const runProgram = (name: string, ...args: string[]): ExecuteInput => ({
 export const sh = (line: string): ExecuteInput => ({ command: line, shell: true });
 
 /** Lets everything through: the guard has its own tests. */
-export const allow = (input: ExecuteInput): AllowedCommand =>
-  ({ command: input.command, args: input.args ?? [], shell: input.shell ?? false }) as AllowedCommand;
+export const allow = ({ command, args = [], shell = false }: ExecuteInput): AllowedCommand =>
+  guardCommand(
+    { command, args, ...(shell ? { shell: 'sh' } : {}) },
+    { denylist: [], allowlist: [], platform: 'linux' },
+  );
 
 /** A log that remembers. */
 export const rememberingLog = (): Log & { readonly lines: string[] } => {
