@@ -225,6 +225,7 @@ class JobService implements Jobs {
   }
 
   refresh(): void {
+    if (this.#stopping.signal.aborted) return;
     for (let job = this.#queue.next(); job !== undefined; job = this.#queue.next()) void job.start();
   }
 

@@ -7,7 +7,7 @@ import { type OutputPiece, Segment } from './segment.ts';
 const KiB = 1_024;
 const MiB = KiB * KiB;
 /** A piece is never longer. */
-export const MAX_PIECE_BYTES = 64 * KiB;
+const MAX_PIECE_BYTES = 64 * KiB;
 /** How far the reader that paces a run may fall behind before the run waits. */
 const PACE_BYTES = MiB;
 const PACE_CHUNKS = 2_048;
