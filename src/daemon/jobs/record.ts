@@ -88,7 +88,7 @@ export const toJob = (record: JobRecord, place: number | undefined): Job => {
 };
 
 /** Where a run stands. */
-export const stateOf = (record: JobRecord): Job['state'] => {
+const stateOf = (record: JobRecord): Job['state'] => {
   if (record.endedBy !== undefined) return 'ended';
   return record.startedAt === undefined ? 'queued' : 'running';
 };
