@@ -26,25 +26,11 @@ export interface ArgSpec {
 /** An example: what to type, and what it does. */
 export type Example = readonly [line: string, does: string];
 
-/** The file in `commands/` that holds a command's code. */
-export type ModuleName =
-  | 'init'
-  | 'node'
-  | 'status'
-  | 'doctor'
-  | 'connect'
-  | 'peers'
-  | 'exec'
-  | 'jobs'
-  | 'keys'
-  | 'logs';
-
 /** One command. */
 export interface CommandSpec {
   /** Its words, e.g. `peers add`. */
   readonly path: string;
   readonly summary: string;
-  readonly module: ModuleName;
   readonly args?: readonly ArgSpec[];
   readonly options?: readonly OptionSpec[];
   readonly examples: readonly Example[];
@@ -99,7 +85,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'init',
     summary: 'set this machine up: config, identity, key',
-    module: 'init',
     options: [{ name: 'no-mcp', summary: 'leave the settings of coding agents alone' }],
     examples: [
       ['loopsy init', 'set up ~/.loopsy; what is there already is kept'],
@@ -109,7 +94,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'start',
     summary: "start this machine's node",
-    module: 'node',
     options: [
       { name: 'foreground', summary: 'stay in this terminal; Ctrl-C stops the node' },
       { name: 'lan', summary: 'listen on every address, this time' },
@@ -123,19 +107,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'stop',
     summary: 'stop it; running jobs end',
-    module: 'node',
     examples: [['loopsy stop', 'returns when it is down']],
   },
   {
     path: 'restart',
     summary: 'stop it and start it again',
-    module: 'node',
     examples: [['loopsy restart', 'after an update']],
   },
   {
     path: 'status',
     summary: 'show the state of the node',
-    module: 'status',
     examples: [
       ['loopsy status', 'exits 3 when the node is down'],
       ['loopsy status --json', 'for scripts'],
@@ -144,7 +125,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'doctor',
     summary: 'find what is wrong, and say how to mend it',
-    module: 'doctor',
     options: [{ name: 'fix', summary: 'mend what can be mended safely: file modes, a node that is down' }],
     examples: [
       ['loopsy doctor', 'exits 1 if something fails'],
@@ -154,7 +134,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'connect',
     summary: 'trust another machine, by its fingerprint',
-    module: 'connect',
     args: [{ name: 'address', optional: true }],
     options: [
       {
@@ -176,7 +155,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'peers list',
     summary: 'list peers',
-    module: 'peers',
     examples: [
       ['loopsy peers', 'every trusted node and every address added by hand'],
       ['loopsy peers --json', 'for scripts'],
@@ -185,7 +163,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'peers add',
     summary: 'add an address',
-    module: 'peers',
     args: [{ name: 'address' }, { name: 'port', optional: true }],
     options: [{ name: 'name', value: 'name', summary: 'what to call it here' }],
     examples: [
@@ -197,14 +174,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'peers show',
     summary: 'show one peer',
-    module: 'peers',
     args: [{ name: 'peer' }],
     examples: [['loopsy peers show kai', 'by name, nodeId prefix (≥ 4) or address']],
   },
   {
     path: 'peers remove',
     summary: 'stop trusting a peer, at once',
-    module: 'peers',
     args: [{ name: 'peer' }],
     options: [{ name: 'keep-runs', summary: 'leave running what it started here' }],
     examples: [['loopsy peers remove kai', 'open connections end too, and the other side is told']],
@@ -212,7 +187,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'peers grant',
     summary: 'set what a peer may do here',
-    module: 'peers',
     args: [{ name: 'peer' }, LEVEL],
     options: [FOLDER, EXPIRES],
     examples: [
@@ -224,21 +198,18 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'peers revoke',
     summary: 'take away all that a peer may do here',
-    module: 'peers',
     args: [{ name: 'peer' }],
     examples: [['loopsy peers revoke kai', 'it stays known; `loopsy peers grant` gives it back']],
   },
   {
     path: 'peers rename',
     summary: 'change what a peer is called here',
-    module: 'peers',
     args: [{ name: 'peer' }, { name: 'name' }],
     examples: [['loopsy peers rename kais-macbook-pro kai', 'names are local to this machine']],
   },
   {
     path: 'exec',
     summary: 'run a command on a peer',
-    module: 'exec',
     args: [{ name: 'peer' }, { name: 'command', verbatim: true }],
     options: [
       { name: 'cwd', value: 'folder', summary: "run it there; default: the home of the node's user" },
@@ -261,7 +232,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'jobs list',
     summary: 'list runs, newest first',
-    module: 'jobs',
     options: [
       { name: 'all', summary: 'ended ones too' },
       { name: 'peer', value: 'peer', summary: 'on that peer' },
@@ -274,7 +244,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'jobs show',
     summary: 'show one run',
-    module: 'jobs',
     args: [{ name: 'job' }],
     options: [PEER_OPTION],
     examples: [['loopsy jobs show 01j8zq0v3m8k2t4n6p8r0s2v4w', 'state, command, folder, exit code']],
@@ -282,7 +251,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'jobs attach',
     summary: "print a run's output and follow it",
-    module: 'jobs',
     args: [{ name: 'job' }],
     options: [
       PEER_OPTION,
@@ -293,7 +261,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'jobs kill',
     summary: 'end a run and its whole process tree',
-    module: 'jobs',
     args: [{ name: 'job' }],
     options: [PEER_OPTION, { name: 'signal', value: 'name', summary: 'send only this signal, e.g. SIGINT' }],
     examples: [
@@ -304,27 +271,23 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'key list',
     summary: 'list the keys of programs',
-    module: 'keys',
     examples: [['loopsy key list', 'names and levels; secrets are not kept']],
   },
   {
     path: 'key show',
     summary: "print the owner's key",
-    module: 'keys',
     options: [{ name: 'reveal', summary: 'even where stdout is not a terminal' }],
     examples: [['loopsy key show', 'whoever has it can do anything on this node']],
   },
   {
     path: 'key generate',
     summary: "replace the owner's key, at once",
-    module: 'keys',
     options: [{ name: 'reveal', summary: 'print the new key even where stdout is not a terminal' }],
     examples: [['loopsy key generate', 'peers are not affected, nothing is restarted']],
   },
   {
     path: 'key add',
     summary: 'make a key for a program',
-    module: 'keys',
     args: [{ name: 'name' }],
     options: [
       { name: 'grant', value: 'level', summary: 'observe, collaborate (default) or full' },
@@ -341,7 +304,6 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'key grant',
     summary: "set what a key, or this machine's agents, may do",
-    module: 'keys',
     args: [{ name: 'name' }, LEVEL],
     options: [FOLDER, EXPIRES, REACH],
     examples: [
@@ -353,14 +315,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'key revoke',
     summary: 'revoke a key, at once',
-    module: 'keys',
     args: [{ name: 'name' }],
     examples: [['loopsy key revoke ci', 'what it does at this moment ends']],
   },
   {
     path: 'logs',
     summary: 'show who asked for what',
-    module: 'logs',
     options: [
       { name: 'follow', short: 'f', summary: 'go on as it happens' },
       { name: 'peer', value: 'peer', summary: 'requests from or for that peer' },

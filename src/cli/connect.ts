@@ -65,10 +65,14 @@ const open = async (registration: Registration, token: string): Promise<{ socket
   }
   const socket = new OneSocket(port, connection);
   const { header, nonce } = newChallenge(token);
-  const signal = AbortSignal.timeout(ANSWER_MS);
+  let timedOut = false;
+  const timer = setTimeout(() => {
+    timedOut = true;
+    socket.close();
+  }, ANSWER_MS);
   try {
     const headers = { accept: 'application/json', [CHALLENGE]: header };
-    const response = await socket.exchange({ method: 'GET', path: `${BASE_PATH}/health`, headers, signal });
+    const response = await socket.exchange({ method: 'GET', path: `${BASE_PATH}/health`, headers });
     if (!verifyProof(response.header(PROOF), { token, nonce, port })) throw somethingElse(port);
     // The proof covers who answers: this is our node's own health.
     const health = (await readJson(response)) as Health;
@@ -77,12 +81,14 @@ const open = async (registration: Registration, token: string): Promise<{ socket
     return { socket, health };
   } catch (thrown) {
     socket.close();
-    if (signal.aborted) {
+    if (timedOut) {
       throw new LoopsyError('request_timeout', {
         message: `the node on port ${port} did not answer within ${ANSWER_MS / 1000} s`,
       });
     }
     throw thrown instanceof LoopsyError ? thrown : somethingElse(port);
+  } finally {
+    clearTimeout(timer);
   }
 };
 

@@ -5,24 +5,14 @@ import { readRegistration } from '../config/registration.ts';
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import { VERSION } from '../protocol/version.ts';
 import type { Cli, Command, Commands, Io } from './cli.ts';
-import type { ModuleName } from './commands.ts';
+import { commands as execCommands } from './commands/exec.ts';
+import { commands as statusCommands } from './commands/status.ts';
 import { connectNode } from './connect.ts';
 import { asError, createOutput, errorLines, plain, wantsColour, type Output } from './output.ts';
 import { parseCommandLine, type Invocation } from './parse.ts';
 
-/** Each command's code is loaded when it is asked for. */
-const MODULES: Readonly<Record<ModuleName, () => Promise<{ commands: Commands }>>> = {
-  init: () => import('./commands/init.ts'),
-  node: () => import('./commands/node.ts'),
-  status: () => import('./commands/status.ts'),
-  doctor: () => import('./commands/doctor.ts'),
-  connect: () => import('./commands/connect.ts'),
-  peers: () => import('./commands/peers.ts'),
-  exec: () => import('./commands/exec.ts'),
-  jobs: () => import('./commands/jobs.ts'),
-  keys: () => import('./commands/keys.ts'),
-  logs: () => import('./commands/logs.ts'),
-};
+/** What scripts call most is loaded with the command itself; everything else is one file, loaded when it is asked for. */
+const AT_HAND: Commands = { ...statusCommands, ...execCommands };
 
 /** Commands whose exit code is that of the run they follow. */
 const FOLLOWERS = new Set(['exec', 'jobs attach']);
@@ -55,8 +45,7 @@ const looksLikeJson = (argv: readonly string[]): boolean =>
 
 const load = async ({ spec }: Invocation): Promise<Command> => {
   const path = spec?.path ?? 'overview';
-  const { commands } = await MODULES[spec?.module ?? 'status']();
-  const command = commands[path];
+  const command = AT_HAND[path] ?? (await import('./commands/rest.ts')).commands[path];
   if (command === undefined) throw new LoopsyError('internal', { message: `the command ${path} has no code` });
   return command;
 };
@@ -91,7 +80,7 @@ const showVersion = (out: Output): number => {
 };
 
 const showHelp = async ({ spec, group }: Invocation, out: Output): Promise<number> => {
-  const { commandHelp, groupHelp, overallHelp } = await import('./help.ts');
+  const { commandHelp, groupHelp, overallHelp } = await import('./commands/rest.ts');
   const lines =
     spec !== undefined
       ? commandHelp(spec, out.paint)

@@ -1,13 +1,17 @@
 import { fstatSync, statSync, writeSync, type Stats } from 'node:fs';
 import { homedir } from 'node:os';
+import { isatty } from 'node:tty';
 
 import { systemClock } from '../kernel/clock.ts';
 import type { ByteSink, Io, Stdin } from './cli.ts';
 
-/** The real process. */
+/** What a shell expects of a program whose reader has gone. */
+const READER_GONE = 141;
+
+/** The real process. Its streams are opened when they are first written to: each costs a part of a millisecond. */
 export const processIo = (): Io => ({
-  stdout: byteSink(process.stdout, 1),
-  stderr: byteSink(process.stderr, 2),
+  stdout: byteSink(1, () => process.stdout),
+  stderr: byteSink(2, () => process.stderr),
   stdin,
   env: process.env,
   home: homedir(),
@@ -21,13 +25,6 @@ export const processIo = (): Io => ({
   },
 });
 
-/** Resolves when everything written has left the process. */
-export const flushOutput = async (): Promise<void> => {
-  for (const stream of [process.stdout, process.stderr]) {
-    if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
-  }
-};
-
 const statOf = (fd: number): Stats | undefined => {
   try {
     return fstatSync(fd);
@@ -37,18 +34,36 @@ const statOf = (fd: number): Stats | undefined => {
   }
 };
 
-const byteSink = (stream: NodeJS.WriteStream, fd: number): ByteSink => {
+const opened = new Set<NodeJS.WriteStream>();
+
+const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
   // Node's own writer ignores a short count, and so would cut a file on a nearly full disk without a word.
   const isFile = statOf(fd)?.isFile() === true;
+  const stream = (): NodeJS.WriteStream => {
+    const writer = open();
+    // `| head` closes our stdout: leaving closes the connection, and that ends a run that was started by it.
+    if (!opened.has(writer))
+      writer.on('error', ({ code }: NodeJS.ErrnoException) => process.exit(code === 'EPIPE' ? READER_GONE : 1));
+    opened.add(writer);
+    return writer;
+  };
   return {
-    isTTY: stream.isTTY,
-    write: (text) => (isFile ? writeFully(fd, Buffer.from(text)) : stream.write(text)),
+    isTTY: isatty(fd),
+    write: (text) => (isFile ? writeFully(fd, Buffer.from(text)) : stream().write(text)),
     writeBytes: (bytes) => {
       if (isFile) return writeFully(fd, bytes);
-      if (stream.write(bytes)) return undefined;
-      return new Promise((resolve) => stream.once('drain', resolve));
+      const writer = stream();
+      if (writer.write(bytes)) return undefined;
+      return new Promise((resolve) => writer.once('drain', resolve));
     },
   };
+};
+
+/** Resolves when everything written has left the process. */
+export const flushOutput = async (): Promise<void> => {
+  for (const stream of opened) {
+    if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
+  }
 };
 
 const writeFully = (fd: number, bytes: Uint8Array): undefined => {

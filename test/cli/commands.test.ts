@@ -16,7 +16,12 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
   ['status', 'system.status', {}, 'kai is up for 2 h'],
   ['peers', 'peer.list', {}, 'maria  online  192.168.1.20:19532  darwin'],
   ['peers show maria', 'peer.show', { nodeId: 'maria' }, 'Maria’s Mac'],
-  ['peers add 10.0.0.7 19600 --name bo', 'peer.add', { address: '10.0.0.7', port: 19600, name: 'bo' }, 'Added bo (10.0.0.7:19600)'],
+  [
+    'peers add 10.0.0.7 19600 --name bo',
+    'peer.add',
+    { address: '10.0.0.7', port: 19600, name: 'bo' },
+    'Added bo (10.0.0.7:19600)',
+  ],
   ['peers add [fe80::1]:19600', 'peer.add', { address: 'fe80::1', port: 19600 }, 'not trusted yet'],
   ['peers remove maria', 'peer.remove', { nodeId: 'maria' }, 'The other side knows'],
   ['peers remove maria --keep-runs', 'peer.remove', { nodeId: 'maria', keepRuns: true }, 'no longer trusted'],
@@ -45,19 +50,24 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
     { name: 'ci', grant: { level: 'full', expires: 43_200_000, reach: ['maria'] } },
     'c'.repeat(64),
   ],
-  ['key grant agent observe --reach none', 'key.grant', { name: 'agent', level: 'observe', reach: [] }, 'agent may look (observe)'],
+  [
+    'key grant agent observe --reach none',
+    'key.grant',
+    { name: 'agent', level: 'observe', reach: [] },
+    'agent may look (observe)',
+  ],
   ['key revoke ci', 'key.revoke', { name: 'ci' }, 'Revoked ci'],
   ['logs', 'audit.list', {}, 'command_denied  ×3'],
   [
     'logs --denied --peer maria --operation job.execute --since 1970-01-02T00:00Z',
     'audit.list',
-    { denied: true, peer: 'maria', operation: 'job.execute', since: 86_400_000 },
+    { denied: true, node: 'maria', operation: 'job.execute', since: 86_400_000 },
     'command=rm',
   ],
 ];
 
 describe('a command that asks one operation', () => {
-  it.each(CASES)('loopsy %s', async (line, id, input, text) => {
+  it.each(CASES)('loopsy %s', async (...[line, id, input, text]) => {
     const node = await FakeNode.start();
     const plain = await runCli(line.split(' '), { dataDir: node.folder });
     expect(plain).toMatchObject({ code: 0 });
@@ -113,7 +123,13 @@ describe('a command that asks one operation', () => {
 
   it('aligns columns of wide and combining characters', async () => {
     const node = await FakeNode.start({
-      'peer.list': () => ({ peers: [{ ...PEER, name: '東京' }, { ...PEER, name: 'e\u0301e\u0301e\u0301e\u0301' }, { ...PEER, name: 'abcd' }] }),
+      'peer.list': () => ({
+        peers: [
+          { ...PEER, name: '東京' },
+          { ...PEER, name: 'e\u0301e\u0301e\u0301e\u0301' },
+          { ...PEER, name: 'abcd' },
+        ],
+      }),
     });
     const { stdout } = await runCli(['peers'], { dataDir: node.folder });
     const [, tokyo, accents, plain] = stdout.split('\n');
@@ -128,7 +144,9 @@ describe('a command that asks one operation', () => {
     expect((await runCli(['peers'], { dataDir: node.folder, tty: true })).stdout).toContain(esc);
     expect((await runCli(['peers'], { dataDir: node.folder })).stdout).not.toContain(esc);
     expect((await runCli(['peers', '--no-color'], { dataDir: node.folder, tty: true })).stdout).not.toContain(esc);
-    expect((await runCli(['peers'], { dataDir: node.folder, tty: true, env: { NO_COLOR: '1' } })).stdout).not.toContain(esc);
+    expect((await runCli(['peers'], { dataDir: node.folder, tty: true, env: { NO_COLOR: '1' } })).stdout).not.toContain(
+      esc,
+    );
   });
 });
 
@@ -291,7 +309,9 @@ describe('doctor', () => {
     });
     const ill = await runCli(['doctor', '--json'], { dataDir: node.folder });
     expect(ill.code).toBe(1);
-    expect(documentOf('system.doctor', ill)).toMatchObject({ checks: expect.arrayContaining([expect.objectContaining({ name: 'peer maria', ok: false })]) });
+    expect(documentOf('system.doctor', ill)).toMatchObject({
+      checks: expect.arrayContaining([expect.objectContaining({ name: 'peer maria', ok: false })]),
+    });
   });
 
   it('finds files that other users can read, and closes them with --fix', async () => {
@@ -305,7 +325,9 @@ describe('doctor', () => {
   });
 
   it('warns of clocks that differ, of versions that differ, and of root', async () => {
-    const node = await FakeNode.start({ 'peer.ping': () => ({ nodeId: PEER.nodeId, latencyMs: 1, clockSkewMs: -90_000, version: '1.0.0' }) });
+    const node = await FakeNode.start({
+      'peer.ping': () => ({ nodeId: PEER.nodeId, latencyMs: 1, clockSkewMs: -90_000, version: '1.0.0' }),
+    });
     await writeFile(join(node.folder, 'config.yaml'), '', { mode: 0o600 });
     const { code, stdout } = await runCli(['doctor'], { dataDir: node.folder, uid: 0 });
     expect(code).toBe(0);
@@ -324,10 +346,22 @@ describe('connect', () => {
   it('trusts by fingerprint in a script, and says what to type on the other side', async () => {
     const node = await FakeNode.start();
     const spaced = FINGERPRINT.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:');
-    const line = ['connect', 'maria.local:19600', '--fingerprint', spaced, '--yes', '--name', 'maria', '--grant', 'observe'];
+    const line = [
+      'connect',
+      'maria.local:19600',
+      '--fingerprint',
+      spaced,
+      '--yes',
+      '--name',
+      'maria',
+      '--grant',
+      'observe',
+    ];
     const { code, stdout } = await runCli(line, { dataDir: node.folder });
     expect(code).toBe(0);
-    expect(node.inputs('peer.trust')).toEqual([{ address: 'maria.local', port: 19600, fingerprint: FINGERPRINT, name: 'maria', grant: 'observe' }]);
+    expect(node.inputs('peer.trust')).toEqual([
+      { address: 'maria.local', port: 19600, fingerprint: FINGERPRINT, name: 'maria', grant: 'observe' },
+    ]);
     expect(stdout).toContain(`loopsy connect 192.168.1.5:19532 --fingerprint ${'00ff'.repeat(16)}`);
     expect(documentOf('peer.trust', await runCli([...line, '--json'], { dataDir: node.folder }))).toBeDefined();
   });

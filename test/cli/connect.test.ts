@@ -13,7 +13,11 @@ import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode } from './fake-node.ts';
 import { runCli } from './run-cli.ts';
 
-const parts = (node: FakeNode, apiKey?: string) => ({ registration: node.registration(), apiKey, note: () => undefined });
+const parts = (node: FakeNode, apiKey?: string) => ({
+  registration: node.registration(),
+  apiKey,
+  note: () => undefined,
+});
 
 describe('the way to the local node', () => {
   it('proves the connection first, and sends the token on that same connection', async () => {
@@ -82,10 +86,12 @@ describe('the way to the local node', () => {
     await once(relay, 'listening');
     onTestFinished(() => void relay.close());
     const { port } = relay.address() as AddressInfo;
-    await expect(connectNode({ ...parts(node), registration: { ...node.registration(), port } })).rejects.toMatchObject({
-      error: 'node_not_running',
-      message: expect.stringContaining('something else'),
-    });
+    await expect(connectNode({ ...parts(node), registration: { ...node.registration(), port } })).rejects.toMatchObject(
+      {
+        error: 'node_not_running',
+        message: expect.stringContaining('something else'),
+      },
+    );
   });
 
   it.each([
@@ -99,7 +105,10 @@ describe('the way to the local node', () => {
     onTestFinished(() => void server.close());
     const folder = await tempFolder();
     const node = await FakeNode.start();
-    await writeRegistration(nodePaths(folder), { ...node.registration(), port: (server.address() as AddressInfo).port });
+    await writeRegistration(nodePaths(folder), {
+      ...node.registration(),
+      port: (server.address() as AddressInfo).port,
+    });
     const { code, stderr } = await runCli(['status'], { dataDir: folder });
     expect(code).toBe(3);
     expect(stderr).toContain('something else answers');
@@ -114,7 +123,10 @@ describe('the way to the local node', () => {
     server.on('connection', (socket) => sockets.push(socket));
     onTestFinished(() => sockets.forEach((socket) => socket.destroy()));
     const node = await FakeNode.start();
-    await writeRegistration(nodePaths(node.folder), { ...node.registration(), port: (server.address() as AddressInfo).port });
+    await writeRegistration(nodePaths(node.folder), {
+      ...node.registration(),
+      port: (server.address() as AddressInfo).port,
+    });
     expect((await runCli(['status'], { dataDir: node.folder })).code).toBe(6);
   });
 

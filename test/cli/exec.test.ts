@@ -40,7 +40,12 @@ describe('exec', () => {
       { command: 'true', args: [], timeout: 1500 },
       { command: 'ls *.log | wc', shell: true },
     ]);
-    expect(node.seen.filter(({ id }) => id === 'job.stream').map(({ peer }) => peer)).toEqual(['maria', 'maria', undefined, 'maria']);
+    expect(node.seen.filter(({ id }) => id === 'job.stream').map(({ peer }) => peer)).toEqual([
+      'maria',
+      'maria',
+      undefined,
+      'maria',
+    ]);
   });
 
   it('keeps stdout and stderr apart, byte for byte', async () => {
@@ -52,7 +57,11 @@ describe('exec', () => {
         [FRAME.stdout, Buffer.from('more')],
       ]),
     });
-    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({ code: 0, stdout: 'out\nmore', stderr: 'err\n' });
+    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({
+      code: 0,
+      stdout: 'out\nmore',
+      stderr: 'err\n',
+    });
   });
 
   it.each([
@@ -72,7 +81,9 @@ describe('exec', () => {
     ['client-gone', 5, 'connection to it was lost'],
     ['lost', 5, 'not known'],
   ])('says in one line that loopsy ended the run: %s → %d', async (endedBy, code, text) => {
-    const node = await FakeNode.start({ 'job.stream': run([], { exitCode: null, signal: 'SIGKILL', killed: true, endedBy }) });
+    const node = await FakeNode.start({
+      'job.stream': run([], { exitCode: null, signal: 'SIGKILL', killed: true, endedBy }),
+    });
     const ended = await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
     expect(ended).toMatchObject({ code, stdout: '' });
     expect(ended.stderr).toMatch(new RegExp(`^loopsy: .*${text}.*\n$`));
@@ -107,7 +118,10 @@ describe('exec', () => {
         end();
       },
     });
-    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toMatchObject({ code: 4, stderr: expect.stringMatching(/^loopsy: .*revoked/) });
+    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toMatchObject({
+      code: 4,
+      stderr: expect.stringMatching(/^loopsy: .*revoked/),
+    });
   });
 
   it('prints each event as one line of JSON', async () => {
@@ -122,7 +136,12 @@ describe('exec', () => {
     });
     const { code, stdout } = await runCli(['exec', '--json', 'maria', 'x'], { dataDir: node.folder });
     expect(code).toBe(3);
-    expect(stdout.trimEnd().split('\n').map((line) => jobEventSchema.parse(JSON.parse(line)))).toEqual(events);
+    expect(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => jobEventSchema.parse(JSON.parse(line))),
+    ).toEqual(events);
   });
 
   it('says what it waits for on a terminal, unless it shall be quiet', async () => {
@@ -157,7 +176,11 @@ describe('exec', () => {
         end();
       },
     });
-    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({ code: 4, stdout: 'first second', stderr: '' });
+    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({
+      code: 4,
+      stdout: 'first second',
+      stderr: '',
+    });
     expect(node.inputs('job.output')).toEqual([{ jobId: JOB_ID, since: 6 }]);
   });
 });
@@ -185,7 +208,10 @@ describe('the stdin of exec', () => {
 
   it('is forwarded through a connection of its own', async () => {
     const node = await FakeNode.start(cat());
-    expect(await runCli(['exec', 'maria', 'cat'], { dataDir: node.folder, stdin: 'typed' })).toMatchObject({ code: 0, stdout: 'typed' });
+    expect(await runCli(['exec', 'maria', 'cat'], { dataDir: node.folder, stdin: 'typed' })).toMatchObject({
+      code: 0,
+      stdout: 'typed',
+    });
     const [stream, stdin] = ['job.stream', 'job.stdin'].map((id) => node.seen.find((seen) => seen.id === id));
     expect(stdin).toMatchObject({ peer: 'maria', input: { jobId: JOB_ID } });
     expect(stdin?.connection).not.toBe(stream?.connection);
@@ -240,7 +266,11 @@ describe('the stdin of exec', () => {
     });
     const stdin = new PassThrough();
     stdin.write('never ended');
-    expect(await runCli(['exec', 'maria', 'head'], { dataDir: node.folder, stdin })).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect(await runCli(['exec', 'maria', 'head'], { dataDir: node.folder, stdin })).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: '',
+    });
   });
 });
 
@@ -277,7 +307,10 @@ describe('Ctrl-C', () => {
       onReady: (signal, output) => void until(() => output() === 'up').then(() => signal('SIGINT')),
     });
     expect(ended).toEqual({ code: 130, stdout: 'up', stderr: '' });
-    expect(node.seen.find(({ id }) => id === 'job.signal')).toMatchObject({ peer: 'maria', input: { jobId: JOB_ID, signal: 'SIGINT' } });
+    expect(node.seen.find(({ id }) => id === 'job.signal')).toMatchObject({
+      peer: 'maria',
+      input: { jobId: JOB_ID, signal: 'SIGINT' },
+    });
   });
 
   it('twice ends the whole tree', async () => {
@@ -300,7 +333,11 @@ describe('Ctrl-C', () => {
     const node = await FakeNode.start({ 'job.stream': () => new Promise(() => undefined) });
     const onReady = (name: 'SIGINT' | 'SIGTERM') => (signal: (name: 'SIGINT' | 'SIGTERM') => void) =>
       void until(() => node.inputs('job.stream').length > 0).then(() => signal(name));
-    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder, onReady: onReady('SIGINT') })).toEqual({ code: 130, stdout: '', stderr: '' });
+    expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder, onReady: onReady('SIGINT') })).toEqual({
+      code: 130,
+      stdout: '',
+      stderr: '',
+    });
     const other = await FakeNode.start(hanging(() => undefined));
     const ended = await runCli(['exec', 'maria', 'x'], {
       dataDir: other.folder,
@@ -313,9 +350,16 @@ describe('Ctrl-C', () => {
 describe('jobs attach', () => {
   it("prints a run's output from the start and exits as the run did", async () => {
     const node = await FakeNode.start();
-    expect(await runCli(['jobs', 'attach', JOB_ID], { dataDir: node.folder })).toEqual({ code: 2, stdout: 'old output\n', stderr: '' });
+    expect(await runCli(['jobs', 'attach', JOB_ID], { dataDir: node.folder })).toEqual({
+      code: 2,
+      stdout: 'old output\n',
+      stderr: '',
+    });
     await runCli(['jobs', 'attach', JOB_ID, '--since', '4', '--peer', 'maria'], { dataDir: node.folder });
-    expect(node.seen.filter(({ id }) => id === 'job.output')).toMatchObject([{ input: { since: 0 } }, { input: { since: 4 }, peer: 'maria' }]);
+    expect(node.seen.filter(({ id }) => id === 'job.output')).toMatchObject([
+      { input: { since: 0 } },
+      { input: { since: 4 }, peer: 'maria' },
+    ]);
   });
 });
 

@@ -23,12 +23,19 @@ const fail = (error: LoopsyError): never => {
   process.exit(1);
 };
 
-if (behaviour === 'broken config') fail(new LoopsyError('config_invalid', { message: `${paths.config}:3: there is no key "sever"`, hint: 'did you mean "server"?' }));
+if (behaviour === 'broken config')
+  fail(
+    new LoopsyError('config_invalid', {
+      message: `${paths.config}:3: there is no key "sever"`,
+      hint: 'did you mean "server"?',
+    }),
+  );
 if (process.argv.includes('--init')) {
   console.log(JSON.stringify({ nodeId, fingerprint: '3f9a'.repeat(16) }));
   process.exit(0);
 }
-if (behaviour.startsWith('port taken')) fail(new LoopsyError('conflict', { message: 'port taken', details: { port: Number(behaviour.split(' ')[2]) } }));
+if (behaviour.startsWith('port taken'))
+  fail(new LoopsyError('conflict', { message: 'port taken', details: { port: Number(behaviour.split(' ')[2]) } }));
 if (behaviour === 'dies') process.exit(7);
 
 const status = (port: number) => ({
@@ -39,11 +46,16 @@ const status = (port: number) => ({
 
 const server = createServer((request, response) => {
   const { port } = server.address() as AddressInfo;
-  const proof = answerChallenge(String(request.headers['loopsy-challenge']), { localPort: port, findHash: () => hashToken(token) });
+  const proof = answerChallenge(String(request.headers['loopsy-challenge']), {
+    localPort: port,
+    findHash: () => hashToken(token),
+  });
   if (proof !== undefined) response.setHeader('loopsy-proof', proof);
-  if (request.url === '/api/v1/health') response.end(JSON.stringify({ status: 'ok', nodeId, uptime: 5, version: '2.0.0' }));
+  if (request.url === '/api/v1/health')
+    response.end(JSON.stringify({ status: 'ok', nodeId, uptime: 5, version: '2.0.0' }));
   if (request.url === '/api/v1/status') response.end(JSON.stringify(status(port)));
-  if (request.url === '/api/v1/stop') response.end(JSON.stringify({ success: true, pid: process.pid }), () => void stop());
+  if (request.url === '/api/v1/stop')
+    response.end(JSON.stringify({ success: true, pid: process.pid }), () => void stop());
 });
 
 const stop = async (): Promise<void> => {
@@ -59,6 +71,18 @@ process.on('SIGINT', () => void stop());
 server.listen(0, '127.0.0.1', () => {
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
-  const registration = { url, host: '127.0.0.1', port, pid: process.pid, version: '2.0.0', token, nodeId, boot: 'boot', startedAt: 1, program: process.argv[1] ?? '', user: 'kai' };
+  const registration = {
+    url,
+    host: '127.0.0.1',
+    port,
+    pid: process.pid,
+    version: '2.0.0',
+    token,
+    nodeId,
+    boot: 'boot',
+    startedAt: 1,
+    program: process.argv[1] ?? '',
+    user: 'kai',
+  };
   void writeRegistration(paths, registration).then(() => reportStart({ ready: true, url, pid: process.pid }));
 });

@@ -118,7 +118,8 @@ export class FakeNode {
       response.setHeader('content-type', 'application/json');
       response.end(JSON.stringify(rowOf(seen.id).output.parse(output)));
     } catch (thrown) {
-      const error = thrown instanceof LoopsyError ? thrown : new LoopsyError('invalid_request', { message: String(thrown) });
+      const error =
+        thrown instanceof LoopsyError ? thrown : new LoopsyError('invalid_request', { message: String(thrown) });
       if (error.details?.['retryAfterMs'] !== undefined) response.setHeader('retry-after', '0');
       response.statusCode = error.status;
       response.end(JSON.stringify(error.toBody()));
@@ -152,7 +153,14 @@ export class FakeNode {
       if (!inputInQuery(op)) Object.assign(fields, JSON.parse(await textOf(request)));
       const input = z.record(z.string(), z.unknown()).parse(op.input.parse(fields));
       const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
-      return { id, input, peer, token, connection: this.#connections.get(request.socket) ?? 0, headers: request.headers };
+      return {
+        id,
+        input,
+        peer,
+        token,
+        connection: this.#connections.get(request.socket) ?? 0,
+        headers: request.headers,
+      };
     }
     throw new LoopsyError('unknown_route', { message: `${request.method ?? ''} ${request.url ?? ''}` });
   }
@@ -181,7 +189,14 @@ export const NODE_ID = 'a'.repeat(32);
 export const JOB_ID = '01j8zq0v3m8k2t4n6p8r0s2v4w';
 export const FINGERPRINT = '3f9a'.repeat(16);
 
-export const STARTED = { jobId: JOB_ID, state: 'running', host: 'maria', nodeId: NODE_ID, user: 'maria', cwd: '/home/maria' };
+export const STARTED = {
+  jobId: JOB_ID,
+  state: 'running',
+  host: 'maria',
+  nodeId: NODE_ID,
+  user: 'maria',
+  cwd: '/home/maria',
+};
 export const OUTCOME = {
   jobId: JOB_ID, exitCode: 0, duration: 12, killed: false, endedBy: 'exit', host: 'maria', nodeId: NODE_ID, user: 'maria', cwd: '/home/maria',
 }; // prettier-ignore
@@ -219,8 +234,20 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'peer.grant': ({ input }) => ({ ...PEER, grant: { ...GRANT, level: input['level'] } }),
   'peer.revoke': () => ({ ...PEER, grant: { ...GRANT, scopes: [] } }),
   'peer.ping': () => ({ nodeId: PEER.nodeId, latencyMs: 1.25, clockSkewMs: 3, version: VERSION }),
-  'peer.probe': () => ({ nodeId: PEER.nodeId, fingerprint: FINGERPRINT, address: '192.168.1.20', port: 19532, ownFingerprint: '00ff'.repeat(16), trusted: false }),
-  'peer.trust': () => ({ peer: PEER, mutual: false, ownFingerprint: '00ff'.repeat(16), ownAddresses: ['192.168.1.5:19532'] }),
+  'peer.probe': () => ({
+    nodeId: PEER.nodeId,
+    fingerprint: FINGERPRINT,
+    address: '192.168.1.20',
+    port: 19532,
+    ownFingerprint: '00ff'.repeat(16),
+    trusted: false,
+  }),
+  'peer.trust': () => ({
+    peer: PEER,
+    mutual: false,
+    ownFingerprint: '00ff'.repeat(16),
+    ownAddresses: ['192.168.1.5:19532'],
+  }),
   'job.stream': ({ frames }) => {
     const { send, end } = frames();
     send(FRAME.started, STARTED);

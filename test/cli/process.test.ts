@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode, JOB_ID, OUTCOME, STARTED, textOf, type Answering } from './fake-node.ts';
@@ -17,7 +18,14 @@ let installed = '';
 
 beforeAll(async () => {
   installed = await mkdtemp(join(tmpdir(), 'loopsy-cli-'));
-  const common = { bundle: true, platform: 'node', format: 'esm', target: 'node20', splitting: true, logLevel: 'error' } as const;
+  const common = {
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    splitting: true,
+    logLevel: 'error',
+  } as const;
   await writeFile(join(installed, 'package.json'), '{"type":"module"}');
   await build({ ...common, entryPoints: ['src/cli/index.ts'], outbase: 'src', outdir: installed });
   await build({ ...common, entryPoints: { main: 'test/cli/fake-daemon.ts' }, outdir: join(installed, 'daemon') });
@@ -26,7 +34,11 @@ beforeAll(async () => {
 afterAll(() => rm(installed, { recursive: true, force: true }));
 
 /** Starts the command as a process of its own. */
-const start = (argv: readonly string[], dataDir: string, { stdio = 'pipe', env = {} }: { stdio?: StdioOptions; env?: Record<string, string> } = {}): ChildProcess =>
+const start = (
+  argv: readonly string[],
+  dataDir: string,
+  { stdio = 'pipe', env = {} }: { stdio?: StdioOptions; env?: Record<string, string> } = {},
+): ChildProcess =>
   spawn(process.execPath, [join(installed, 'cli/index.js'), ...argv], {
     stdio,
     env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, ...env },
@@ -69,7 +81,11 @@ describe('the process of a command', () => {
     const filed = start(['exec', '-n', 'maria', 'cat'], node.folder, { stdio: ['ignore', file, 'inherit'] });
     await once(filed, 'close');
     closeSync(file);
-    expect(createHash('sha256').update(await readFile(join(node.folder, 'out'))).digest('hex')).toBe(digest);
+    expect(
+      createHash('sha256')
+        .update(await readFile(join(node.folder, 'out')))
+        .digest('hex'),
+    ).toBe(digest);
   });
 
   it('forwards a large stdin exactly, and asks for none from the null device or a closed stdin', async () => {
@@ -210,11 +226,17 @@ describe('init, start, stop and restart', () => {
     await run(['init'], dataDir);
     await writeFile(join(dataDir, 'behaviour'), 'broken config');
     const broken = await run(['start'], dataDir);
-    expect(broken).toMatchObject({ code: 1, stderr: expect.stringContaining('config.yaml:3: there is no key "sever"') });
+    expect(broken).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('config.yaml:3: there is no key "sever"'),
+    });
     expect(broken.stderr).toContain('did you mean "server"?');
     expect((await run(['init'], dataDir)).stderr).toContain('there is no key "sever"');
     await writeFile(join(dataDir, 'behaviour'), 'dies');
-    expect(await run(['start'], dataDir)).toMatchObject({ code: 1, stderr: expect.stringContaining('the node ended with code 7') });
+    expect(await run(['start'], dataDir)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('the node ended with code 7'),
+    });
   });
 
   it('start names who holds the port', async () => {
@@ -223,9 +245,79 @@ describe('init, start, stop and restart', () => {
     const other = await FakeNode.start();
     await writeFile(join(dataDir, 'behaviour'), `port taken ${other.port}`);
     const node = await run(['start'], dataDir);
-    expect(node).toMatchObject({ code: 1, stderr: expect.stringContaining(`port ${other.port} is taken by another loopsy node (aaaa`) });
+    expect(node).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`port ${other.port} is taken by another loopsy node (aaaa`),
+    });
     expect(other.seen.every(({ token }) => token === undefined)).toBe(true);
     other.server.removeAllListeners('request').on('request', (_request, response) => void response.end('hello'));
     expect((await run(['start'], dataDir)).stderr).toContain('is taken by another program');
+  });
+});
+
+/** Whether a real terminal can be had: `script` of util-linux. */
+const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux');
+
+describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script` of util-linux)', () => {
+  /** Types each answer when its question is on the screen. */
+  const converse = async (
+    argv: string,
+    dataDir: string,
+    dialogue: readonly (readonly [question: string, answer: string])[],
+  ) => {
+    const line = `stty cols 100 rows 40; ${process.execPath} ${join(installed, 'cli/index.js')} ${argv}`;
+    const child = spawn('script', ['-qec', line, '/dev/null'], {
+      env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, TERM: 'xterm' },
+    });
+    let screen = '';
+    const left = [...dialogue];
+    child.stdout.on('data', (chunk: Buffer) => {
+      screen += chunk.toString();
+      const [next] = left;
+      if (next === undefined || !screen.includes(next[0])) return;
+      left.shift();
+      child.stdin.write(next[1]);
+    });
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, screen };
+  };
+
+  it('tries addresses until one answers, shows both fingerprints and what is granted, and trusts after a yes', async () => {
+    const node = await FakeNode.start();
+    const probed = {
+      nodeId: 'b'.repeat(32),
+      fingerprint: '3f9a'.repeat(16),
+      address: '10.0.0.7',
+      port: 19532,
+      ownFingerprint: '00ff'.repeat(16),
+      trusted: false,
+    };
+    node.on('peer.probe', ({ input }) => {
+      if (input['address'] === '10.0.0.6')
+        throw new LoopsyError('peer_unreachable', { message: 'nobody answers at 10.0.0.6:19532' });
+      return probed;
+    });
+    const { code, screen } = await converse('connect', node.folder, [
+      ['Address of the other machine', '10.0.0.6\r'],
+      ['nobody answers at', '10.0.0.7\r'],
+      ['do you trust it?', 'y'],
+    ]);
+    expect(code).toBe(0);
+    expect(screen).toContain('3f9a '.repeat(15));
+    expect(screen).toContain('00ff '.repeat(15));
+    expect(screen).toContain('may run any command as kai');
+    expect(screen).toContain('is trusted here (full)');
+    expect(node.inputs('peer.trust')).toEqual([{ address: '10.0.0.7', fingerprint: '3f9a'.repeat(16), grant: 'full' }]);
+  });
+
+  it('trusts nobody when the answer is the default, or the fingerprint another one', async () => {
+    const node = await FakeNode.start();
+    const no = await converse('connect 192.168.1.20', node.folder, [['do you trust it?', '\r']]);
+    expect(no.screen).toContain('Nothing was changed');
+    expect(no.code).toBe(1);
+    const other = await converse(`connect 192.168.1.20 --fingerprint ${'0'.repeat(64)}`, node.folder, []);
+    expect(other.screen).toContain('the fingerprints differ');
+    expect(other.code).toBe(5);
+    expect(node.inputs('peer.trust')).toEqual([]);
   });
 });

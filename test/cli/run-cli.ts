@@ -56,7 +56,10 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
     },
   };
   const text = (parts: Buffer[]) => Buffer.concat(parts).toString();
-  options.onReady?.((name) => listeners.get(name)?.(), () => text(out));
+  options.onReady?.(
+    (name) => listeners.get(name)?.(),
+    () => text(out),
+  );
   const code = await main(argv, io);
   return { code, stdout: text(out), stderr: text(err) };
 };

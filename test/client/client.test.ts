@@ -31,7 +31,9 @@ const scripted = (...answers: (() => { status?: number; body: AsyncIterable<Uint
   return { client: createClient({ transport, wait: async () => undefined }), requests };
 };
 
-const json = (value: unknown, status = 200) => () => ({ status, body: chunks(JSON.stringify(value)) });
+const json =
+  (value: unknown, status = 200) =>
+  () => ({ status, body: chunks(JSON.stringify(value)) });
 const frame = (type: number, payload: string | Uint8Array): Uint8Array => {
   const bytes = Buffer.from(payload);
   return Buffer.concat([frameHeader(type, bytes.length), bytes]);
@@ -41,7 +43,11 @@ const collect = async <T>(items: AsyncIterable<T>): Promise<T[]> => {
   for await (const item of items) all.push(item);
   return all;
 };
-const rejection = async (work: Promise<unknown>): Promise<unknown> => work.then(() => expect.fail('it resolved'), (thrown: unknown) => thrown);
+const rejection = async (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => expect.fail('it resolved'),
+    (thrown: unknown) => thrown,
+  );
 
 describe('routes', () => {
   it('are plain data, and follow the table for every operation', () => {
@@ -86,7 +92,11 @@ describe('a call', () => {
   });
 
   it('rejects with the error that the node answered with', async () => {
-    const body = new LoopsyError('peer_not_found', { message: 'no bo here', hint: 'kai, maria', details: { known: ['kai'] } }).toBody();
+    const body = new LoopsyError('peer_not_found', {
+      message: 'no bo here',
+      hint: 'kai, maria',
+      details: { known: ['kai'] },
+    }).toBody();
     const { client } = scripted(json(body, 404));
     expect(await rejection(client.call('peer.show', { nodeId: 'bo' }))).toMatchObject({
       error: 'peer_not_found',
@@ -106,7 +116,9 @@ describe('a call', () => {
     const cut = () => ({ body: chunks('{"pee', new Error('ECONNRESET')) });
     expect(await rejection(scripted().client.call('peer.list', {}))).toMatchObject({ error: 'node_not_running' });
     expect(await rejection(scripted(cut).client.call('peer.list', {}))).toMatchObject({ error: 'node_not_running' });
-    expect(await rejection(scripted(cut).client.call('peer.revoke', { nodeId: 'kai' }))).toMatchObject({ error: 'outcome_unknown' });
+    expect(await rejection(scripted(cut).client.call('peer.revoke', { nodeId: 'kai' }))).toMatchObject({
+      error: 'outcome_unknown',
+    });
   });
 
   it('rejects with the reason of its signal', async () => {
@@ -133,7 +145,9 @@ describe('a stream of frames', () => {
         const parts = at.slice(1).map((end, index) => whole.subarray(at[index], end));
         const { client } = scripted(() => ({ body: chunks(...parts) }));
         const pieces: StreamPiece[] = await collect(client.stream('job.output', { jobId: JOB, since: 10 }));
-        const output = Buffer.concat(pieces.filter(({ type }) => type === FRAME.stdout || type === FRAME.stderr).map(({ bytes }) => bytes));
+        const output = Buffer.concat(
+          pieces.filter(({ type }) => type === FRAME.stdout || type === FRAME.stderr).map(({ bytes }) => bytes),
+        );
         expect(output).toEqual(Buffer.from([...Buffer.from('hello '), 0, 255, 10]));
         expect(pieces.at(-1)).toMatchObject({ type: FRAME.exit, cursor: 100 });
         expect(pieces.findLast(({ type }) => type === FRAME.stderr)?.cursor).toBe(19);
@@ -144,10 +158,16 @@ describe('a stream of frames', () => {
 
   it('throws an error frame, and tells a cut from an end', async () => {
     const failed = frame(FRAME.error, JSON.stringify(new LoopsyError('revoked').toBody()));
-    expect(await rejection(collect(scripted(() => ({ body: chunks(failed) })).client.stream('job.stream', { command: 'x' })))).toMatchObject({ error: 'revoked' });
+    expect(
+      await rejection(
+        collect(scripted(() => ({ body: chunks(failed) })).client.stream('job.stream', { command: 'x' })),
+      ),
+    ).toMatchObject({ error: 'revoked' });
     const half = frame(FRAME.stdout, 'hello').subarray(0, 7);
     const { client } = scripted(() => ({ body: chunks(half) }));
-    expect(await rejection(collect(client.stream('job.stream', { command: 'x' })))).toMatchObject({ error: 'outcome_unknown' });
+    expect(await rejection(collect(client.stream('job.stream', { command: 'x' })))).toMatchObject({
+      error: 'outcome_unknown',
+    });
   });
 
   it('ends the request when the loop is left', async () => {
@@ -184,16 +204,21 @@ describe('a stream of events', () => {
   it('gives up after five attempts that bring nothing, and never repeats an effect', async () => {
     const cut = () => ({ body: chunks(new Error('cut')) });
     const read = scripted(...Array.from({ length: 9 }, () => cut));
-    expect(await rejection(collect(read.client.events('audit.follow', {})))).toMatchObject({ error: 'node_not_running' });
+    expect(await rejection(collect(read.client.events('audit.follow', {})))).toMatchObject({
+      error: 'node_not_running',
+    });
     expect(read.requests).toHaveLength(6);
     const effect = scripted(cut, cut);
-    expect(await rejection(collect(effect.client.events('job.stream', { command: 'x' })))).toMatchObject({ error: 'outcome_unknown' });
+    expect(await rejection(collect(effect.client.events('job.stream', { command: 'x' })))).toMatchObject({
+      error: 'outcome_unknown',
+    });
     expect(effect.requests).toHaveLength(1);
   });
 });
 
 describe('server-sent events', () => {
-  const text = '\uFEFF: comment\nid: 1\nevent: job\ndata: a\ndata:b\ndata:  c\r\n\r\nid: 2\rdata\r\rretry: 5\n\nid: x\0\ndata: é😀\n\n data: no field\ndata: cut off';
+  const text =
+    '\uFEFF: comment\nid: 1\nevent: job\ndata: a\ndata:b\ndata:  c\r\n\r\nid: 2\rdata\r\rretry: 5\n\nid: x\0\ndata: é😀\n\n data: no field\ndata: cut off';
   const expected: SseMessage[] = [
     { id: '1', event: 'job', data: 'a\nb\n c' },
     { id: '2', event: 'message', data: '' },

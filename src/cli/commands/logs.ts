@@ -33,7 +33,7 @@ const filterOf = ({ invocation, io }: Cli) => {
   const operation = invocation.value('operation');
   const since = invocation.value('since');
   return {
-    ...(peer === undefined ? {} : { peer }),
+    ...(peer === undefined ? {} : { node: peer }),
     ...(operation === undefined ? {} : { operation }),
     ...(since === undefined ? {} : { since: parseSince(since, io.clock.now()) }),
     ...(invocation.has('denied') ? { denied: 'true' } : {}),
