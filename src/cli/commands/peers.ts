@@ -57,7 +57,7 @@ const showPeer = ({ out, io }: Cli, peer: Peer): number => {
     ['state', peer.reason === undefined ? peer.status : `${peer.status}: ${peer.reason}`],
     ['seen', peer.lastSeen === undefined ? undefined : ago(peer.lastSeen, io.clock.now())],
     ['trusted', peer.trusted ? 'yes' : 'no: `loopsy connect` does that'],
-    ['may', peer.grant === undefined ? undefined : describeGrant(peer.grant)],
+    ['grant', peer.grant === undefined ? undefined : describeGrant(peer.grant)],
     ['can', peer.capabilities.join(', ') || undefined],
     ['fingerprint', peer.fingerprint === undefined ? undefined : grouped(peer.fingerprint)],
   ];

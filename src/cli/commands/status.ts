@@ -4,7 +4,7 @@ import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Status } from '../../protocol/system.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { versionNote } from '../connect.ts';
-import { count, duration, facts, grouped, plain, size, type Paint } from '../output.ts';
+import { duration, facts, grouped, plain, size, type Paint } from '../output.ts';
 
 const status: Command = async (cli) => {
   const { out } = cli;
@@ -52,7 +52,7 @@ const overview: Command = async (cli) => {
     const node = await client.call('system.status', {});
     const next =
       node.peers.total === 0
-        ? `Next: \`loopsy connect <address>\` on two machines makes them trust each other (${count(node.listening.length, 'address')} here: see \`loopsy status\`).`
+        ? 'Next: `loopsy connect <address>`, on two machines, makes them trust each other.'
         : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
     cli.out.print(
       `${cli.out.paint.green('●')} ${cli.out.paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)}, loopsy ${plain(node.version)}`,
