@@ -41,16 +41,23 @@ export interface CommandRules {
   readonly platform: NodeJS.Platform;
 }
 
-/** No honest line is longer; reading it must not hold the node up. */
-const MAX_CHARACTERS = 262_144;
+/** Characters of lines and words of commands that are read for one command: reading must not hold the node up. */
+const MAX_EFFORT = 262_144;
 const MAX_DEPTH = 20;
 
 const deny = (message: string, details: Readonly<Record<string, unknown>>): LoopsyError =>
   new LoopsyError('command_denied', { message, details });
 
+/** Windows drops dots and blanks at the end of a name. */
+const trimWindowsEnd = (path: string): string => {
+  let end = path.length;
+  while (end > 0 && '. '.includes(path.charAt(end - 1))) end -= 1;
+  return path.slice(0, end);
+};
+
 /** The name that lists know a program by: without its folder, and on Windows without case and extension. */
 const nameOf = (program: string, platform: NodeJS.Platform): string => {
-  const path = platform === 'win32' ? program.replaceAll('\\', '/').replace(/[. ]+$/, '') : program;
+  const path = platform === 'win32' ? trimWindowsEnd(program.replaceAll('\\', '/')) : program;
   const base = path.slice(Math.max(path.lastIndexOf('/'), platform === 'win32' ? path.lastIndexOf(':') : -1) + 1);
   const name = platform === 'win32' || platform === 'darwin' ? base.toLowerCase() : base;
   return platform === 'win32' ? name.replace(/\.(?:com|exe|bat|cmd|ps1)$/, '') : name.replace(/\.exe$/, '');
@@ -78,16 +85,20 @@ class Inspection {
   /** Every text seen: what an unknown program may become. */
   readonly texts: string[] = [];
   readonly #platform: NodeJS.Platform;
-  #characters = 0;
+  #effort = 0;
 
   constructor(platform: NodeJS.Platform) {
     this.#platform = platform;
   }
 
-  readLine(line: string, dialect: Dialect, depth: number): void {
-    this.#characters += line.length;
-    if (this.#characters > MAX_CHARACTERS) throw new UnreadableLine(`it has more than ${MAX_CHARACTERS} characters`);
+  #spend(effort: number, depth: number): void {
+    this.#effort += effort;
+    if (this.#effort > MAX_EFFORT) throw new UnreadableLine('it is too long');
     if (depth > MAX_DEPTH) throw new UnreadableLine('it nests too deeply');
+  }
+
+  readLine(line: string, dialect: Dialect, depth: number): void {
+    this.#spend(line.length, depth);
     const { commands, documents, values } = readLine(line, dialect);
     this.texts.push(...values);
     for (const words of commands) this.readWords(words, dialect, depth);
@@ -100,7 +111,7 @@ class Inspection {
   readWords(words: readonly string[], dialect: Dialect | undefined, depth: number): void {
     const [program, ...args] = words;
     if (program === undefined) return;
-    if (depth > MAX_DEPTH) throw new UnreadableLine('it nests too deeply');
+    this.#spend(words.length, depth);
     this.texts.push(...words);
     const name = nameOf(dialect === 'cmd' ? program.replace(/^@/, '') : program, this.#platform);
     this.programs.push({ name, dialect });

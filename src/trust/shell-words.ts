@@ -26,6 +26,8 @@ interface Found {
 }
 
 const MAX_DEPTH = 50;
+const MAX_DOCUMENTS = 100;
+const MAX_COMMANDS = 10_000;
 const ASSIGNMENT = /^[A-Za-z_][A-Za-z0-9_]*\+?=/;
 
 /**
@@ -45,6 +47,7 @@ class LineReader {
   #plain = false;
   /** True behind `A=1` or `>x`: what follows is a program, whatever it is called. */
   #isBare = false;
+  #documentCount = 0;
   #openCases = 0;
   #inPattern = false;
   #delimiters: { readonly end: string; readonly quoted: boolean }[] = [];
@@ -131,13 +134,14 @@ class LineReader {
   /** `r?`, `[r]m`, `{rm,-rf}`: what the files there, or the list, decide. */
   #takePattern(char: string): boolean {
     if (this.#dialect !== 'sh' || !'*?[{'.includes(char)) return false;
-    const pattern = /[*?]|\[[^\]\s/]+\]|\{[^\s{}'"$`]*(?:,|\.\.)[^\s{}'"$`]*\}/y;
+    const pattern = /[*?]|\[(?:\[:\w+:\]|[^\]\s/]){1,64}\]|\{[^\s{}'"$`]*\}/y;
     pattern.lastIndex = this.#at;
     const found = pattern.exec(this.#line)?.[0];
+    if (found?.startsWith('{') === true && !/,|\.\./.test(found)) return false;
     // `[` alone is a command, `{` a bracket.
     if (found === undefined) return false;
     this.#add(UNKNOWN);
-    this.#found.values.push(found);
+    if (found.length > 1) this.#found.values.push(found);
     this.#at += found.length - 1;
     return true;
   }
@@ -230,6 +234,9 @@ class LineReader {
     delimiter.lastIndex = this.#at + 1;
     const found = delimiter.exec(this.#line);
     if (found === null) throw new UnreadableLine('a here-document has no end word');
+    this.#documentCount += 1;
+    if (this.#documentCount > MAX_DOCUMENTS)
+      throw new UnreadableLine(`it has more than ${MAX_DOCUMENTS} here-documents`);
     const word = found[1] ?? '';
     this.#delimiters.push({ end: word.replaceAll(/['"\\]/g, ''), quoted: /['"\\]/.test(word) });
     this.#at += found[0].length;
@@ -317,6 +324,8 @@ class LineReader {
   #endCommand(): void {
     this.#endWord();
     if (this.#words.length > 0 && !this.#plain) this.#found.commands.push(this.#words);
+    if (this.#found.commands.length > MAX_COMMANDS)
+      throw new UnreadableLine(`it has more than ${MAX_COMMANDS} commands`);
     this.#startOver();
     this.#skipNext = undefined;
   }

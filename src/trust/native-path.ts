@@ -1,0 +1,74 @@
+import { LoopsyError } from '../protocol/errors.ts';
+
+/** The system and the user that a path is for. */
+export interface PathPlace {
+  readonly platform: NodeJS.Platform;
+  /** The user's home, native and absolute: where relative paths and `~` start. */
+  readonly home: string;
+}
+
+const MAX_LENGTH = 4096;
+/** Names that mean a device on Windows, in any folder and with any extension. */
+const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9¹²³])[ .]*(?:\.|$)/i;
+
+/** A refusal that names the path as it was given. */
+export const pathDenied = (path: string, why: string, details: Readonly<Record<string, unknown>> = {}): LoopsyError =>
+  new LoopsyError('path_denied', {
+    message: `${JSON.stringify(path.slice(0, 300))} ${why}`,
+    details: { path: path.slice(0, 300), ...details },
+  });
+
+/** Puts the home before `~`, `~/x` and relative paths. */
+const withHome = (path: string, home: string, isAbsolute: boolean): string => {
+  if (path === '~' || path.startsWith('~/')) return `${home}/${path.slice(2)}`;
+  return isAbsolute ? path : `${home}/${path}`;
+};
+
+const fromPosix = (given: string, home: string): string => {
+  const segments = withHome(given, home, given.startsWith('/')).split('/');
+  // `..` stays: only the file system knows what is above a link.
+  return `/${segments.filter((segment) => segment !== '' && segment !== '.').join('/')}`;
+};
+
+const checkWindowsSegment = (given: string, segment: string): void => {
+  if (/[\u0000-\u001f<>"|?*:]/.test(segment)) throw pathDenied(given, 'has a character that no file name has here');
+  if (/[. ]$/.test(segment)) throw pathDenied(given, 'has a name that ends in a dot or a blank, which Windows drops');
+  if (DEVICE.test(segment)) throw pathDenied(given, 'names a device');
+};
+
+/** The drive and what follows it. `/c/x` is how Git Bash writes `C:\x`. */
+const splitDrive = (given: string, path: string): { drive: string; rest: string } => {
+  const found = /^(?:([A-Za-z]):\/|\/([A-Za-z])(?:\/|$))(.*)$/s.exec(path);
+  const letter = found?.[1] ?? found?.[2];
+  if (letter === undefined) throw pathDenied(given, 'is none of C:\\x, C:/x and /c/x');
+  return { drive: `${letter.toUpperCase()}:`, rest: found?.[3] ?? '' };
+};
+
+const fromWindows = (given: string, home: string): string => {
+  const path = given.replaceAll('\\', '/');
+  if (path.startsWith('//')) throw pathDenied(given, 'is on another machine or a device');
+  if (given.startsWith('\\')) throw pathDenied(given, 'has no drive');
+  const isAbsolute = path.startsWith('/') || /^[A-Za-z]:/.test(path);
+  const { drive, rest } = splitDrive(given, withHome(path, home.replaceAll('\\', '/'), isAbsolute));
+  const segments: string[] = [];
+  for (const segment of rest.split('/')) {
+    // Windows itself takes `..` off the text, before it looks at links.
+    if (segment === '..') segments.pop();
+    else if (segment !== '' && segment !== '.') segments.push(segment);
+  }
+  for (const segment of segments) checkWindowsSegment(given, segment);
+  return `${drive}\\${segments.join('\\')}`;
+};
+
+/**
+ * A path as a person or a program writes it, as an absolute one of this system: `~`, relative to the home, and on
+ * Windows `C:\x`, `C:/x` and `/c/x`. Pure: nothing is looked up, and `..` stays where links can lie below it.
+ * @throws {LoopsyError} `path_denied` for what no file has: NUL, network and device names, alternate streams, names
+ * that Windows would change.
+ */
+export const toNativePath = (given: string, { platform, home }: PathPlace): string => {
+  if (given === '' || given.length > MAX_LENGTH)
+    throw pathDenied(given, `is empty or longer than ${MAX_LENGTH} characters`);
+  if (given.includes('\0')) throw pathDenied(given, 'has a NUL in it');
+  return platform === 'win32' ? fromWindows(given, home) : fromPosix(given, home);
+};
