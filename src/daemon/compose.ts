@@ -203,7 +203,11 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
   const handlers: Handlers = {
     ...systemHandlers(system, doctorParts(), options.onStop),
     ...peerHandlers(peers),
-    ...requestHandlers(open, effects),
+    ...requestHandlers([
+      (caller, requestId) => open.cancel(caller, requestId),
+      (caller, requestId) => effects.cancel(`${caller}\n${requestId}`, 'client-gone'),
+      (caller, requestId) => jobs.leave(caller, requestId),
+    ]),
     ...jobHandlers(jobs),
     ...keyHandlers(keys),
     ...settingsHandlers(config),
@@ -248,8 +252,9 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       audit,
       jobsService,
       revocation,
-      peers,
       listener,
+      // It tells others where this node listens.
+      peers,
     ],
     system,
     listener,

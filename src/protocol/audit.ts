@@ -19,7 +19,7 @@ export const auditRecordSchema = z.looseObject({
 
 /** GET /audit: the newest first. */
 export const auditInputSchema = z.strictObject({
-  peer: z.string().max(300).optional(),
+  node: z.string().max(300).optional().describe('only what this peer asked for, or was asked'),
   operation: z.string().max(100).optional(),
   since: z.coerce.number().int().min(0).optional().describe('ms since 1970'),
   denied: z.stringbool().optional(),

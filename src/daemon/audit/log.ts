@@ -123,8 +123,8 @@ export class AuditLog implements Service {
     for (const follower of this.#followers) follower.offer(record, line);
   }
 
-  #filterOf({ peer, operation, since, denied }: AuditQuery): (record: AuditRecord) => boolean {
-    const isPeers = peer === undefined ? () => true : this.#peerFilter(peer);
+  #filterOf({ node, operation, since, denied }: AuditQuery): (record: AuditRecord) => boolean {
+    const isPeers = node === undefined ? () => true : this.#peerFilter(node);
     return (record) =>
       (operation === undefined || record.operation === operation) &&
       (since === undefined || record.timestamp >= since) &&

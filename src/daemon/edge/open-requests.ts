@@ -31,10 +31,9 @@ export class OpenRequests {
   }
 
   /** Aborts the request of this caller with this id. @returns false where it has ended. */
-  cancel(caller: Caller, requestId: string): boolean {
-    const name = callerName(caller);
+  cancel(caller: string, requestId: string): boolean {
     for (const request of this.#open) {
-      if (request.requestId === requestId && callerName(request.caller) === name) {
+      if (request.requestId === requestId && callerName(request.caller) === caller) {
         request.controller.abort('client-gone');
         return true;
       }

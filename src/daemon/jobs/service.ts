@@ -86,6 +86,8 @@ export interface Jobs extends Service {
   stdin(input: ParsedInputOf<'job.stdin'>, call: Call): Promise<OutputOf<'job.stdin'>>;
   signal(input: ParsedInputOf<'job.signal'>, caller: Caller): OutputOf<'job.signal'>;
   cancel(input: ParsedInputOf<'job.cancel'>, caller: Caller): Promise<OutputOf<'job.cancel'>>;
+  /** Ends the run of a request whose answer its caller no longer wants. @returns false where there is none. */
+  leave(caller: string, requestId: string): boolean;
   /** Ends the runs of revoked callers, within a second. @returns how many. */
   endRunsOf(matches: (caller: string) => boolean): Promise<number>;
   /** `active` go on, `queued` wait, `total` are known. */
@@ -216,6 +218,13 @@ class JobService implements Jobs {
     for (const job of jobs) job.stop('cancel', REVOKED_GRACE_MS);
     await Promise.allSettled(jobs.map((job) => job.outcome()));
     return jobs.length;
+  }
+
+  leave(caller: string, requestId: string): boolean {
+    const job = this.#live.get(this.#repeats.find(caller, requestId) ?? '');
+    if (job === undefined || job.isOver) return false;
+    job.stop('client-gone');
+    return true;
   }
 
   counts(): { active: number; queued: number; total: number } {

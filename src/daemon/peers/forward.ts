@@ -33,6 +33,7 @@ export interface ForwardParts {
 /** How long a broken exchange is tried again: shorter than the peer's patience with a lost connection. */
 const RETRY_MS = 8000;
 const SILENCE_MS = 25_000;
+const CANCEL_MS = 5000;
 const MAX_ANSWER_BYTES = 33_554_432;
 
 /** Every read of the head and the whole of one answer. */
@@ -120,13 +121,12 @@ export class Forward {
     const exchange = this.#exchange(request, FRAMES_TYPE);
     const opened = await this.#open(exchange, Number(request.input['since'] ?? 0));
     if (opened.object !== undefined && request.op.object?.role === 'creates') request.call.announce(opened.object);
-    const { signal } = request.call;
-    const reopen = (cursor: number): Promise<FrameSource> => this.#reopen(exchange, opened.object, cursor);
-    const source = new ResumedSource(opened.source, reopen);
-    if (request.op.effect) {
-      signal.addEventListener('abort', () => this.#cancel(request, source), { once: true });
-    }
-    return source;
+    return new ResumedSource(opened.source, {
+      reopen: (cursor) => this.#reopen(exchange, opened.object, cursor),
+      leave: () => {
+        if (request.op.effect && request.call.signal.aborted) void this.#cancel(request);
+      },
+    });
   }
 
   #exchange(request: ForwardRequest, accept: string): Exchange {
@@ -171,23 +171,22 @@ export class Forward {
 
   /** The caller is gone: the peer is told, so that what it started ends now. */
   #abandoned(exchange: Exchange): LoopsyError {
-    if (exchange.op.effect && exchange.op.kind === 'json') this.#cancel(exchange.request, undefined);
+    if (exchange.op.effect && exchange.op.kind !== 'upload') void this.#cancel(exchange.request);
     return new LoopsyError('execution_cancelled', { message: 'the request was abandoned' });
   }
 
-  #cancel(request: ForwardRequest, source: StreamSource | undefined): void {
-    source?.close();
+  async #cancel(request: ForwardRequest): Promise<void> {
     const op = OPERATIONS['request.cancel'];
     const { path } = encodeRequest(op, { requestId: request.call.requestId });
-    const signal = AbortSignal.timeout(RETRY_MS);
-    this.#parts
-      .way(request.target.nodeId)
-      .link.request({ method: op.method, path: `${BASE_PATH}${path}`, headers: {}, long: false, idleMs: RETRY_MS, signal })
-      .then(
-        (answer) => answer.resume(),
-        // The peer ends it by itself when nobody asks again within its patience.
-        () => undefined,
-      );
+    const signal = AbortSignal.timeout(CANCEL_MS);
+    try {
+      const { link } = this.#parts.way(request.target.nodeId);
+      const to = { method: op.method, path: `${BASE_PATH}${path}`, headers: {} };
+      const answer = await link.request({ ...to, long: false, idleMs: CANCEL_MS, signal });
+      answer.resume();
+    } catch {
+      // The peer ends it by itself when nobody asks again within its patience.
+    }
   }
 
   /** Rows that other callers of this machine started are left out of lists. */
@@ -247,13 +246,13 @@ const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve)
 /** A stream that goes on where it was cut, without a gap and without a repetition. */
 class ResumedSource implements StreamSource {
   #source: FrameSource;
-  readonly #reopen: (cursor: number) => Promise<FrameSource>;
+  readonly #ways: { reopen: (cursor: number) => Promise<FrameSource>; leave: () => void };
   #started = false;
   #closed = false;
 
-  constructor(source: FrameSource, reopen: (cursor: number) => Promise<FrameSource>) {
+  constructor(source: FrameSource, ways: { reopen: (cursor: number) => Promise<FrameSource>; leave: () => void }) {
     this.#source = source;
-    this.#reopen = reopen;
+    this.#ways = ways;
   }
 
   async next(): Promise<StreamPiece | undefined> {
@@ -263,7 +262,7 @@ class ResumedSource implements StreamSource {
         if (piece === undefined || !this.#isRepeatedStart(piece)) return piece;
       } catch (error) {
         if (this.#closed || !(error instanceof StreamCut)) throw error;
-        const source = await this.#reopen(error.cursor);
+        const source = await this.#ways.reopen(error.cursor);
         this.#source = source;
         if (this.#closed) source.close();
       }
@@ -273,6 +272,7 @@ class ResumedSource implements StreamSource {
   close(): void {
     this.#closed = true;
     this.#source.close();
+    this.#ways.leave();
   }
 
   /** Each stretch begins with `started`; the reader has seen the first. */

@@ -1,6 +1,4 @@
 import type { HandlersOf } from '../edge/call.ts';
-import type { OpenRequests } from '../edge/open-requests.ts';
-import type { EffectTable } from '../edge/effects.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { Peers } from './service.ts';
 
@@ -23,11 +21,13 @@ export const peerHandlers = (peers: Peers): HandlersOf<'peer'> => ({
   },
 });
 
-/** Ending a request whose first node no longer wants its answer. */
-export const requestHandlers = (open: OpenRequests, effects: EffectTable): HandlersOf<'request'> => ({
+/** Ends what a caller's request began. @returns false where there is nothing to end. */
+export type EndRequest = (caller: string, requestId: string) => boolean;
+
+/** Ending a request whose first node no longer wants its answer: it may be open, kept for a repeat, or a run. */
+export const requestHandlers = (ends: readonly EndRequest[]): HandlersOf<'request'> => ({
   'request.cancel': ({ requestId }, { caller }) => {
-    const found = open.cancel(caller, requestId);
-    const ended = effects.cancel(`${callerName(caller)}\n${requestId}`, 'client-gone');
-    return { success: true, requestId, found: found || ended };
+    const found = ends.map((end) => end(callerName(caller), requestId));
+    return { success: true, requestId, found: found.includes(true) };
   },
 });

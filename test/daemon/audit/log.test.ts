@@ -180,7 +180,7 @@ describe('reading', () => {
       (await audit.list(query)).map(({ timestamp }) => timestamp - at);
     expect(await times({})).toEqual([4, 3, 2, 1]);
     expect(await times({ limit: 2 })).toEqual([4, 3]);
-    expect(await times({ peer: 'kai' })).toEqual([2, 1]);
+    expect(await times({ node: 'kai' })).toEqual([2, 1]);
     expect(await times({ operation: 'job.list' })).toEqual([3]);
     expect(await times({ since: at + 3 })).toEqual([4, 3]);
     expect(await times({ denied: true })).toEqual([3]);
