@@ -66,7 +66,17 @@ const openEntries = (dir: string): Entry[] => {
     const facts = lstatSync(path, { throwIfNoEntry: false });
     if (facts === undefined || facts.isSymbolicLink()) continue;
     if ((facts.mode & 0o077) !== 0) found.push({ path, mode: facts.mode });
-    if (facts.isDirectory()) queue.push(...readdirSync(path).map((name) => join(path, name)));
+    if (facts.isDirectory()) queue.push(...namesIn(path).map((name) => join(path, name)));
   }
   return found;
+};
+
+const namesIn = (dir: string): string[] => {
+  try {
+    return readdirSync(dir);
+  } catch (thrown) {
+    // It went away meanwhile, or is closed even to us: nothing in it is open to others.
+    if (thrown instanceof Error && 'code' in thrown) return [];
+    throw thrown;
+  }
 };

@@ -7,7 +7,7 @@ import { VERSION } from '../protocol/version.ts';
 import type { Cli, Command, Commands, Io } from './cli.ts';
 import { commands as execCommands } from './commands/exec.ts';
 import { commands as statusCommands } from './commands/status.ts';
-import { connectNode } from './connect.ts';
+import { connectNode, versionNote } from './connect.ts';
 import { asError, createOutput, errorLines, plain, wantsColour, type Output } from './output.ts';
 import { parseCommandLine, type Invocation } from './parse.ts';
 
@@ -60,7 +60,10 @@ const cliFor = (invocation: Invocation, io: Io, out: Output): Cli => {
     node: async () => {
       const registration = await readRegistration(paths);
       if (registration === undefined) throw notRunning(paths.config);
-      return connectNode({ registration, apiKey: io.env['LOOPSY_API_KEY'] || undefined, note: out.note });
+      const node = await connectNode({ registration, apiKey: io.env['LOOPSY_API_KEY'] || undefined, note: out.note });
+      const skew = versionNote(node.health.version);
+      if (skew !== undefined && !invocation.has('quiet')) out.note(skew);
+      return node;
     },
   };
 };

@@ -75,10 +75,20 @@ const pump = async (body: AsyncIterable<Uint8Array>, sent: ClientRequest): Promi
   sent.once('response', () => (answered = true));
   for await (const chunk of body) {
     if (answered || sent.destroyed) return;
-    if (!sent.write(chunk)) await new Promise((resolve) => sent.once('drain', resolve).once('close', resolve));
+    if (!sent.write(chunk)) await drained(sent);
   }
   sent.end();
 };
+
+/** Resolves when more can be written, or nothing will ever be. */
+const drained = (sent: ClientRequest): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      sent.off('drain', done).off('close', done);
+      resolve();
+    };
+    sent.on('drain', done).on('close', done);
+  });
 
 /** Opens a connection to a port of this machine; undefined where nothing listens there. */
 export const dial = (port: number, limitMs: number): Promise<Socket | undefined> =>

@@ -29,24 +29,14 @@ const parse = (text: string): unknown => {
 /** The JSON document of an answer. */
 export const readJson = async (response: TransportResponse): Promise<unknown> => parse(await readText(response.body));
 
-/**
- * The error that a node answered with. A `Retry-After` header becomes `details.retryAfter`, in seconds.
- */
+/** The error that a node answered with. */
 export const readError = async (response: TransportResponse): Promise<LoopsyError> => {
   const text = await readText(response.body);
   const answered = text.startsWith('{') ? errorFromBody(parse(text)) : undefined;
-  if (answered === undefined) {
-    return new LoopsyError('internal', {
-      message: `the node answered ${response.status} without a reason that is known here`,
-    });
-  }
-  const retryAfter = Number(response.header('retry-after') ?? Number.NaN);
-  if (!Number.isFinite(retryAfter)) return answered;
-  return new LoopsyError(answered.error, {
-    message: answered.message,
-    ...(answered.hint === undefined ? {} : { hint: answered.hint }),
-    details: { ...answered.details, retryAfter },
-  });
+  return (
+    answered ??
+    new LoopsyError('internal', { message: `the node answered ${response.status} without a reason that is known here` })
+  );
 };
 
 /**

@@ -7,6 +7,7 @@ import { COMMANDS } from '../../src/cli/commands.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 import { VERSION } from '../../src/protocol/version.ts';
+import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode, FINGERPRINT, JOB_ID, PEER, STATUS } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
@@ -67,7 +68,7 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
 ];
 
 describe('a command that asks one operation', () => {
-  it.each(CASES)('loopsy %s', async (...[line, id, input, text]) => {
+  it.each(CASES)(verifies('cli.json', 'loopsy %s'), async (...[line, id, input, text]) => {
     const node = await FakeNode.start();
     const plain = await runCli(line.split(' '), { dataDir: node.folder });
     expect(plain).toMatchObject({ code: 0 });
@@ -138,7 +139,7 @@ describe('a command that asks one operation', () => {
     expect(plain?.indexOf('online')).toBe(6);
   });
 
-  it('uses colours on a terminal only, and never against --no-color or NO_COLOR', async () => {
+  it(verifies('cli.color', 'uses colours on a terminal only, and never against --no-color or NO_COLOR'), async () => {
     const node = await FakeNode.start();
     const esc = '\u001B[';
     expect((await runCli(['peers'], { dataDir: node.folder, tty: true })).stdout).toContain(esc);
@@ -159,18 +160,23 @@ describe('errors', () => {
     ['scope_missing', 4],
     ['request_timeout', 6],
     ['internal', 1],
-  ] as const)('%s exits %d, in words and as JSON', async (name, exit) => {
-    const node = await FakeNode.start({
-      'peer.show': () => {
-        throw new LoopsyError(name, { message: 'it went\u202E wrong', hint: 'do this' });
-      },
-    });
-    const plain = await runCli(['peers', 'show', 'x'], { dataDir: node.folder });
-    expect(plain).toEqual({ code: exit, stdout: '', stderr: 'loopsy: it went\\u{202e} wrong\n  do this\n' });
-    const json = await runCli(['--json', 'peers', 'show', 'x'], { dataDir: node.folder });
-    expect(json).toMatchObject({ code: exit, stderr: '' });
-    expect(JSON.parse(json.stdout)).toMatchObject({ error: { name, message: 'it went\u202E wrong', hint: 'do this' } });
-  });
+  ] as const)(
+    verifies(['cli.exit-codes', 'cli.four-answers'], '%s exits %d, in words and as JSON'),
+    async (name, exit) => {
+      const node = await FakeNode.start({
+        'peer.show': () => {
+          throw new LoopsyError(name, { message: 'it went\u202E wrong', hint: 'do this' });
+        },
+      });
+      const plain = await runCli(['peers', 'show', 'x'], { dataDir: node.folder });
+      expect(plain).toEqual({ code: exit, stdout: '', stderr: 'loopsy: it went\\u{202e} wrong\n  do this\n' });
+      const json = await runCli(['--json', 'peers', 'show', 'x'], { dataDir: node.folder });
+      expect(json).toMatchObject({ code: exit, stderr: '' });
+      expect(JSON.parse(json.stdout)).toMatchObject({
+        error: { name, message: 'it went\u202E wrong', hint: 'do this' },
+      });
+    },
+  );
 
   it('prints usage errors as JSON too', async () => {
     const { code, stdout } = await runCli(['peers', '--json', '--nonsense'], { dataDir: '/nowhere' });
@@ -190,14 +196,20 @@ describe('errors', () => {
     expect((await runCli(['peers', '--json'], { dataDir: folder })).stdout).toContain('"node_not_running"');
   });
 
-  it('never sends a key to a terminal’s neighbour: `key show` without a terminal needs --reveal', async () => {
-    const node = await FakeNode.start();
-    const hidden = await runCli(['key', 'show'], { dataDir: node.folder });
-    expect(hidden).toMatchObject({ code: 2, stdout: '' });
-    expect(hidden.stderr).toContain('--reveal');
-    expect((await runCli(['key', 'show', '--json'], { dataDir: node.folder })).code).toBe(2);
-    expect((await runCli(['key', 'show'], { dataDir: node.folder, tty: true })).stdout).toContain('a'.repeat(64));
-  });
+  it(
+    verifies(
+      'cli.key-show',
+      'never sends a key to a terminal’s neighbour: `key show` without a terminal needs --reveal',
+    ),
+    async () => {
+      const node = await FakeNode.start();
+      const hidden = await runCli(['key', 'show'], { dataDir: node.folder });
+      expect(hidden).toMatchObject({ code: 2, stdout: '' });
+      expect(hidden.stderr).toContain('--reveal');
+      expect((await runCli(['key', 'show', '--json'], { dataDir: node.folder })).code).toBe(2);
+      expect((await runCli(['key', 'show'], { dataDir: node.folder, tty: true })).stdout).toContain('a'.repeat(64));
+    },
+  );
 
   it.each([
     ['peers grant maria full --expires soon', 'is no time for --expires'],
@@ -235,7 +247,7 @@ describe('errors', () => {
 });
 
 describe('loopsy alone, and versions', () => {
-  it('shows the state in five lines, the last of which is the next step', async () => {
+  it(verifies('cli.alone', 'shows the state in five lines, the last of which is the next step'), async () => {
     const folder = await tempFolder();
     const lines = async (dataDir: string) => {
       const { code, stdout } = await runCli([], { dataDir });
@@ -252,7 +264,7 @@ describe('loopsy alone, and versions', () => {
     expect(await lines(node.folder)).toContain('loopsy exec');
   });
 
-  it('says in one line on stderr that the running node is older or newer', async () => {
+  it(verifies('cli.version-skew', 'says in one line on stderr that the running node is older or newer'), async () => {
     const health = (version: string) => () => ({ status: 'ok', nodeId: STATUS.nodeId, uptime: 1, version });
     const node = await FakeNode.start({ 'system.health': health('1.9.10') });
     const older = await runCli(['status', '--json'], { dataDir: node.folder });
@@ -262,7 +274,7 @@ describe('loopsy alone, and versions', () => {
     expect((await runCli(['status'], { dataDir: node.folder })).stderr).toContain('is older than');
   });
 
-  it('prints its version, and help for every command with its examples', async () => {
+  it(verifies('cli.help', 'prints its version, and help for every command with its examples'), async () => {
     const dataDir = '/nowhere';
     expect(await runCli(['--version'], { dataDir })).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: '' });
     for (const { path, examples, options } of COMMANDS) {

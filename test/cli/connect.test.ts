@@ -9,6 +9,7 @@ import { connectNode } from '../../src/cli/connect.ts';
 import { nodePaths } from '../../src/config/paths.ts';
 import { writeRegistration } from '../../src/config/registration.ts';
 import { answerChallenge, hashToken } from '../../src/kernel/token-proof.ts';
+import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode } from './fake-node.ts';
 import { runCli } from './run-cli.ts';
@@ -20,17 +21,20 @@ const parts = (node: FakeNode, apiKey?: string) => ({
 });
 
 describe('the way to the local node', () => {
-  it('proves the connection first, and sends the token on that same connection', async () => {
-    const node = await FakeNode.start();
-    const { client } = await connectNode(parts(node));
-    await client.call('system.status', {});
-    await client.call('peer.list', {});
-    expect(node.seen.map(({ id, connection, token }) => [id, connection, token])).toEqual([
-      ['system.health', 1, undefined],
-      ['system.status', 1, node.token],
-      ['peer.list', 1, node.token],
-    ]);
-  });
+  it(
+    verifies('cli.registration', 'proves the connection first, and sends the token on that same connection'),
+    async () => {
+      const node = await FakeNode.start();
+      const { client } = await connectNode(parts(node));
+      await client.call('system.status', {});
+      await client.call('peer.list', {});
+      expect(node.seen.map(({ id, connection, token }) => [id, connection, token])).toEqual([
+        ['system.health', 1, undefined],
+        ['system.status', 1, node.token],
+        ['peer.list', 1, node.token],
+      ]);
+    },
+  );
 
   it('proves each further connection too, before anything secret is sent on it', async () => {
     const node = await FakeNode.start();
@@ -139,15 +143,21 @@ describe('the way to the local node', () => {
     expect(stderr).toContain('nothing answers on its port');
   });
 
-  it('uses LOOPSY_API_KEY before the registration’s token, and says where it is wrong: exit 4, not 3', async () => {
-    const node = await FakeNode.start();
-    const other = { ...node.registration(), token: 'stale' };
-    await writeRegistration(nodePaths(node.folder), other);
-    expect((await runCli(['peers'], { dataDir: node.folder, env: { LOOPSY_API_KEY: node.token } })).code).toBe(0);
-    await writeRegistration(nodePaths(node.folder), node.registration());
-    const wrong = await runCli(['peers'], { dataDir: node.folder, env: { LOOPSY_API_KEY: 'x'.repeat(64) } });
-    expect(wrong.code).toBe(4);
-    expect(wrong.stderr).toContain('LOOPSY_API_KEY');
-    expect(node.seen.every(({ token }) => token === undefined || token === node.token)).toBe(true);
-  });
+  it(
+    verifies(
+      'cli.api-key-env',
+      'uses LOOPSY_API_KEY before the registration’s token, and says where it is wrong: exit 4, not 3',
+    ),
+    async () => {
+      const node = await FakeNode.start();
+      const other = { ...node.registration(), token: 'stale' };
+      await writeRegistration(nodePaths(node.folder), other);
+      expect((await runCli(['peers'], { dataDir: node.folder, env: { LOOPSY_API_KEY: node.token } })).code).toBe(0);
+      await writeRegistration(nodePaths(node.folder), node.registration());
+      const wrong = await runCli(['peers'], { dataDir: node.folder, env: { LOOPSY_API_KEY: 'x'.repeat(64) } });
+      expect(wrong.code).toBe(4);
+      expect(wrong.stderr).toContain('LOOPSY_API_KEY');
+      expect(node.seen.every(({ token }) => token === undefined || token === node.token)).toBe(true);
+    },
+  );
 });

@@ -7,6 +7,7 @@ import { exitCodeOf } from '../../src/cli/run-stream.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
 import { jobEventSchema } from '../../src/protocol/jobs.ts';
+import { verifies } from '../requirements.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { FakeNode, JOB_ID, OUTCOME, STARTED, textOf, type Answering } from './fake-node.ts';
 import { runCli } from './run-cli.ts';
@@ -69,7 +70,7 @@ describe('exec', () => {
     [{ exitCode: 1 }, 1],
     [{ exitCode: null, signal: 'SIGINT' }, 130],
     [{ exitCode: null, signal: 'SIGKILL' }, 137],
-  ])('returns the exit code of the run as it is: %j → %d', async (outcome, code) => {
+  ])(verifies('cli.exec.exit-code', 'returns the exit code of the run as it is: %j → %d'), async (outcome, code) => {
     const node = await FakeNode.start({ 'job.stream': run([], outcome) });
     expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({ code, stdout: '', stderr: '' });
   });
@@ -80,14 +81,17 @@ describe('exec', () => {
     ['shutdown', 5, 'its node stopped'],
     ['client-gone', 5, 'connection to it was lost'],
     ['lost', 5, 'not known'],
-  ])('says in one line that loopsy ended the run: %s → %d', async (endedBy, code, text) => {
-    const node = await FakeNode.start({
-      'job.stream': run([], { exitCode: null, signal: 'SIGKILL', killed: true, endedBy }),
-    });
-    const ended = await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
-    expect(ended).toMatchObject({ code, stdout: '' });
-    expect(ended.stderr).toMatch(new RegExp(`^loopsy: .*${text}.*\n$`));
-  });
+  ])(
+    verifies('cli.exec.own-endings', 'says in one line that loopsy ended the run: %s → %d'),
+    async (endedBy, code, text) => {
+      const node = await FakeNode.start({
+        'job.stream': run([], { exitCode: null, signal: 'SIGKILL', killed: true, endedBy }),
+      });
+      const ended = await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
+      expect(ended).toMatchObject({ code, stdout: '' });
+      expect(ended.stderr).toMatch(new RegExp(`^loopsy: .*${text}.*\n$`));
+    },
+  );
 
   it.each([
     ['peer_not_found', 2],

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { COMMANDS, GLOBAL_OPTIONS } from '../../src/cli/commands.ts';
 import { parseCommandLine } from '../../src/cli/parse.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
+import { verifies } from '../requirements.ts';
 
 const refusal = (...argv: string[]): LoopsyError => {
   try {
@@ -77,7 +78,7 @@ describe('the words of a command line', () => {
     [['status', '--json=1'], '--json takes no value', 'loopsy --help'],
     [['peers', 'grant', 'kai', 'ful'], '"ful" is no level', 'did you mean "full"?'],
     [['--data-dir'], '--data-dir needs a value', 'loopsy --help'],
-  ])('refuses %j with the nearest match', (argv, message, hint) => {
+  ])(verifies('cli.unknown', 'refuses %j with the nearest match'), (argv, message, hint) => {
     const error = refusal(...argv);
     expect(error.message).toContain(message);
     expect(error.hint).toContain(hint);
@@ -115,7 +116,7 @@ describe('exec: which words are ours, and which are the command', () => {
     [['kai', '--nonsense', 'x'], { command: ['--nonsense', 'x'], options: {} }],
     [['kai', '--helper'], { command: ['--helper'], options: {} }],
     [['kai', 'help'], { command: ['help'], options: {} }],
-  ])('exec %j', (argv, expected) => {
+  ])(verifies('cli.exec.words', 'exec %j'), (argv, expected) => {
     expect(exec(...argv)).toEqual({ peer: 'kai', ...expected });
   });
 

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
+import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode, JOB_ID, OUTCOME, STARTED, textOf, type Answering } from './fake-node.ts';
 
@@ -45,7 +46,8 @@ const start = (
   });
 
 const finish = async (child: ChildProcess) => {
-  const [out, err] = [child.stdout, child.stderr].map((stream) => (stream === null ? '' : textOf(stream)));
+  const read = (stream: ChildProcess['stdout']) => (stream === null ? '' : textOf(stream));
+  const [out, err] = [read(child.stdout), read(child.stderr)];
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   return { code, signal, stdout: await out, stderr: await err };
 };
@@ -113,7 +115,7 @@ describe('the process of a command', () => {
     });
     const child = start(['exec', 'maria', 'sha256sum'], node.folder);
     child.stdin?.end(bytes);
-    expect((await finish(child)).stdout).toBe(createHash('sha256').update(bytes).digest('hex'));
+    expect(await finish(child)).toMatchObject({ stdout: createHash('sha256').update(bytes).digest('hex'), stderr: '' });
     const none = start(['exec', 'maria', 'x'], node.folder, { stdio: ['ignore', 'pipe', 'pipe'] });
     expect((await finish(none)).code).toBe(0);
     expect(node.inputs('job.stream').at(-1)).not.toHaveProperty('stdinStream');
@@ -170,7 +172,7 @@ describe('the process of a command', () => {
 });
 
 describe('init, start, stop and restart', () => {
-  it('set up, bring up and take down, and may be said twice', async () => {
+  it(verifies('cli.init', 'set up, bring up and take down, and may be said twice'), async () => {
     const dataDir = join(await tempFolder(), 'data');
     const first = await run(['init', '--no-mcp'], dataDir, { env: { LOOPSY_PORT: '19600' } });
     expect(first).toMatchObject({ code: 0, stdout: expect.stringContaining(`fingerprint  ${'3f9a '.repeat(15)}3f9a`) });

@@ -1,7 +1,7 @@
 import { EXIT } from '../../protocol/errors.ts';
 import type { Check } from '../../protocol/system.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { versionNote, type LocalNode } from '../connect.ts';
+import type { LocalNode } from '../connect.ts';
 import { checkConfig, checkModes, checkUser, passed } from '../local-checks.ts';
 import { asError, duration, plain, type Paint } from '../output.ts';
 import { bringUp } from '../start.ts';
@@ -27,12 +27,9 @@ const reach = async (cli: Cli, checks: Check[], fix: boolean): Promise<LocalNode
       await bringUp(cli);
       return cli.node();
     });
-    const note = versionNote(node.health.version);
     const { port, pid } = node.registration;
-    const detail = `up for ${duration(node.health.uptime)} on port ${port} (pid ${pid})`;
-    checks.push(
-      note === undefined ? passed('node', detail) : { name: 'node', ok: true, level: 'warning', detail: note },
-    );
+    const detail = `${node.health.version}, up for ${duration(node.health.uptime)} on port ${port} (pid ${pid})`;
+    checks.push(passed('node', detail));
     return node;
   } catch (thrown) {
     const { message, hint } = asError(thrown);

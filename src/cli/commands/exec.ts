@@ -1,7 +1,7 @@
 import type { ExecuteInput } from '../../protocol/jobs.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { versionNote, type LocalNode } from '../connect.ts';
+import type { LocalNode } from '../connect.ts';
 import type { Invocation } from '../parse.ts';
 import { followEvents, followPieces, type Following, type Started } from '../run-stream.ts';
 import { watchStdin, type WatchedStdin } from '../stdin.ts';
@@ -27,8 +27,6 @@ const exec: Command = async (cli) => {
   const stdin = watchStdin(invocation.has('no-stdin') ? { kind: 'none' } : io.stdin());
   const node = await cli.node();
   const quiet = invocation.has('quiet');
-  const note = versionNote(node.health.version);
-  if (note !== undefined && !quiet) out.note(note);
   const session: Session = {
     cli,
     node,

@@ -6,7 +6,7 @@ import { findNodeProgram } from '../../config/start-node.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import type { LocalNode } from '../connect.ts';
+import { versionNote, type LocalNode } from '../connect.ts';
 import { dial } from '../one-socket.ts';
 import { plain } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -29,6 +29,8 @@ const showUp = async ({ out }: Cli, { node, wasUp, otherProgram }: BroughtUp): P
   const status = await node.client.call('system.status', {});
   if (out.json) out.document(status);
   if (wasUp) out.print(`It was running already, as pid ${status.pid}.`);
+  const skew = versionNote(node.health.version);
+  if (skew !== undefined) out.note(skew);
   if (otherProgram !== undefined) out.note(`it runs from another installation: ${plain(otherProgram)}`);
   out.print(...statusLines(status, out.paint));
   if (!wasUp && status.peers.total === 0)

@@ -23,10 +23,15 @@ const list: Command = async ({ node, out, io }) => {
     peer.platform ?? '-',
     plain(peer.version ?? '-'),
     peer.lastSeen === undefined ? 'never' : ago(peer.lastSeen, now),
-    peer.grant === undefined ? '-' : peer.grant.level,
+    mayOf(peer),
   ]);
   out.print(...table([['NAME', 'STATE', 'ADDRESS', 'PLATFORM', 'VERSION', 'SEEN', 'MAY'], ...rows], out.paint));
   return EXIT.ok;
+};
+
+const mayOf = ({ grant }: Peer): string => {
+  if (grant === undefined) return '-';
+  return grant.scopes.length === 0 ? 'nothing' : grant.level;
 };
 
 const presence = (peer: Peer, paint: Paint): string => {

@@ -3,14 +3,11 @@ import { existsSync } from 'node:fs';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Status } from '../../protocol/system.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { versionNote } from '../connect.ts';
 import { duration, facts, grouped, plain, size, type Paint } from '../output.ts';
 
 const status: Command = async (cli) => {
   const { out } = cli;
-  const { client, health } = await cli.node();
-  const note = versionNote(health.version);
-  if (note !== undefined) out.note(note);
+  const { client } = await cli.node();
   const answer = await client.call('system.status', {});
   if (out.json) out.document(answer);
   out.print(...statusLines(answer, out.paint));

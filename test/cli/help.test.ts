@@ -1,0 +1,15 @@
+import { expect, it } from 'vitest';
+
+import { COMMANDS, GROUPS } from '../../src/cli/commands.ts';
+import { runCli } from './run-cli.ts';
+
+it('says of every command what it said when it was agreed on', async () => {
+  const lines = [[], ...Object.keys(GROUPS).map((group) => [group]), ...COMMANDS.map(({ path }) => path.split(' '))];
+  const pages: string[] = [];
+  for (const words of lines) {
+    const { code, stdout } = await runCli([...words, '--help'], { dataDir: '/nowhere' });
+    expect(code).toBe(0);
+    pages.push(`$ ${['loopsy', ...words, '--help'].join(' ')}\n${stdout}`);
+  }
+  await expect(pages.join('\n')).toMatchFileSnapshot('help.pin.txt');
+});
