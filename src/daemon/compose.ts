@@ -22,7 +22,7 @@ import { bindAddresses } from './edge/bind-addresses.ts';
 import type { Handlers } from './edge/call.ts';
 import type { CallerSources, Refusal } from './edge/caller.ts';
 import { EffectTable } from './edge/effects.ts';
-import { Listener } from './edge/listener.ts';
+import { Listener, type ListenerLimits, type ListenerOptions } from './edge/listener.ts';
 import { OpenRequests } from './edge/open-requests.ts';
 import type { EdgeParts } from './edge/parts.ts';
 import { RateLimits } from './edge/rate-limit.ts';
@@ -59,6 +59,10 @@ export interface NodeOptions {
   readonly agentSecret: string;
   /** New at each start. */
   readonly boot: string;
+  /** Which addresses are this machine's own. Default: loopback. */
+  readonly isLoopback?: ListenerOptions['isLoopback'];
+  /** Instead of the limits of the port that a machine has. */
+  readonly limits?: Partial<ListenerLimits>;
   /** Called when a caller asked the node to stop; the answer has left. */
   readonly onStop: () => void;
 }
@@ -191,7 +195,8 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     bindings: bindAddresses(options.reach === 'lan' ? '0.0.0.0' : config.current.server.host, options.reach === 'local-only'),
     port: config.current.server.port,
     identity: { key: identity.keyPem, cert: identity.certificatePem },
-    isLoopback: (remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress }),
+    isLoopback: options.isLoopback ?? ((remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress })),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
     isKnownAddress: (address) => peers.isKnownAddress(address),
     callerOf: (certificate) => {
       const caller = sources.certificate(certificate);

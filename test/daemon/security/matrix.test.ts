@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { ERRORS, type ErrorName } from '../../../src/protocol/errors.ts';
+import type { Operation } from '../../../src/protocol/operation.ts';
+import { OPERATION_IDS, rowOf, type OperationId } from '../../../src/protocol/operations.ts';
+import { SCOPES } from '../../../src/protocol/scopes.ts';
+import { decide, grantOfLevel } from '../../../src/trust/grants.ts';
+import { verifies } from '../../requirements.ts';
+import { EVERYBODY, type Who } from './callers.ts';
+import { type Cast, castOf, dismiss } from './cast.ts';
+import { requestFor, Turns } from './requests.ts';
+
+/** The rules in the words of DESIGN §4, one line each; not those of the code under test. */
+const ruleFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
+  if (who.door !== undefined) return who.door;
+  // No node lends another its authority, and what is this node's own is never forwarded.
+  if (who.nobody !== undefined) return op.access === 'public' ? 'allowed' : who.nobody;
+  if (who.is === 'node' && who.peer !== undefined) return 'invalid_request';
+  const here = ruleHere(op, who);
+  if (here !== 'allowed' || who.peer === undefined) return here;
+  if (!op.remote) return 'invalid_request';
+  return who.peer === 'within reach' ? 'allowed' : 'scope_missing';
+};
+
+const ruleHere = (op: Operation, who: Who): ErrorName | 'allowed' => {
+  switch (op.access) {
+    case 'public':
+      return 'allowed';
+    case 'owner':
+      return who.is === 'owner' ? 'allowed' : 'scope_missing';
+    case 'agent-secret':
+      return who.is === 'agent secret' ? 'allowed' : 'scope_missing';
+    case 'link':
+      return who.is === 'node' ? 'allowed' : 'missing_key';
+    default:
+      if (who.is === 'owner') return 'allowed';
+      if (who.is === 'agent secret' || (who.is === 'node' && !op.remote)) return 'scope_missing';
+      if (who.expired === true) return 'expired_key';
+      return who.scopes?.includes(op.access) === true ? 'allowed' : 'scope_missing';
+  }
+};
+
+/** The objects of the matrix are the owner's, on this node: for all others, and on the other node, they are not there. */
+const answerFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
+  const rule = ruleFor(op, who);
+  if (rule !== 'allowed' || op.object?.role !== 'uses') return rule;
+  return who.is === 'owner' && who.peer === undefined ? 'allowed' : 'job_not_found';
+};
+
+/** A few cells by hand, so that the rules above are held to something. */
+const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | 'allowed'][] = [
+  ['system.health', 'no key', 'allowed'],
+  ['system.health', 'no key, plain HTTP from the LAN', 'plain_http'],
+  ['system.health', 'the owner, foreign Host', 'foreign_origin'],
+  ['system.status', 'no key', 'missing_key'],
+  ['system.status', 'a peer of level observe', 'allowed'],
+  ['system.stop', 'a peer of level full', 'scope_missing'],
+  ['system.stop', 'an agent', 'scope_missing'],
+  ['system.stop', 'the owner', 'allowed'],
+  ['peer.list', 'a peer of level full', 'scope_missing'],
+  ['peer.trust', 'a key of level full', 'scope_missing'],
+  ['peer.handshake', 'a session of a peer', 'allowed'],
+  ['peer.handshake', 'the owner', 'missing_key'],
+  ['job.execute', 'a wrong key', 'invalid_key'],
+  ['job.execute', 'an unknown certificate', 'invalid_key'],
+  ['job.execute', 'a revoked peer', 'revoked'],
+  ['job.execute', 'an expired key', 'expired_key'],
+  ['job.execute', 'an expired session of a peer', 'expired_key'],
+  ['job.execute', 'a key of level collaborate', 'scope_missing'],
+  ['job.execute', 'a peer of level full', 'allowed'],
+  ['job.execute', 'a peer that names a further peer', 'invalid_request'],
+  ['job.cancel', 'a peer of level full', 'job_not_found'],
+  ['job.cancel', 'the owner', 'allowed'],
+  ['job.stdin', 'an agent', 'job_not_found'],
+  ['key.show', "the owner's key, over TLS from the LAN", 'invalid_key'],
+  ['key.show', 'the owner, by [::1]', 'allowed'],
+  ['agent.connect', 'the owner', 'scope_missing'],
+  ['agent.connect', 'the agent secret', 'allowed'],
+  ['config.get', 'a certificate and a key on one connection', 'invalid_request'],
+  ['audit.list', 'a key of level full', 'scope_missing'],
+];
+
+const count = (tally: Map<string, number>, key: string, by = 1): void => void tally.set(key, (tally.get(key) ?? 0) + by);
+
+describe('the authorisation matrix', () => {
+  let cast: Cast;
+  let jobId = '';
+  const turns = new Turns();
+  const answers = new Map<string, string>();
+  const asked = new Map<string, number>();
+
+  beforeAll(async () => {
+    cast = await castOf();
+    const { node } = cast;
+    const started = await node.ask({
+      method: 'POST',
+      path: '/execute/stream',
+      key: node.tokens.start,
+      body: { command: process.execPath, args: ['-e', 'setTimeout(() => {}, 60000)'], stdinStream: true },
+      headers: { 'loopsy-request-id': 'cd'.repeat(16) },
+      headOnly: true,
+    });
+    jobId = String(started.headers['loopsy-object']);
+  });
+
+  afterAll(() => dismiss(cast));
+
+  const cell = async (id: OperationId, who: Who): Promise<string> => {
+    const peer = who.peer === undefined ? {} : { peer: 'other' };
+    const request = requestFor(id, cast, { jobId, turn: turns.next, ...peer });
+    const coming = who.come(cast);
+    const { outcome } = await cast.node.ask({ ...request, ...coming, headers: { ...request.headers, ...coming.headers } });
+    answers.set(`${id} / ${who.title}`, outcome);
+    count(asked, `${id} ${outcome}`);
+    return outcome;
+  };
+
+  it.each(EVERYBODY)('answers $title as the table says, for every operation', async (who) => {
+    const got: Record<string, string> = {};
+    for (const id of OPERATION_IDS) got[id] = await cell(id, who);
+    if (who.is === 'owner') turns.take();
+    expect(got).toEqual(Object.fromEntries(OPERATION_IDS.map((id) => [id, answerFor(rowOf(id), who)])));
+  });
+
+  it(verifies('edge.matrix', 'has every operation admit somebody, refuse most, and hold the cells that are written down'), () => {
+    for (const id of OPERATION_IDS) {
+      const row = EVERYBODY.map((who) => answers.get(`${id} / ${who.title}`));
+      expect(row).not.toContain(undefined);
+      expect(row.filter((answer) => answer === 'allowed').length, id).toBeGreaterThan(0);
+      expect(row.filter((answer) => answer !== 'allowed').length, id).toBeGreaterThan(10);
+    }
+    for (const [id, who, answer] of PINS) expect(answers.get(`${id} / ${who}`), `${id} / ${who}`).toBe(answer);
+    expect(cast.node.stopsAsked()).toBe(2);
+  });
+
+  it(verifies(['edge.one-way', 'data.audit'], 'has one audit line for each request, with what was decided'), async () => {
+    await cast.node.stop();
+    const written = new Map<string, number>();
+    for (const { operation, decision, statusCode, count: times, path } of await cast.node.audit()) {
+      const name = String(decision);
+      count(written, `${String(operation)} ${name}`, typeof times === 'number' ? times : 1);
+      expect(statusCode, String(path)).toBe(name === 'allowed' ? 200 : ERRORS[name as ErrorName].status);
+    }
+    // What the set-up asked for before the first cell.
+    for (const key of ['peer.trust allowed', 'agent.connect allowed', 'job.stream allowed']) count(asked, key);
+    // The other node greets this one when it likes.
+    for (const tally of [asked, written]) tally.delete('peer.handshake allowed');
+    expect(Object.fromEntries(written)).toEqual(Object.fromEntries(asked));
+  });
+});
+
+describe('what the table does not have yet', () => {
+  // No operation is outbound so far: the decision itself is asked, with a row made for it.
+  it(verifies('link.no-lending', 'an outbound operation would be refused over a link, and only there'), () => {
+    const outbound = { summary: 'Tell all', access: 'status', remote: true, outbound: true } as const;
+    const facts = { now: Date.now(), loopback: true };
+    expect(OPERATION_IDS.filter((id) => rowOf(id).outbound === true)).toEqual([]);
+    const peer = { kind: 'peer', machineId: 'm', nodeId: 'm', grant: grantOfLevel('full', 'all') } as const;
+    expect(decide(peer, outbound, { ...facts, viaLink: true })).toMatchObject({ allowed: false, error: 'scope_missing' });
+    const key = { kind: 'key', name: 'k', grant: grantOfLevel('observe') } as const;
+    expect(decide(key, outbound, { ...facts, viaLink: false })).toEqual({ allowed: true });
+    expect(SCOPES).not.toContain('admin');
+  });
+});
