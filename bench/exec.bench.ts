@@ -1,8 +1,9 @@
 // `exec` of `true` through a warm node beside a bare spawn; then the same while 1 GB flows over the same link.
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import http from 'node:http';
 
-import { connectMachines, finished, Machine } from '../test/helpers/nodes.ts';
+import { connectMachines, Machine } from '../test/helpers/nodes.ts';
 import { interleave, quantile, report, timeMs } from './lib/measure.ts';
 
 const QUIET = 'rateLimits:\n  execute: 1000000\n';
@@ -42,7 +43,7 @@ try {
   stream.stdout?.resume();
   const beside: number[] = [];
   let flowing = true;
-  const end = finished(stream).then(() => (flowing = false));
+  const end = once(stream, 'close').then(() => (flowing = false));
   while (flowing) beside.push(await timeMs(() => post('/execute?peer=bench-b')));
   await end;
   report([{ name: 'exec true beside a 1 GB stream, p95', value: quantile(beside, 0.95), unit: 'ms', most: 25, from: { samples: beside.length } }]);

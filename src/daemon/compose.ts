@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 
 import type { Config } from '../config/schema.ts';
@@ -96,6 +97,15 @@ const DAY_MS = 86_400_000;
 
 const REFUSALS = { unknown: 'invalid_key', expired: 'expired_key', revoked: 'revoked' } as const;
 
+const leaves = new WeakMap<X509Certificate, Leaf>();
+
+/** What a certificate says, read once for each connection: reading it costs more than a request. */
+const leafOf = (shown: X509Certificate): Leaf | undefined => {
+  const leaf = leaves.get(shown) ?? inspectLeaf(shown);
+  if (leaf !== undefined) leaves.set(shown, leaf);
+  return leaf;
+};
+
 /** The peer that a certificate belongs to, with its grant as it is now. */
 const peerCaller = (trust: TrustBook, leaf: Leaf): Caller | Refusal => {
   const found = trust.identify(leaf);
@@ -185,7 +195,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
   });
   const sources: CallerSources = {
     certificate: (shown) => {
-      const leaf = inspectLeaf(shown);
+      const leaf = leafOf(shown);
       return leaf === undefined ? 'invalid_key' : peerCaller(trust, leaf);
     },
     token: (token, loopback) => keys.caller(token, loopback),

@@ -9,7 +9,7 @@ import type { TrustBook } from '../trust/pins.ts';
 import { isTouched, type TrustChange } from '../trust/trust-changes.ts';
 import type { EffectTable } from './edge/effects.ts';
 import type { Listener } from './edge/listener.ts';
-import type { OpenRequest, OpenRequests } from './edge/open-requests.ts';
+import type { NodeEnding, OpenRequest, OpenRequests } from './edge/open-requests.ts';
 import type { Jobs } from './jobs/service.ts';
 import type { Peers } from './peers/service.ts';
 
@@ -26,6 +26,14 @@ export interface RevocationParts {
   /** Wall time, ms since 1970. */
   readonly now: () => number;
 }
+
+const AGENTS = 'agent';
+
+/** The names, as `callerName` makes them, that a change is about. */
+const namesOf =
+  ({ caller }: TrustChange) =>
+  (name: string): boolean =>
+    name === caller || (caller === AGENTS && name.startsWith(`${AGENTS}:`));
 
 /**
  * What a removal, a narrowed grant or an expiry means for what is under way: each open request of the caller is
@@ -57,25 +65,33 @@ export class Revocation implements Service {
     else if (change.what === 'narrowed') this.#narrow(change);
   }
 
-  /** Nothing of this caller goes on. */
+  /** Nothing of this caller goes on, but the runs that the person keeps. */
   #end(change: TrustChange): void {
-    const { open, effects, jobs, listener, agents, peers, log } = this.#parts;
-    const isIts = (name: string): boolean => name === change.caller || (change.caller === 'agent' && name.startsWith('agent:'));
-    open.abortWhere(({ caller }) => isTouched(caller, change), 'revoked');
-    effects.cancelAll(`${change.caller}\n`, 'revoked');
+    const { open, listener, agents, peers, jobs } = this.#parts;
+    const isIts = namesOf(change);
+    const reason = change.what === 'expired' ? 'expired_key' : 'revoked';
+    if (peers.keepsRuns(change.caller)) jobs.keepRunsOf(isIts);
+    else this.#endRuns(change, reason);
+    open.abortWhere(({ caller }) => isTouched(caller, change), reason);
     listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
-    if (change.caller === 'agent') agents.endAll();
-    void jobs.endRunsOf(isIts).then((ended) => log.info('runs ended by revocation', { caller: change.caller, ended }));
+    if (change.caller === AGENTS) agents.endAll();
     const [kind, machineId] = change.caller.split(':');
     if (kind === 'peer' && machineId !== undefined && change.what === 'removed') void peers.dropped(machineId);
   }
 
   /** What it may still do goes on. */
   #narrow(change: TrustChange): void {
-    const { open, jobs } = this.#parts;
-    open.abortWhere((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), 'revoked');
-    if (this.#grantOf(change.caller)?.scopes.includes('exec') === true) return;
-    void jobs.endRunsOf((name) => name === change.caller || (change.caller === 'agent' && name.startsWith('agent:')));
+    const reason = 'scope_missing';
+    this.#parts.open.abortWhere((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), reason);
+    if (this.#grantOf(change.caller)?.scopes.includes('exec') !== true) this.#endRuns(change, reason);
+  }
+
+  /** Its runs, and what it began elsewhere through this node and could still come back for. */
+  #endRuns(change: TrustChange, reason: NodeEnding): void {
+    const { effects, jobs, log } = this.#parts;
+    const isIts = namesOf(change);
+    effects.cancelOf(isIts, reason);
+    void jobs.endRunsOf(isIts).then((ended) => log.info('runs ended by revocation', { caller: change.caller, ended }));
   }
 
   #grantOf(caller: string): Grant | undefined {

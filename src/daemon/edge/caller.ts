@@ -47,10 +47,14 @@ const bearer = (headers: IncomingHttpHeaders): string | undefined => {
 const decided = (answer: Caller | Refusal): Decided =>
   typeof answer === 'string' ? { caller: STRANGER, refusal: answer } : { caller: answer };
 
+/** The page is served on loopback only: what has an Origin elsewhere is a page of somebody else. */
+const refusePages = ({ headers }: CallerRequest): void => {
+  if (headers.origin === undefined) return;
+  throw new LoopsyError('foreign_origin', { message: 'a page of another origin can not call this node' });
+};
+
 const decideOverTls = (request: CallerRequest, sources: CallerSources): Decided => {
-  if (request.headers.origin !== undefined) {
-    throw new LoopsyError('foreign_origin', { message: 'a page of another origin can not call this node' });
-  }
+  refusePages(request);
   const token = bearer(request.headers);
   if (request.facts.certificate === undefined) {
     return token === undefined ? { caller: STRANGER } : decided(sources.token(token, request.facts.loopback));
@@ -69,6 +73,7 @@ const decideFromNetwork = (request: CallerRequest, sources: CallerSources): Deci
   if (!sources.plainAllowed() || token === undefined) throw new LoopsyError('plain_http');
   const answer = sources.token(token, false);
   if (typeof answer === 'string') throw new LoopsyError('plain_http');
+  refusePages(request);
   return decided(answer);
 };
 

@@ -2,7 +2,6 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { Operation } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
-import { callerName } from '../../trust/caller.ts';
 import { noteInput, recordRequest } from './audit-hook.ts';
 import type { Call, Handler, StreamSource } from './call.ts';
 import type { EffectAnswer } from './effects.ts';
@@ -10,8 +9,9 @@ import { toLoopsyError } from './error-reply.ts';
 import { type Exchange, sendJsonText } from './exchange.ts';
 import { gatherInput, validate } from './input.ts';
 import { allowIdleBody, socketFacts } from './listener.ts';
+import { endedByNode } from './open-requests.ts';
 import type { EdgeParts, Target } from './parts.ts';
-import { allowTarget } from './request-state.ts';
+import { allowTarget, effectKey } from './request-state.ts';
 import { replyStream } from './stream-reply.ts';
 
 /** One admitted request on its way. */
@@ -30,23 +30,34 @@ interface Run {
 export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeParts): Promise<void> => {
   const op = rowOf(id);
   const { request, response, state } = exchange;
-  const input = validate(op, await gatherInput(op, exchange));
-  noteInput(state, op, input);
-  findObject(exchange, { op, input }, parts);
-  const run: Run = { id, op, exchange, input, target: state.target, controller: new AbortController() };
-  if (op.kind === 'upload') allowIdleBody(request);
+  const controller = new AbortController();
+  // Open from here on: a revocation reaches it while its body is still on the way.
   const forget = parts.open.add({
     caller: state.caller,
     operation: id,
-    peer: state.target?.nodeId,
+    get peer() {
+      return state.target?.nodeId;
+    },
     requestId: state.requestId,
-    controller: run.controller,
+    controller,
   });
   response.once('close', () => {
     forget();
-    if (!response.writableFinished && !state.resumable) run.controller.abort('client-gone');
+    if (!response.writableFinished && !state.resumable) controller.abort('client-gone');
   });
+  const input = validate(op, await gatherInput(op, exchange));
+  refuseEnded(controller.signal);
+  noteInput(state, op, input);
+  findObject(exchange, { op, input }, parts);
+  const run: Run = { id, op, exchange, input, target: state.target, controller };
+  if (op.kind === 'upload') allowIdleBody(request);
   return op.kind === 'stream' ? sendStream(run, parts) : sendJson(run, parts);
+};
+
+/** @throws why the node itself has ended the request, where it has. */
+const refuseEnded = (signal: AbortSignal): void => {
+  const ended = endedByNode(signal);
+  if (ended !== undefined) throw ended;
 };
 
 /** An id alone is enough for what was started from here, by its starter. */
@@ -113,6 +124,7 @@ const sendJson = async (run: Run, parts: EdgeParts): Promise<void> => {
   const answer = await (exchange.state.resumable && op.kind === 'json'
     ? answerOnce(run, parts)
     : answerOf(run, run.controller.signal, parts));
+  refuseEnded(run.controller.signal);
   if (answer.error !== undefined) throw answer.error;
   nameObject(run, answer.object);
   const decision = answer.status < 400 ? 'allowed' : nameIn(answer.body);
@@ -142,7 +154,7 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
   const repeat = isRepeat(run, parts);
   const gone = new AbortController();
   response.once('close', () => gone.abort());
-  const key = `${callerName(state.caller)}\n${state.requestId}`;
+  const key = effectKey(state);
   return parts.effects.once(
     key,
     (signal) => {

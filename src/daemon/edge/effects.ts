@@ -63,6 +63,11 @@ export class EffectTable {
     }
   }
 
+  /** True where the effect of `key` has begun and not ended: a request for it is a repeat. */
+  isUnderWay(key: string): boolean {
+    return this.#records.get(key)?.done === false;
+  }
+
   /** Aborts the effect of `key`. @returns false where it had ended, or is not known. */
   cancel(key: string, reason: string): boolean {
     const record = this.#records.get(key);
@@ -71,10 +76,10 @@ export class EffectTable {
     return true;
   }
 
-  /** Ends every effect of one caller: what it started no longer has anyone to answer to. */
-  cancelAll(prefix: string, reason: string): void {
+  /** Ends every effect of the callers that match: what they started no longer has anyone to answer to. */
+  cancelOf(matches: (caller: string) => boolean, reason: string): void {
     for (const [key, record] of this.#records) {
-      if (key.startsWith(prefix) && !record.done) record.controller.abort(reason);
+      if (!record.done && matches(key.slice(0, key.indexOf('\n')))) record.controller.abort(reason);
     }
   }
 

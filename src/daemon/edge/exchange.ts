@@ -14,11 +14,22 @@ export interface Exchange {
   readonly state: RequestState;
 }
 
+/** On every answer: it is kept nowhere, taken for nothing but what it says it is, and shown inside no page. */
+export const GUARD_HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const;
+
 /** Answers with a text of JSON. */
 export const sendJsonText = ({ request, response }: Pick<Exchange, 'request' | 'response'>, status: number, text: string): void => {
   if (response.headersSent || response.destroyed) return;
   // A body that nobody read would be taken for the next request of the connection.
   if (!request.complete) response.setHeader('connection', 'close');
-  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(text) });
+  response.writeHead(status, {
+    ...GUARD_HEADERS,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(text),
+  });
   response.end(text);
 };

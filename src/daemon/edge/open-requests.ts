@@ -1,4 +1,5 @@
 import type { OperationId } from '../../protocol/operations.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 
 /** A request that has been admitted and not yet been answered in full. */
@@ -10,6 +11,18 @@ export interface OpenRequest {
   readonly requestId: string;
   readonly controller: AbortController;
 }
+
+/** Why the node itself ends a request: in the words of the answer. */
+export type NodeEnding = 'revoked' | 'expired_key' | 'scope_missing' | 'node_stopping';
+
+const ENDINGS: ReadonlySet<unknown> = new Set<NodeEnding>(['revoked', 'expired_key', 'scope_missing', 'node_stopping']);
+const isEnding = (reason: unknown): reason is NodeEnding => ENDINGS.has(reason);
+
+/** What a request is answered that the node itself has ended; undefined where it has not. */
+export const endedByNode = ({ aborted, reason }: AbortSignal): LoopsyError | undefined => {
+  const why: unknown = reason;
+  return aborted && isEnding(why) ? new LoopsyError(why) : undefined;
+};
 
 /** All open requests: what a revocation walks through, and what a cancel finds. */
 export class OpenRequests {
@@ -26,7 +39,7 @@ export class OpenRequests {
   }
 
   /** Aborts every request that `denied` says is no longer allowed. */
-  abortWhere(denied: (request: OpenRequest) => boolean, reason: string): void {
+  abortWhere(denied: (request: OpenRequest) => boolean, reason: NodeEnding): void {
     for (const request of this.#open) if (denied(request)) request.controller.abort(reason);
   }
 

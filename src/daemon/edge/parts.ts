@@ -50,7 +50,7 @@ export interface EdgeParts {
   readonly sources: CallerSources;
   readonly forwarder: Forwarder;
   readonly owners: ObjectOwners;
-  readonly rates: { take(caller: Caller, category: LimitCategory): void };
+  readonly rates: { take(caller: Caller, category: LimitCategory, requestId?: string): void };
   readonly audit: { record(record: AuditRecord): void; flush(): Promise<void> };
   readonly effects: EffectTable;
   readonly open: OpenRequests;

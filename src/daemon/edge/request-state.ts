@@ -4,7 +4,7 @@ import type { Operation } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
 import { requestIdSchema } from '../../protocol/ids.ts';
 import { HEADERS } from '../../protocol/requests.ts';
-import type { Caller } from '../../trust/caller.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
 import { decide, type Decision } from '../../trust/grants.ts';
 import { decideCaller, type Refusal } from './caller.ts';
 import type { SocketFacts } from './connection.ts';
@@ -51,6 +51,9 @@ const requestIdOf = (header: string | string[] | undefined): string | undefined 
   return parsed.data;
 };
 
+/** An effect of one caller: what a repeat is known by. */
+export const effectKey = ({ caller, requestId }: RequestState): string => `${callerName(caller)}\n${requestId}`;
+
 const check = (decision: Decision, refusal?: Refusal): void => {
   if (decision.allowed) return;
   // A stranger who showed something is told why that made nobody.
@@ -83,6 +86,16 @@ export const allowTarget = (state: RequestState, target: Target, asking: Asking,
   state.target = target;
 };
 
+/** The peer that a name means. Which names are known here is told to nobody who may not address them all. */
+const findTarget = (state: RequestState, named: string, { op, facts }: Asking, parts: EdgeParts): Target | undefined => {
+  try {
+    return parts.forwarder.resolve(named);
+  } catch (error) {
+    check(decide(state.caller, op, { loopback: facts.loopback, viaLink: false, now: parts.clock.now(), peer: {} }));
+    throw error;
+  }
+};
+
 /** Scope, reach and rate: decided before a byte of the body is read. */
 export const admit = ({ state, request, query }: Exchange, asking: Asking, parts: EdgeParts): void => {
   const { op, facts, refusal } = asking;
@@ -94,7 +107,8 @@ export const admit = ({ state, request, query }: Exchange, asking: Asking, parts
   const here = { loopback: facts.loopback, viaLink, now: parts.clock.now() };
   // Who may not ask at all learns nothing about peers.
   check(decide(state.caller, op, viaLink && named !== undefined ? { ...here, peer: {} } : here), refusal);
-  const target = named === undefined ? undefined : parts.forwarder.resolve(named);
+  const target = named === undefined ? undefined : findTarget(state, named, asking, parts);
   if (target !== undefined) allowTarget(state, target, asking, parts);
-  if (op.limit !== undefined) parts.rates.take(state.caller, op.limit);
+  if (op.limit === undefined || parts.effects.isUnderWay(effectKey(state))) return;
+  parts.rates.take(state.caller, op.limit, given);
 };

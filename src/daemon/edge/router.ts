@@ -45,7 +45,7 @@ const serve = async (id: OperationId | undefined, served: Served, parts: EdgePar
     const facts = socketFacts(served.request.socket);
     const refusal = identify(exchange, facts, parts);
     const { caller } = exchange.state;
-    if (caller.kind === 'peer') promote(served.request.socket, callerName(caller));
+    if (caller.kind !== 'stranger') promote(served.request.socket, callerName(caller));
     if (id === undefined) {
       throw new LoopsyError('unknown_route', { message: `there is no route ${served.request.method} ${exchange.path}` });
     }

@@ -7,7 +7,9 @@ import { FRAME, FRAMES_TYPE, frameHeader, isOutput } from '../../protocol/frames
 import type { StreamPiece, StreamSource } from './call.ts';
 import { toLoopsyError } from './error-reply.ts';
 import { EventEncoder, type StreamEvent } from './event-encoder.ts';
+import { GUARD_HEADERS } from './exchange.ts';
 import { socketFacts } from './listener.ts';
+import { endedByNode } from './open-requests.ts';
 import { ReplyPipe } from './reply-pipe.ts';
 import { collectSlice } from './slice.ts';
 
@@ -98,13 +100,6 @@ const parts = function* (piece: StreamPiece): Generator<StreamPiece> {
   }
 };
 
-/** Why the node itself ends a stream, said to its reader. */
-const endingOf = (signal: AbortSignal): LoopsyError | undefined => {
-  if (!signal.aborted) return undefined;
-  if (signal.reason === 'revoked') return new LoopsyError('revoked');
-  return signal.reason === 'shutdown' ? new LoopsyError('node_stopping') : undefined;
-};
-
 const stallMsOf = (request: IncomingMessage): number => {
   const { loopback, certificate } = socketFacts(request.socket);
   if (loopback) return STALL_MS.loopback;
@@ -113,7 +108,7 @@ const stallMsOf = (request: IncomingMessage): number => {
 
 const sendStream = async (source: StreamSource, encoder: Encoder, options: StreamReplyOptions): Promise<void> => {
   const { request, response, clock } = options;
-  response.writeHead(200, { 'content-type': encoder.contentType, 'cache-control': 'no-store' });
+  response.writeHead(200, { ...GUARD_HEADERS, 'content-type': encoder.contentType });
   const pipe = new ReplyPipe(response, { clock, heartbeat: encoder.heartbeat, stallMs: stallMsOf(request) });
   let failure: LoopsyError | undefined;
   try {
@@ -125,7 +120,7 @@ const sendStream = async (source: StreamSource, encoder: Encoder, options: Strea
         if (response.writableNeedDrain) await pipe.drained();
       }
     }
-    failure = endingOf(options.signal);
+    failure = endedByNode(options.signal);
   } catch (thrown) {
     failure = toLoopsyError(thrown, options.log);
   } finally {
@@ -138,7 +133,7 @@ const sendSlice = async (source: StreamSource, options: StreamReplyOptions): Pro
   const slice = await collectSlice(source, options);
   const { response } = options;
   if (response.destroyed) return;
-  response.writeHead(200, { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-store' });
+  response.writeHead(200, { ...GUARD_HEADERS, 'content-type': 'application/json; charset=utf-8' });
   response.write(JSON.stringify(slice));
 };
 

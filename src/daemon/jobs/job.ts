@@ -64,6 +64,7 @@ export class Job implements Followed {
   #startedMs = 0;
   #timeout: Timer | undefined;
   #rejoin: Timer | undefined;
+  #kept = false;
   #waiters: (() => void)[] = [];
 
   constructor(record: JobRecord, plan: JobPlan, parts: { readonly host: JobHost; readonly output: Spool }) {
@@ -144,9 +145,19 @@ export class Job implements Followed {
     this.#rejoin = undefined;
   }
 
+  /** Goes on without its caller, for the owner. */
+  keep(): void {
+    this.#kept = true;
+    this.rejoin();
+  }
+
+  get isKept(): boolean {
+    return this.#kept;
+  }
+
   /** The connection of the caller that started the run is lost. */
   abandon(): void {
-    if (this.isOver) return;
+    if (this.isOver || this.#kept) return;
     if (!this.#plan.resumable) return this.stop('client-gone');
     this.#rejoin ??= this.#host.clock.after(REJOIN_MS, () => this.stop('client-gone'));
   }

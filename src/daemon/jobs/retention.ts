@@ -7,7 +7,7 @@ import { jobIdSchema } from '../../protocol/ids.ts';
 import type { JobRecord } from './record.ts';
 import type { JobRecords } from './records.ts';
 
-const PAGE = 200;
+const PAGE = 50;
 const DAY_MS = 86_400_000;
 
 /** What a sweep needs. */

@@ -31,6 +31,8 @@ import { Repeats } from './repeats.ts';
 import { sweepJobs } from './retention.ts';
 
 const SWEEP_MS = 3_600_000;
+/** Not beside the start, which is busy enough. */
+const FIRST_SWEEP_MS = 30_000;
 /** The login shell is asked after the start, so that it costs the start nothing. */
 const ASK_PATH_MS = 500;
 const STOP_LIMIT_MS = 4_000;
@@ -90,6 +92,8 @@ export interface Jobs extends Service {
   leave(caller: string, requestId: string): boolean;
   /** Ends the runs of revoked callers, within a second. @returns how many. */
   endRunsOf(matches: (caller: string) => boolean): Promise<number>;
+  /** Lets the runs of removed callers go on, whoever reads them: the owner wants it so. */
+  keepRunsOf(matches: (caller: string) => boolean): void;
   /** `active` go on, `queued` wait, `total` are known. */
   counts(): { active: number; queued: number; total: number };
   /** Settings have changed: waiting runs may start. */
@@ -132,9 +136,9 @@ class JobService implements Jobs {
     await endLostRuns({ records: this.#records, dir, clock, log, platform });
     this.#timers = [
       clock.after(ASK_PATH_MS, () => void machine.environment(undefined)),
+      clock.after(FIRST_SWEEP_MS, () => void this.#sweep()),
       clock.every(SWEEP_MS, () => void this.#sweep()),
     ];
-    void this.#sweep();
   }
 
   async stop(): Promise<void> {
@@ -220,6 +224,10 @@ class JobService implements Jobs {
     return jobs.length;
   }
 
+  keepRunsOf(matches: (caller: string) => boolean): void {
+    for (const job of this.#live.values()) if (matches(job.record.caller)) job.keep();
+  }
+
   leave(caller: string, requestId: string): boolean {
     const job = this.#live.get(this.#repeats.find(caller, requestId) ?? '');
     if (job === undefined || job.isOver) return false;
@@ -277,6 +285,7 @@ class JobService implements Jobs {
   /** The caller no longer wants it. A lost connection of a resumable call is not said here, but by its follower's close. */
   #endWith(job: Job, { signal }: Call): void {
     const onAbort = (): void => {
+      if (job.isKept) return;
       const reason: unknown = signal.reason;
       const word = typeof reason === 'string' ? reason : abortReason(signal);
       job.stop(word === 'client-gone' || word === 'shutdown' ? word : 'cancel');

@@ -1,8 +1,7 @@
-import { connect, type ConnectionOptions, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
 
 import { LoopsyError } from '../../protocol/errors.ts';
-import { toPem } from '../../trust/certificates.ts';
-import { inspectLeaf } from '../../trust/leaf.ts';
+import { identifyPeer, inspectLeaf, type PinnedMachine } from '../../trust/leaf.ts';
 
 /** Where a node may be reached. */
 export interface Address {
@@ -23,10 +22,18 @@ export interface OwnCertificate {
 export interface Pinned {
   readonly nodeId: string;
   readonly name: string;
-  /** The pinned machine certificate, DER. */
-  readonly certificate: Uint8Array;
+  readonly machine: Omit<PinnedMachine, 'revoked'>;
+  /** SHA-256 of the machine's public key, hex. */
+  readonly spkiHash: string;
   readonly addresses: readonly Address[];
 }
+
+/** What all of a node's dials show. Made once: making it costs more than a handshake. */
+export const linkContext = ({ keyPem, certPem }: OwnCertificate): SecureContext =>
+  // No authority counts, the system's least of all: whose certificate it is, is decided by the pin.
+  createSecureContext({ key: keyPem, cert: certPem, ca: [], minVersion: 'TLSv1.3' });
+
+const anonymous = (): SecureContext => createSecureContext({ ca: [], minVersion: 'TLSv1.3' });
 
 const CONNECT_TIMEOUT_MS = 2000;
 const STAGGER_MS = 250;
@@ -68,18 +75,19 @@ const explain = (error: unknown, address: Address): LoopsyError => {
 
 interface Attempt {
   readonly address: Address;
-  readonly options: ConnectionOptions;
+  readonly context: SecureContext;
   readonly signal: AbortSignal;
 }
 
-const shakeHands = ({ address, options, signal }: Attempt): Promise<TLSSocket> =>
+const shakeHands = ({ address, context, signal }: Attempt): Promise<TLSSocket> =>
   new Promise((resolve, reject) => {
     const socket = connect({
-      ...options,
       host: address.host,
       port: address.port,
+      secureContext: context,
       servername: '',
-      minVersion: 'TLSv1.3',
+      // Whoever answers is looked at when the handshake is complete, before a byte is sent: see `isPinned`.
+      rejectUnauthorized: false,
       ALPNProtocols: ['http/1.1'],
     });
     const stop = (error: unknown): void => {
@@ -148,32 +156,48 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
 const mostTelling = (errors: readonly unknown[]): unknown =>
   errors.find((error) => error instanceof LoopsyError && error.error === 'peer_handshake') ?? errors[0];
 
+/** True where the one who answered is the pinned node: by its own key, or by a certificate that its machine issued. */
+const isPinned = (socket: TLSSocket, { nodeId, machine, spkiHash }: Pinned, now: number): boolean => {
+  const shown = socket.getPeerX509Certificate();
+  const leaf = shown === undefined || socket.isSessionReused() ? undefined : inspectLeaf(shown);
+  if (leaf === undefined) return false;
+  const pin = { ...machine, revoked: false };
+  const lookup = {
+    bySpkiHash: (hash: string) => (hash === spkiHash ? pin : undefined),
+    byMachineId: (id: string) => (id === machine.machineId ? pin : undefined),
+  };
+  const found = identifyPeer(leaf, lookup, now);
+  return 'nodeId' in found && found.nodeId === nodeId;
+};
+
 /**
  * Connects to a pinned node. Its certificate is checked while the connection is made, so that a wrong machine at the
- * right address never receives a byte behind the handshake.
+ * right address never receives a byte behind the handshake. `now` is wall time, ms.
  * @throws {LoopsyError} `peer_unreachable`, or `peer_handshake` where something else answers.
  */
-export const dial = async (pinned: Pinned, own: OwnCertificate, signal: AbortSignal): Promise<Reached> => {
+export const dial = async (
+  pinned: Pinned,
+  context: SecureContext,
+  { signal, now }: { signal: AbortSignal; now: () => number },
+): Promise<Reached> => {
   if (pinned.addresses.length === 0) {
     throw new LoopsyError('peer_unreachable', {
       message: `no address of ${pinned.name} is known`,
       hint: `give one with \`loopsy peers add <ip>\``,
     });
   }
-  const options = {
-    ca: [toPem(pinned.certificate)],
-    key: own.keyPem,
-    cert: own.certPem,
-    rejectUnauthorized: true,
-    checkServerIdentity: (_host: string, shown: PeerCertificate): Error | undefined =>
-      inspectLeaf(shown.raw)?.nodeId === pinned.nodeId ? undefined : new LoopsyError('peer_handshake'),
+  const open = async (address: Address, all: AbortSignal): Promise<TLSSocket> => {
+    const socket = await shakeHands({ address, context, signal: all });
+    if (isPinned(socket, pinned, now())) return socket;
+    socket.destroy();
+    throw explain(new Error('another key'), address);
   };
-  return raceAddresses(pinned.addresses, (address, all) => shakeHands({ address, options, signal: all }), signal);
+  return raceAddresses(pinned.addresses, open, signal);
 };
 
 /** Shakes hands with whoever answers, sends nothing, and returns the certificate it showed, DER. */
 export const probe = async (address: Address, signal: AbortSignal): Promise<Uint8Array> => {
-  const socket = await shakeHands({ address, options: { rejectUnauthorized: false }, signal });
+  const socket = await shakeHands({ address, context: anonymous(), signal });
   try {
     const shown = socket.getPeerX509Certificate();
     if (shown !== undefined) return shown.raw;

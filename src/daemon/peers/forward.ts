@@ -32,6 +32,10 @@ export interface ForwardParts {
 
 /** How long a broken exchange is tried again: shorter than the peer's patience with a lost connection. */
 const RETRY_MS = 8000;
+const FIRST_PAUSE_MS = 25;
+const LONGEST_PAUSE_MS = 1000;
+/** From then on a broken exchange gets no more time, however often the peer is reached. */
+const MAX_CONTACTS = 2000;
 const SILENCE_MS = 25_000;
 const CANCEL_MS = 5000;
 const MAX_ANSWER_BYTES = 33_554_432;
@@ -47,15 +51,15 @@ interface Exchange {
 
 const isLong = (op: Operation): boolean => op.kind !== 'json' || op.limit === 'execute';
 
-const headersOf = ({ request, way, op, accept }: Exchange, attempt: number): Record<string, string> => ({
+const headersOf = ({ request, way, op, accept }: Exchange, repeat: boolean): Record<string, string> => ({
   accept,
   ...(op.kind === 'upload' ? { 'content-type': 'application/octet-stream' } : { 'content-type': 'application/json' }),
   ...(op.effect ? { [HEADERS.requestId]: request.call.requestId } : {}),
-  ...(op.effect && attempt > 0 ? { [HEADERS.repeat]: way.boot } : {}),
+  ...(op.effect && repeat ? { [HEADERS.repeat]: way.boot } : {}),
   [HEADERS.onBehalfOf]: callerName(request.call.caller),
 });
 
-const send = (exchange: Exchange, attempt: number): Promise<IncomingMessage> => {
+const send = (exchange: Exchange, repeat: boolean): Promise<IncomingMessage> => {
   const { op, request, way } = exchange;
   const { path, body } = encodeRequest(op, exchange.input);
   const bytes = request.call.body;
@@ -63,7 +67,7 @@ const send = (exchange: Exchange, attempt: number): Promise<IncomingMessage> => 
   return way.link.request({
     method: op.method,
     path: `${BASE_PATH}${path}`,
-    headers: headersOf(exchange, attempt),
+    headers: headersOf(exchange, repeat),
     ...(op.kind === 'upload' && bytes !== undefined ? { body: bytes } : body === undefined ? {} : { body }),
     long,
     // A buffered run answers when it has ended; the connection's own life tells whether the peer is there.
@@ -107,8 +111,8 @@ export class Forward {
   /** A buffered or byte-body operation; the answer's bytes pass as they are. */
   async json(request: ForwardRequest): Promise<EffectAnswer> {
     const exchange = this.#exchange(request, 'application/json');
-    return this.#retrying(exchange, async (attempt) => {
-      const answer = await send(exchange, attempt);
+    return this.#retrying(exchange, async (repeat) => {
+      const answer = await send(exchange, repeat);
       const object = header(answer, HEADERS.object);
       if (object !== undefined && request.op.object?.role === 'creates') request.call.announce(object);
       const body = await readAll(answer);
@@ -119,7 +123,7 @@ export class Forward {
   /** A stream, resumed by cursor each time the link breaks. */
   async stream(request: ForwardRequest): Promise<StreamSource> {
     const exchange = this.#exchange(request, FRAMES_TYPE);
-    const opened = await this.#open(exchange, Number(request.input['since'] ?? 0));
+    const opened = await this.#open(exchange, { since: Number(request.input['since'] ?? 0), begun: false });
     if (opened.object !== undefined && request.op.object?.role === 'creates') request.call.announce(opened.object);
     return new ResumedSource(opened.source, {
       reopen: (cursor) => this.#reopen(exchange, opened.object, cursor),
@@ -133,12 +137,16 @@ export class Forward {
     return { request, way: this.#parts.way(request.target.nodeId), op: request.op, input: request.input, accept };
   }
 
-  async #open(exchange: Exchange, since: number): Promise<{ source: FrameSource; object: string | undefined }> {
-    return this.#retrying(exchange, async (attempt) => {
-      const answer = await send(exchange, attempt);
+  async #open(
+    exchange: Exchange,
+    { since, begun }: { since: number; begun: boolean },
+  ): Promise<{ source: FrameSource; object: string | undefined }> {
+    const open = async (repeat: boolean): Promise<{ source: FrameSource; object: string | undefined }> => {
+      const answer = await send(exchange, repeat);
       if (answer.statusCode !== 200) throw errorOf(await readAll(answer), exchange.way.name);
       return { source: new FrameSource(answer, since), object: header(answer, HEADERS.object) };
-    });
+    };
+    return this.#retrying(exchange, open, begun);
   }
 
   async #reopen(exchange: Exchange, object: string | undefined, cursor: number): Promise<FrameSource> {
@@ -147,24 +155,34 @@ export class Forward {
     const id = (op.resumeWith ?? exchange.request.id) as OperationId;
     const field = op.object?.field ?? '';
     const next = op.resumeWith === undefined ? { ...input, since: cursor } : { [field]: object, since: cursor };
-    const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, cursor);
+    const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, { since: cursor, begun: true });
     return opened.source;
   }
 
-  async #retrying<T>(exchange: Exchange, attemptOnce: (attempt: number) => Promise<T>): Promise<T> {
+  /**
+   * Tries what may have begun again. With each contact the peer's patience begins anew, and with it the time that is
+   * left to an effect; a read gets no more than the first.
+   */
+  async #retrying<T>(exchange: Exchange, attempt: (repeat: boolean) => Promise<T>, begun = false): Promise<T> {
     const { clock } = this.#parts;
-    const { signal } = exchange.request.call;
-    const endAtMs = clock.monotonicMs() + RETRY_MS;
-    let maybeDone = false;
-    for (let attempt = 0; ; attempt += 1) {
+    let maybeDone = begun;
+    let endAtMs = clock.monotonicMs() + RETRY_MS;
+    let pauseMs = FIRST_PAUSE_MS;
+    for (let contacts = 0; ;) {
       try {
-        return await attemptOnce(maybeDone ? attempt : 0);
+        return await attempt(maybeDone);
       } catch (error) {
-        if (signal.aborted) throw this.#abandoned(exchange);
-        maybeDone ||= error instanceof LinkCut && error.sent;
+        if (exchange.request.call.signal.aborted) throw this.#abandoned(exchange);
+        if (error instanceof LinkCut && error.sent) {
+          contacts += 1;
+          pauseMs = FIRST_PAUSE_MS;
+          if (contacts === 1 || (exchange.op.effect && contacts < MAX_CONTACTS)) endAtMs = clock.monotonicMs() + RETRY_MS;
+          maybeDone = true;
+        }
         const again = maybeDone && canRepeat(error, exchange) && clock.monotonicMs() < endAtMs;
         if (!again) throw finalError(error, exchange, maybeDone);
-        await pause(clock, Math.min(1000, 25 * 2 ** attempt));
+        await pause(clock, pauseMs);
+        pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
       }
     }
   }
@@ -216,9 +234,9 @@ const canRepeat = (error: unknown, exchange: Exchange): boolean => {
   return error instanceof LoopsyError && error.error === 'peer_unreachable';
 };
 
-const finalError = (error: unknown, { op, way }: Exchange, maybeDone: boolean): LoopsyError => {
+const finalError = (error: unknown, { request, way }: Exchange, maybeDone: boolean): LoopsyError => {
   if (error instanceof LoopsyError && error.error !== 'peer_unreachable') return error;
-  if (maybeDone && op.effect) {
+  if (maybeDone && request.op.effect) {
     return new LoopsyError('outcome_unknown', {
       message: `the link to ${way.name} broke and did not come back: whether this was done there is not known`,
       cause: error,

@@ -7,7 +7,7 @@ export const peerHandlers = (peers: Peers): HandlersOf<'peer'> => ({
   'peer.list': () => ({ peers: peers.list() }),
   'peer.add': (input) => peers.add(input),
   'peer.show': ({ nodeId }) => peers.show(nodeId),
-  'peer.remove': async ({ nodeId }) => ({ success: true, ...(await peers.remove(nodeId)) }),
+  'peer.remove': async ({ nodeId, keepRuns }) => ({ success: true, ...(await peers.remove(nodeId, keepRuns)) }),
   'peer.rename': ({ nodeId, name }) => peers.rename(nodeId, name),
   'peer.grant': ({ nodeId, ...grant }) => peers.grant(nodeId, grant),
   'peer.revoke': ({ nodeId }) => peers.grant(nodeId, { level: 'observe', scopes: [] }),

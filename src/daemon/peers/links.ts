@@ -1,9 +1,10 @@
-import type { TLSSocket } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 
 import { LoopsyError } from '../../protocol/errors.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
-import { dial } from './dial.ts';
+import { dial, linkContext } from './dial.ts';
 import type { PeerFactsBook } from './facts.ts';
 import { Link } from './link.ts';
 
@@ -14,13 +15,15 @@ interface Known {
 
 /** One link for each peer, made when it is first needed and closed when trust ends. */
 export class Links {
-  readonly #identity: Identity;
+  readonly #context: SecureContext;
+  readonly #clock: Clock;
   readonly #trust: TrustBook;
   readonly #facts: PeerFactsBook;
   readonly #links = new Map<string, Known>();
 
-  constructor(parts: { identity: Identity; trust: TrustBook; facts: PeerFactsBook }) {
-    this.#identity = parts.identity;
+  constructor(parts: { identity: Identity; trust: TrustBook; facts: PeerFactsBook; clock: Clock }) {
+    this.#context = linkContext({ keyPem: parts.identity.keyPem, certPem: parts.identity.certificatePem });
+    this.#clock = parts.clock;
     this.#trust = parts.trust;
     this.#facts = parts.facts;
   }
@@ -59,8 +62,14 @@ export class Links {
     const machine = this.#trust.machine(nodeId);
     if (machine === undefined) throw new LoopsyError('revoked', { message: 'this peer is no longer trusted' });
     const { addresses } = this.#facts.get(nodeId);
-    const own = { keyPem: this.#identity.keyPem, certPem: this.#identity.certificatePem };
-    const { socket, address } = await dial({ nodeId, name: machine.name, certificate: machine.certificate, addresses }, own, signal);
+    const pinned = {
+      nodeId,
+      name: machine.name,
+      machine: { machineId: machine.machineId, publicKey: machine.publicKey },
+      spkiHash: machine.spkiHash,
+      addresses,
+    };
+    const { socket, address } = await dial(pinned, this.#context, { signal, now: () => this.#clock.now() });
     this.#facts.reached(nodeId, address);
     return socket;
   }

@@ -50,11 +50,12 @@ export class Peers implements Service {
   readonly #facts: PeerFactsBook;
   readonly #links: Links;
   readonly #presence: PresenceWatch;
+  readonly #keeping = new Set<string>();
 
   constructor(parts: PeersParts) {
     this.#parts = parts;
     this.#facts = new PeerFactsBook(parts.store, parts.log);
-    this.#links = new Links({ identity: parts.identity, trust: parts.trust, facts: this.#facts });
+    this.#links = new Links({ identity: parts.identity, trust: parts.trust, facts: this.#facts, clock: parts.clock });
     this.#presence = new PresenceWatch({
       clock: parts.clock,
       beat: (nodeId, limitMs) => this.#beat(nodeId, limitMs),
@@ -128,6 +129,11 @@ export class Peers implements Service {
     return this.#facts.isKnownHost(ip);
   }
 
+  /** True while a peer is removed whose runs are to go on. */
+  keepsRuns(caller: string): boolean {
+    return this.#keeping.has(caller);
+  }
+
   /** Ends the link to a peer that is no longer trusted, and all that is remembered of it. */
   async dropped(nodeId: string): Promise<void> {
     this.#presence.forget(nodeId);
@@ -151,7 +157,7 @@ export class Peers implements Service {
   }
 
   /** Takes trust away, at once; then tells the other side, as far as it can be reached. */
-  async remove(reference: string): Promise<{ nodeId: string; name: string; told: boolean }> {
+  async remove(reference: string, keepRuns = false): Promise<{ nodeId: string; name: string; told: boolean }> {
     const manual = this.#facts.manual().find(({ address, name }) => name === reference || address.host === reference || formatAddress(address) === reference);
     if (manual !== undefined && !this.#isTrusted(reference)) {
       await this.#facts.removeManual(manual.address);
@@ -161,7 +167,12 @@ export class Peers implements Service {
     // The link is taken before its trust ends, and used for one more sentence.
     const { link } = this.#links.to(machineId);
     this.#links.detach(machineId);
-    await this.#parts.trust.removeMachine(machineId);
+    if (keepRuns) this.#keeping.add(`peer:${machineId}`);
+    try {
+      await this.#parts.trust.removeMachine(machineId);
+    } finally {
+      this.#keeping.delete(`peer:${machineId}`);
+    }
     const told = await bidFarewell(link, FAREWELL_LIMIT_MS);
     link.close();
     return { nodeId: machineId, name, told };
