@@ -5,6 +5,8 @@ import type { Clock } from '../../kernel/clock.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import { dial, linkContext } from './dial.ts';
+import type { Machine } from '../../trust/trust-records.ts';
+import type { Address } from './dial.ts';
 import type { PeerFactsBook } from './facts.ts';
 import { Link } from './link.ts';
 
@@ -20,6 +22,7 @@ export class Links {
   readonly #trust: TrustBook;
   readonly #facts: PeerFactsBook;
   readonly #links = new Map<string, Known>();
+  readonly #leaving = new Map<string, { machine: Machine; addresses: readonly Address[] }>();
 
   constructor(parts: { identity: Identity; trust: TrustBook; facts: PeerFactsBook; clock: Clock }) {
     this.#context = linkContext({ keyPem: parts.identity.keyPem, certPem: parts.identity.certificatePem });
@@ -49,9 +52,17 @@ export class Links {
     this.#links.delete(nodeId);
   }
 
-  /** Leaves a link to the one who holds it: it no longer counts as this peer's. */
-  detach(nodeId: string): void {
+  /** Takes the link to a peer for a last word. It still leads there when trust has ended, until `release`. */
+  detach(nodeId: string): { link: Link; release: () => void } {
+    const machine = this.#trust.machine(nodeId);
+    const { link } = this.to(nodeId);
     this.#links.delete(nodeId);
+    if (machine !== undefined) this.#leaving.set(nodeId, { machine, addresses: this.#facts.get(nodeId).addresses });
+    const release = (): void => {
+      this.#leaving.delete(nodeId);
+      link.close();
+    };
+    return { link, release };
   }
 
   closeAll(): void {
@@ -59,9 +70,10 @@ export class Links {
   }
 
   async #dial(nodeId: string, signal: AbortSignal): Promise<TLSSocket> {
-    const machine = this.#trust.machine(nodeId);
+    const leaving = this.#leaving.get(nodeId);
+    const machine = leaving?.machine ?? this.#trust.machine(nodeId);
     if (machine === undefined) throw new LoopsyError('revoked', { message: 'this peer is no longer trusted' });
-    const { addresses } = this.#facts.get(nodeId);
+    const { addresses } = leaving ?? this.#facts.get(nodeId);
     const pinned = {
       nodeId,
       name: machine.name,
@@ -70,7 +82,8 @@ export class Links {
       addresses,
     };
     const { socket, address } = await dial(pinned, this.#context, { signal, now: () => this.#clock.now() });
-    this.#facts.reached(nodeId, address);
+    // What has ended is not remembered anew.
+    if (leaving === undefined) this.#facts.reached(nodeId, address);
     return socket;
   }
 }

@@ -9,7 +9,7 @@ import type { GrantInput } from '../../protocol/grants.ts';
 import { slugOf, uniqueName } from '../../protocol/names.ts';
 import type { Handshake, Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
-import { DEFAULT_PORT } from '../../protocol/version.ts';
+import { DEFAULT_PORT, LINK_VERSION } from '../../protocol/version.ts';
 import type { Store } from '../../store/store.ts';
 import type { Caller } from '../../trust/caller.ts';
 import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
@@ -165,17 +165,15 @@ export class Peers implements Service {
     }
     const { machineId, name } = this.#resolve(reference);
     // The link is taken before its trust ends, and used for one more sentence.
-    const { link } = this.#links.to(machineId);
-    this.#links.detach(machineId);
+    const { link, release } = this.#links.detach(machineId);
     if (keepRuns) this.#keeping.add(`peer:${machineId}`);
     try {
       await this.#parts.trust.removeMachine(machineId);
+      return { nodeId: machineId, name, told: await bidFarewell(link, FAREWELL_LIMIT_MS) };
     } finally {
       this.#keeping.delete(`peer:${machineId}`);
+      release();
     }
-    const told = await bidFarewell(link, FAREWELL_LIMIT_MS);
-    link.close();
-    return { nodeId: machineId, name, told };
   }
 
   async rename(reference: string, name: string): Promise<Peer> {
@@ -262,6 +260,12 @@ export class Peers implements Service {
   /** A peer's own words about itself; they change its row and no other. */
   heard(caller: Caller, said: Handshake, remoteAddress: string | undefined): Handshake {
     if (caller.kind !== 'peer') throw new LoopsyError('missing_key');
+    if (said.link !== LINK_VERSION) {
+      throw new LoopsyError('peer_version', {
+        message: `${said.hostname} speaks version ${said.link} of the link, ${this.#parts.facts().hostname} version ${LINK_VERSION}`,
+        hint: `update loopsy on ${said.link < LINK_VERSION ? said.hostname : this.#parts.facts().hostname}`,
+      });
+    }
     this.#learn(caller.machineId, said);
     if (remoteAddress !== undefined) this.#facts.seenAt(caller.machineId, { host: remoteAddress, port: said.port });
     this.#presence.heard(caller.machineId);
@@ -276,7 +280,7 @@ export class Peers implements Service {
   }
 
   #own(): { handshake: Handshake } {
-    return { handshake: { ...this.#parts.facts(), link: 1, boot: this.#parts.boot } };
+    return { handshake: { ...this.#parts.facts(), link: LINK_VERSION, boot: this.#parts.boot } };
   }
 
   async #beat(nodeId: string, limitMs: number): Promise<Beat> {
