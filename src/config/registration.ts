@@ -1,7 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 
 import { readTextFile, writeFileAtomic } from '../kernel/atomic-file.ts';
-import { randomHex } from '../kernel/ids.ts';
 import type { NodePaths } from './paths.ts';
 
 /**
@@ -59,8 +59,12 @@ export const writeRegistration = async (paths: NodePaths, registration: Registra
 };
 
 /** The registration, whether or not its node still runs; undefined where there is none, or it makes no sense. */
-export const readRegistration = async (paths: NodePaths): Promise<Registration | undefined> => {
-  const fields = parseFields(await readTextFile(paths.registration));
+export const readRegistration = async (paths: NodePaths): Promise<Registration | undefined> =>
+  parseRegistration(await readTextFile(paths.registration));
+
+/** The registration in a text that was read by other means. */
+export const parseRegistration = (text: string | undefined): Registration | undefined => {
+  const fields = parseFields(text);
   return fields !== undefined && isRegistration(fields) ? fields : undefined;
 };
 
@@ -100,7 +104,7 @@ export const readAgentFile = async (paths: NodePaths): Promise<AgentFile | undef
 export const ensureAgentFile = async (paths: NodePaths, url?: string): Promise<AgentFile> => {
   const there = await readAgentFile(paths);
   if (there !== undefined && (url === undefined || there.url === url)) return there;
-  const agentFile: AgentFile = { secret: there?.secret ?? randomHex(32), ...(url === undefined ? {} : { url }) };
+  const agentFile: AgentFile = { secret: there?.secret ?? randomBytes(32).toString('hex'), ...(url === undefined ? {} : { url }) };
   await writeFileAtomic(paths.agentFile, `${JSON.stringify(agentFile, null, 2)}\n`);
   return agentFile;
 };

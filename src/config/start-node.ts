@@ -85,11 +85,25 @@ export const startNode = async (options: StartNodeOptions): Promise<StartedNode>
   }
 };
 
+/**
+ * What a node's program is run with. A node starts many processes, and each start costs in proportion to the memory
+ * that the node has touched: a small nursery and one arena halve that.
+ */
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=1'];
+
+/** The same for the C library; not passed on to what the node runs. */
+export const NODE_VARIABLES: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1' };
+
 const spawnNode = (options: StartNodeOptions, logFd: number): ChildProcess => {
   const { dataDir, args = [], env = process.env, program = findNodeProgram() } = options;
-  return spawn(process.execPath, [program, ...args], {
+  return spawn(process.execPath, [...NODE_FLAGS, program, ...args], {
     cwd: existsSync(homedir()) ? homedir() : dataDir,
-    env: { ...buildNodeEnvironment(env), LOOPSY_DATA_DIR: dataDir, [REPORT_VARIABLE]: String(REPORT_FD) },
+    env: {
+      ...buildNodeEnvironment(env),
+      ...NODE_VARIABLES,
+      LOOPSY_DATA_DIR: dataDir,
+      [REPORT_VARIABLE]: String(REPORT_FD),
+    },
     detached: true,
     windowsHide: true,
     stdio: ['ignore', logFd, logFd, 'pipe'],

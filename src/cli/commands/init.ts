@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 
 import { writeInitialConfig } from '../../config/initial-config.ts';
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { findNodeProgram } from '../../config/start-node.ts';
-import { randomHex } from '../../kernel/ids.ts';
 import { errorFromBody, EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { ROOT_NOTE } from '../local-checks.ts';
@@ -39,7 +39,7 @@ const init: Command = async (cli) => {
 const writeConfig = async ({ io, paths }: Cli): Promise<boolean> => {
   const port = portOf(io.env['LOOPSY_PORT']);
   try {
-    await writeInitialConfig(paths, { apiKey: randomHex(32), ...(port === undefined ? {} : { port }) }, io.clock);
+    await writeInitialConfig(paths, { apiKey: randomBytes(32).toString('hex'), ...(port === undefined ? {} : { port }) }, io.clock);
     return true;
   } catch (thrown) {
     if (thrown instanceof LoopsyError && thrown.error === 'conflict') return false;

@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process';
+import { connect } from 'node:net';
 
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { readRegistration } from '../../config/registration.ts';
-import { findNodeProgram } from '../../config/start-node.ts';
+import { findNodeProgram, NODE_FLAGS, NODE_VARIABLES } from '../../config/start-node.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { versionNote, type LocalNode } from '../connect.ts';
-import { dial } from '../one-socket.ts';
+import { LOOPBACK } from '../one-socket.ts';
 import { plain } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { bringUp, findRunning, mustBeSetUp, type BroughtUp } from '../start.ts';
@@ -44,9 +45,9 @@ const runHere = async (cli: Cli, args: readonly string[]): Promise<number> => {
   const running = await findRunning(cli);
   if (running !== undefined) return showUp(cli, { node: running, wasUp: true });
   mustBeSetUp(cli);
-  const child = spawn(process.execPath, [findNodeProgram(), ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, findNodeProgram(), ...args], {
     stdio: 'inherit',
-    env: { ...buildNodeEnvironment(io.env), LOOPSY_DATA_DIR: paths.dataDir },
+    env: { ...buildNodeEnvironment(io.env), ...NODE_VARIABLES, LOOPSY_DATA_DIR: paths.dataDir },
   });
   // Ctrl-C reaches the node by itself: this command only has to outlive it.
   const releases = [io.onSignal('SIGINT', () => undefined)];
@@ -105,9 +106,12 @@ const isAlive = (pid: number): boolean => {
 };
 
 const answers = async (port: number): Promise<boolean> => {
-  const socket = await dial(port, 1000).catch(() => undefined);
-  socket?.destroy();
-  return socket !== undefined;
+  const socket = connect({ host: LOOPBACK, port, timeout: 1000 });
+  const connected = await new Promise<boolean>((resolve) => {
+    for (const event of ['connect', 'error', 'timeout']) socket.once(event, () => resolve(event === 'connect'));
+  });
+  socket.destroy();
+  return connected;
 };
 
 export const commands: Commands = { start, stop, restart };

@@ -1,4 +1,3 @@
-import { randomHex } from '../../kernel/ids.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Operation } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
@@ -54,6 +53,14 @@ const requestIdOf = (header: string | string[] | undefined): string | undefined 
 /** An effect of one caller: what a repeat is known by. */
 export const effectKey = ({ caller, requestId }: RequestState): string => `${callerName(caller)}\n${requestId}`;
 
+let requests = 0;
+
+/** Unique among all starts of all nodes: the start, and a number. */
+const nextRequestId = (boot: string): string => {
+  requests += 1;
+  return boot + requests.toString(16).padStart(16, '0');
+};
+
 const check = (decision: Decision, refusal?: Refusal): void => {
   if (decision.allowed) return;
   // A stranger who showed something is told why that made nobody.
@@ -101,7 +108,7 @@ export const admit = ({ state, request, query }: Exchange, asking: Asking, parts
   const { op, facts, refusal } = asking;
   const named = peerOf(query);
   const given = op.effect ? requestIdOf(request.headers[HEADERS.requestId]) : undefined;
-  state.requestId = given ?? randomHex(16);
+  state.requestId = given ?? nextRequestId(parts.boot);
   state.resumable = given !== undefined;
   const viaLink = state.caller.kind === 'peer';
   const here = { loopback: facts.loopback, viaLink, now: parts.clock.now() };

@@ -1,9 +1,9 @@
-import { hashToken, keyIdOf } from '../../kernel/token-proof.ts';
+import { equalInConstantTime, hashToken, keyIdOf } from '../../kernel/token-proof.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Grant, GrantInput } from '../../protocol/grants.ts';
 import type { KeyRow } from '../../protocol/keys.ts';
 import type { Caller } from '../../trust/caller.ts';
-import { type AgentTokens, isToken, newToken } from '../../trust/tokens.ts';
+import { type AgentTokens, newToken } from '../../trust/tokens.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import type { NamedKey } from '../../trust/trust-records.ts';
 import type { Refusal } from '../edge/caller.ts';
@@ -96,8 +96,10 @@ export class Keys {
   }
 
   #localCaller(token: string): Caller | undefined {
-    if (isToken(token, this.#startHash) || isToken(token, this.#ownerHash())) return { kind: 'owner' };
-    if (isToken(token, this.#agentHash)) return { kind: 'agent-secret' };
+    const hash = hashToken(token);
+    const isIts = (other: string): boolean => equalInConstantTime(hash, other);
+    if (isIts(this.#startHash) || isIts(this.#ownerHash())) return { kind: 'owner' };
+    if (isIts(this.#agentHash)) return { kind: 'agent-secret' };
     const label = this.#parts.agents.labelOf(token);
     return label === undefined ? undefined : { kind: 'agent', label, grant: this.#parts.trust.agentGrant };
   }
