@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
+import { collectText, TooLarge } from '../../kernel/collect.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FRAMES_TYPE } from '../../protocol/frames.ts';
 import { encodeRequest, type Operation } from '../../protocol/operation.ts';
@@ -8,7 +10,7 @@ import { OPERATIONS, rowOf, type OperationId } from '../../protocol/operations.t
 import { HEADERS } from '../../protocol/requests.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
 import { callerName } from '../../trust/caller.ts';
-import type { StreamPiece, StreamSource } from '../edge/call.ts';
+import type { Call, StreamPiece, StreamSource } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource, StreamCut } from '../edge/frame-source.ts';
 import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
@@ -51,10 +53,14 @@ interface Exchange {
 
 const isLong = (op: Operation): boolean => op.kind !== 'json' || op.limit === 'execute';
 
+/** What the peer knows an effect by. To it all of this machine is one caller: an id that one chose is never another's. */
+const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
+  resumable ? createHash('sha256').update(`${callerName(caller)}\n${requestId}`).digest('hex').slice(0, 32) : requestId;
+
 const headersOf = ({ request, way, op, accept }: Exchange, repeat: boolean): Record<string, string> => ({
   accept,
   ...(op.kind === 'upload' ? { 'content-type': 'application/octet-stream' } : { 'content-type': 'application/json' }),
-  ...(op.effect ? { [HEADERS.requestId]: request.call.requestId } : {}),
+  ...(op.effect ? { [HEADERS.requestId]: effectIdOf(request.call) } : {}),
   ...(op.effect && repeat ? { [HEADERS.repeat]: way.boot } : {}),
   [HEADERS.onBehalfOf]: callerName(request.call.caller),
 });
@@ -77,22 +83,13 @@ const send = (exchange: Exchange, repeat: boolean): Promise<IncomingMessage> => 
 };
 
 const readAll = async (answer: IncomingMessage): Promise<string> => {
-  const chunks: Buffer[] = [];
-  let size = 0;
   try {
-    for await (const chunk of answer) {
-      // Nothing sets an encoding on this stream, so its chunks are buffers.
-      const bytes = chunk as Buffer;
-      size += bytes.length;
-      if (size > MAX_ANSWER_BYTES) throw new LoopsyError('peer_handshake', { message: 'the answer of the peer is too large' });
-      chunks.push(bytes);
-    }
+    return await collectText(answer, MAX_ANSWER_BYTES);
   } catch (error) {
-    if (error instanceof LoopsyError) throw error;
-    throw new LinkCut(true, error);
+    if (!(error instanceof TooLarge)) throw new LinkCut(true, error);
+    answer.destroy();
+    throw new LoopsyError('peer_handshake', { message: 'the answer of the peer is too large' });
   }
-  if (!answer.complete) throw new LinkCut(true, undefined);
-  return Buffer.concat(chunks).toString('utf8');
 };
 
 const header = (answer: IncomingMessage, name: string): string | undefined => {
@@ -195,7 +192,7 @@ export class Forward {
 
   async #cancel(request: ForwardRequest): Promise<void> {
     const op = OPERATIONS['request.cancel'];
-    const { path } = encodeRequest(op, { requestId: request.call.requestId });
+    const { path } = encodeRequest(op, { requestId: effectIdOf(request.call) });
     const signal = AbortSignal.timeout(CANCEL_MS);
     try {
       const { link } = this.#parts.way(request.target.nodeId);
