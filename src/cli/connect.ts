@@ -7,7 +7,7 @@ import { LoopsyError } from '../protocol/errors.ts';
 import type { OutputOf } from '../protocol/operations.ts';
 import type { HEADERS } from '../protocol/requests.ts';
 import { BASE_PATH, VERSION } from '../protocol/version.ts';
-import { dial, OneSocket } from './one-socket.ts';
+import { OneSocket } from './one-socket.ts';
 
 // The types tie these names to the table without loading it.
 const CHALLENGE: (typeof HEADERS)['challenge'] = 'loopsy-challenge';
@@ -57,13 +57,7 @@ export const connectNode = async ({ registration, apiKey, note }: ConnectParts):
 /** A new connection whose other end has proved itself. */
 const open = async (registration: Registration, token: string): Promise<{ socket: OneSocket; health: Health }> => {
   const { port } = registration;
-  const connection = await dial(port, ANSWER_MS);
-  if (connection === undefined) {
-    throw new LoopsyError('node_not_running', {
-      message: `the node is not running: nothing answers on its port ${port}`,
-    });
-  }
-  const socket = new OneSocket(port, connection);
+  const socket = new OneSocket(port);
   const { header, nonce } = newChallenge(token);
   let timedOut = false;
   const timer = setTimeout(() => {
@@ -75,10 +69,7 @@ const open = async (registration: Registration, token: string): Promise<{ socket
     const response = await socket.exchange({ method: 'GET', path: `${BASE_PATH}/health`, headers });
     if (!verifyProof(response.header(PROOF), { token, nonce, port })) throw somethingElse(port);
     // The proof covers who answers: this is our node's own health.
-    const health = (await readJson(response)) as Health;
-    // The socket is given back one tick after the body's end.
-    await new Promise((resolve) => setImmediate(resolve));
-    return { socket, health };
+    return { socket, health: (await readJson(response)) as Health };
   } catch (thrown) {
     socket.close();
     if (timedOut) {
@@ -86,11 +77,18 @@ const open = async (registration: Registration, token: string): Promise<{ socket
         message: `the node on port ${port} did not answer within ${ANSWER_MS / 1000} s`,
       });
     }
-    throw thrown instanceof LoopsyError ? thrown : somethingElse(port);
+    throw thrown instanceof LoopsyError ? thrown : wasRefused(thrown) ? nothingThere(port) : somethingElse(port);
   } finally {
     clearTimeout(timer);
   }
 };
+
+/** True where nothing listens on the port that was dialled. */
+export const wasRefused = (thrown: unknown): boolean =>
+  thrown instanceof Error && 'code' in thrown && thrown.code === 'ECONNREFUSED';
+
+const nothingThere = (port: number): LoopsyError =>
+  new LoopsyError('node_not_running', { message: `the node is not running: nothing answers on its port ${port}` });
 
 const somethingElse = (port: number): LoopsyError =>
   new LoopsyError('node_not_running', {

@@ -1,114 +1,138 @@
-import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 
-import { LoopsyError } from '../protocol/errors.ts';
 import type { TransportRequest, TransportResponse } from '../client/transport.ts';
+import { LoopsyError } from '../protocol/errors.ts';
+import { AnswerReader, type AnswerHead, type NextChunk } from './answer-reader.ts';
 
 /** Never a name: what `localhost` means can be changed. */
-const LOOPBACK = '127.0.0.1';
+export const LOOPBACK = '127.0.0.1';
 
-/** An agent that knows one socket: what was proved on it holds for every request, and none can leave on another. */
-export class OneSocket extends Agent {
-  readonly port: number;
-  #unused: Socket | undefined;
+/** Chunks that wait to be read before the sender has to. */
+const MAX_WAITING = 4;
+/** What could end a line of the head, or the head itself. */
+const UNSAFE = /[^\t\x20-\x7E]/;
+
+/**
+ * One connection to a port of this machine, one request at a time: what was proved on it holds for every request, and
+ * none can leave on another.
+ */
+export class OneSocket {
+  readonly #port: number;
   readonly #socket: Socket;
+  readonly #reader: AnswerReader;
+  #busy = false;
+  #uploading = false;
 
-  constructor(port: number, socket: Socket) {
-    super({ keepAlive: true, maxSockets: 1 });
-    this.port = port;
-    this.#socket = socket;
-    this.#unused = socket;
-  }
-
-  override createConnection(): Duplex {
-    const socket = this.#unused;
-    this.#unused = undefined;
-    if (socket === undefined) throw new LoopsyError('node_not_running', { message: 'the node closed the connection' });
-    return socket;
+  /** Begins to connect; the first request waits for it, and fails where nothing listens (ECONNREFUSED). */
+  constructor(port: number) {
+    this.#port = port;
+    this.#socket = connect({ host: LOOPBACK, port, noDelay: true });
+    this.#reader = new AnswerReader(chunksOf(this.#socket));
   }
 
   /** True between requests, while the connection is open. */
   get free(): boolean {
-    return !this.#socket.destroyed && Object.keys(this.freeSockets).length > 0;
+    return !this.#busy && !this.#socket.destroyed;
   }
 
   close(): void {
     this.#socket.destroy();
   }
 
-  /** Sends one request on the socket; resolves with the head of its answer. */
-  exchange(request: TransportRequest): Promise<TransportResponse> {
-    return new Promise((resolve, reject) => {
-      const { method, path, headers, body, signal } = request;
-      const length = typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : {};
-      const sent = httpRequest({
-        agent: this,
-        host: LOOPBACK,
-        port: this.port,
-        method,
-        path,
-        headers: { ...headers, ...length },
-        ...(signal === undefined ? {} : { signal }),
-      });
-      sent.on('error', reject);
-      sent.once('response', (response) => resolve(answerOf(response)));
-      if (body === undefined || typeof body === 'string') sent.end(body);
-      else pump(body, sent).catch(reject);
-    });
+  /** Sends one request; resolves with the head of its answer. Its body is read before the next request. */
+  async exchange(request: TransportRequest): Promise<TransportResponse> {
+    const { signal } = request;
+    signal?.throwIfAborted();
+    if (!this.free) throw new LoopsyError('node_not_running', { message: 'the node closed the connection' });
+    this.#busy = true;
+    const leave = (): void => this.close();
+    signal?.addEventListener('abort', leave);
+    const settle = (reusable: boolean): void => {
+      signal?.removeEventListener('abort', leave);
+      this.#busy = false;
+      if (!reusable || this.#uploading || !this.#reader.isEmpty) this.close();
+    };
+    try {
+      this.#send(request);
+      const head = await this.#reader.readHead();
+      return { status: head.status, header: (name) => head.headers.get(name), body: this.#body(head, settle) };
+    } catch (thrown) {
+      settle(false);
+      throw thrown;
+    }
+  }
+
+  #send({ method, path, headers, body }: TransportRequest): void {
+    const form =
+      typeof body === 'string' ? { 'content-length': Buffer.byteLength(body) } : { 'transfer-encoding': 'chunked' };
+    const all = { host: `${LOOPBACK}:${this.#port}`, ...headers, ...(body === undefined ? {} : form) };
+    const lines = [`${method} ${path} HTTP/1.1`, ...Object.entries(all).map(([name, value]) => `${name}: ${value}`)];
+    if (lines.some((line) => UNSAFE.test(line))) throw new TypeError('a header holds what no header can');
+    this.#socket.write(`${lines.join('\r\n')}\r\n\r\n${typeof body === 'string' ? body : ''}`);
+    if (typeof body !== 'object') return;
+    this.#uploading = true;
+    pump(this.#socket, body).then(
+      () => (this.#uploading = false),
+      (error: Error) => this.#socket.destroy(error),
+    );
+  }
+
+  /** Leaving the loop ends the connection: what is left of the answer would stand before the next one. */
+  async *#body(head: AnswerHead, settle: (reusable: boolean) => void): AsyncGenerator<Uint8Array> {
+    let whole = false;
+    try {
+      yield* this.#reader.readBody(head);
+      whole = true;
+    } finally {
+      settle(whole && head.headers.get('connection')?.toLowerCase() !== 'close');
+    }
   }
 }
 
-const answerOf = (response: IncomingMessage): TransportResponse => ({
-  status: response.statusCode ?? 0,
-  header: (name) => {
-    const value = response.headers[name];
-    return Array.isArray(value) ? value.join(', ') : value;
-  },
-  body: response,
-});
+/** The chunks of a socket, read no faster than they are asked for, though its end is seen at once. */
+const chunksOf = (socket: Socket): NextChunk => {
+  const waiting: Buffer[] = [];
+  let failure: Error | undefined;
+  let wake = (): void => undefined;
+  socket.on('data', (chunk: Buffer) => {
+    if (waiting.push(chunk) >= MAX_WAITING) socket.pause();
+    wake();
+  });
+  socket.on('error', (error) => (failure = error));
+  socket.on('close', () => wake());
+  return async () => {
+    for (;;) {
+      const chunk = waiting.shift();
+      if (waiting.length === 0 && socket.isPaused()) socket.resume();
+      if (chunk !== undefined) return chunk;
+      if (failure !== undefined) throw failure;
+      if (socket.destroyed) return undefined;
+      await new Promise<void>((resolve) => (wake = resolve));
+    }
+  };
+};
 
-/** Sends a byte body, no faster than the node takes it; an answer that comes before its end ends it. */
-const pump = async (body: AsyncIterable<Uint8Array>, sent: ClientRequest): Promise<void> => {
-  sent.flushHeaders();
-  let answered = false;
-  sent.once('response', () => (answered = true));
+/** Sends a byte body in chunks, no faster than the node takes it. */
+const pump = async (socket: Socket, body: AsyncIterable<Uint8Array>): Promise<void> => {
   for await (const chunk of body) {
-    if (answered || sent.destroyed) return;
-    if (!sent.write(chunk)) await drained(sent);
+    if (socket.destroyed) return;
+    if (chunk.length === 0) continue;
+    socket.cork();
+    socket.write(`${chunk.length.toString(16)}\r\n`);
+    socket.write(chunk);
+    const more = socket.write('\r\n');
+    socket.uncork();
+    if (!more) await drained(socket);
   }
-  sent.end();
+  socket.write('0\r\n\r\n');
 };
 
 /** Resolves when more can be written, or nothing will ever be. */
-const drained = (sent: ClientRequest): Promise<void> =>
+const drained = (socket: Socket): Promise<void> =>
   new Promise((resolve) => {
     const done = (): void => {
-      sent.off('drain', done).off('close', done);
+      socket.off('drain', done).off('close', done);
       resolve();
     };
-    sent.on('drain', done).on('close', done);
-  });
-
-/** Opens a connection to a port of this machine; undefined where nothing listens there. */
-export const dial = (port: number, limitMs: number): Promise<Socket | undefined> =>
-  new Promise((resolve, reject) => {
-    const socket = connect({ host: LOOPBACK, port, noDelay: true, timeout: limitMs });
-    const onError = (error: NodeJS.ErrnoException): void => {
-      if (error.code === 'ECONNREFUSED') resolve(undefined);
-      else reject(error);
-    };
-    const onTimeout = (): void => {
-      socket.destroy(
-        new LoopsyError('request_timeout', { message: `port ${port} did not accept a connection in time` }),
-      );
-    };
-    socket.once('error', onError);
-    socket.once('timeout', onTimeout);
-    socket.once('connect', () => {
-      socket.removeListener('error', onError);
-      socket.removeListener('timeout', onTimeout);
-      socket.setTimeout(0);
-      resolve(socket);
-    });
+    socket.on('drain', done).on('close', done);
   });

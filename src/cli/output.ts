@@ -40,21 +40,35 @@ export const paintWith = (colour: boolean): Paint => {
   };
 };
 
-/** Control, bidi, zero-width and other invisible characters: what could forge a line or hide in one. */
-const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]/gu;
+/**
+ * Control, bidi, zero-width and other invisible characters: what could forge a line or hide in one. Made when it is
+ * needed, as below: tables of Unicode take milliseconds, and nearly all texts are ASCII.
+ */
+const invisible = (): RegExp =>
+  new RegExp(String.raw`[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}]`, 'gu');
+
+const PRINTABLE_ASCII = /^[ -~]*$/;
 
 /** Text of others, made harmless: what can't be seen is written as `\u{202e}`. */
-export const plain = (text: string): string =>
-  text.replaceAll(INVISIBLE, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+export const plain = (text: string): string => {
+  if (PRINTABLE_ASCII.test(text)) return text;
+  return text.replaceAll(invisible(), (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
+};
 
-const WIDE =
-  /[\u1100-\u115F\u2E80-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6]|\p{Emoji_Presentation}/u;
+const wide = (): RegExp =>
+  new RegExp(
+    String.raw`[\u1100-\u115F\u2E80-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6]|\p{Emoji_Presentation}`,
+    'u',
+  );
 
 /** The columns that a text takes in a terminal. */
 export const widthOf = (text: string): number => {
+  const shown = text.replaceAll(/\u001B\[\d+m/g, '');
+  if (PRINTABLE_ASCII.test(shown)) return shown.length;
+  const [isWide, isMark] = [wide(), new RegExp(String.raw`\p{M}`, 'u')];
   let width = 0;
-  for (const character of text.replaceAll(/\u001B\[\d+m/g, '').normalize('NFC')) {
-    if (!/\p{M}/u.test(character)) width += WIDE.test(character) ? 2 : 1;
+  for (const character of shown.normalize('NFC')) {
+    if (!isMark.test(character)) width += isWide.test(character) ? 2 : 1;
   }
   return width;
 };

@@ -6,8 +6,8 @@ import { sleep } from '../kernel/sleep.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { BASE_PATH } from '../protocol/version.ts';
 import type { Cli } from './cli.ts';
-import { connectNode, type LocalNode } from './connect.ts';
-import { dial, OneSocket } from './one-socket.ts';
+import { connectNode, wasRefused, type LocalNode } from './connect.ts';
+import { OneSocket } from './one-socket.ts';
 import { asError } from './output.ts';
 
 /** How long another start of the same node may take. */
@@ -94,21 +94,20 @@ const portTaken = async (error: LoopsyError, port: number): Promise<LoopsyError>
 /** Who answers on a port of this machine. Nothing but a question for its health is sent. */
 const holderOf = async (port: number): Promise<string> => {
   const stranger = 'another program';
+  const connection = new OneSocket(port);
   try {
-    const socket = await dial(port, PROBE_MS);
-    if (socket === undefined) return 'another program (on another address)';
-    const connection = new OneSocket(port, socket);
     const signal = AbortSignal.timeout(PROBE_MS);
     const response = await connection.exchange({ method: 'GET', path: `${BASE_PATH}/health`, headers: {}, signal });
     let text = '';
     for await (const chunk of response.body) text = (text + Buffer.from(chunk).toString()).slice(0, 4096);
-    connection.close();
     const health: unknown = JSON.parse(text);
     if (typeof health !== 'object' || health === null || !('nodeId' in health) || !('version' in health))
       return stranger;
     return `another loopsy node (${String(health.nodeId)}, ${String(health.version)}): another user's, or one with another data folder`;
-  } catch {
+  } catch (thrown) {
     // Whatever it is, it does not speak as a node does.
-    return stranger;
+    return wasRefused(thrown) ? 'another program (on another address)' : stranger;
+  } finally {
+    connection.close();
   }
 };

@@ -39,7 +39,11 @@ const init: Command = async (cli) => {
 const writeConfig = async ({ io, paths }: Cli): Promise<boolean> => {
   const port = portOf(io.env['LOOPSY_PORT']);
   try {
-    await writeInitialConfig(paths, { apiKey: randomBytes(32).toString('hex'), ...(port === undefined ? {} : { port }) }, io.clock);
+    await writeInitialConfig(
+      paths,
+      { apiKey: randomBytes(32).toString('hex'), ...(port === undefined ? {} : { port }) },
+      io.clock,
+    );
     return true;
   } catch (thrown) {
     if (thrown instanceof LoopsyError && thrown.error === 'conflict') return false;
