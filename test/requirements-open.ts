@@ -127,7 +127,6 @@ export const OPEN: readonly RequirementId[] = [
   'link.presence',
   'link.forward',
   'link.twice',
-  'link.once',
   'link.registry',
   'link.farewell',
   'fault.port-taken',
@@ -146,8 +145,6 @@ export const OPEN: readonly RequirementId[] = [
   'bench.cli-status',
   'bench.ready',
   'bench.idle',
-  'show.stream-cuts',
-  'show.answer-cuts',
   'show.revocation',
   'show.e2e',
 ];

@@ -34,6 +34,7 @@ export interface RunOptions {
 
 const LOG_BOUNDS = { maxBytes: 10_485_760, keep: 3 };
 const LOG_FLUSH_MS = 200;
+const STAY_ALIVE_MS = 3_600_000;
 
 /** The reason in the words of the catalogue. */
 export const fail = (thrown: unknown): LoopsyError => {
@@ -42,8 +43,10 @@ export const fail = (thrown: unknown): LoopsyError => {
   if (error instanceof ListenFailure) {
     const taken = error.code === 'EADDRINUSE';
     return new LoopsyError('conflict', {
-      message: taken ? `port ${error.port} is taken` : `${error.message}`,
-      hint: taken ? 'stop what uses it, or set server.port in config.yaml' : 'check server.host and server.port in config.yaml',
+      message: taken ? `port ${error.port} is taken` : error.message,
+      hint: taken
+        ? 'stop what uses it, or set server.port in config.yaml'
+        : 'check server.host and server.port in config.yaml',
       details: { port: error.port, host: error.host, cause: error.code },
       cause: error,
     });
@@ -150,12 +153,18 @@ const watchFaults = (log: Log, stop: () => Promise<void>): void => {
 export const runNode = async (options: RunOptions): Promise<() => Promise<void>> => {
   const { paths, clock } = options;
   const lock = await takeLock(paths);
+  // A commit that is waited for keeps no process alive: without this, a node could end in the middle of its start.
+  const alive = setInterval(() => undefined, STAY_ALIVE_MS);
   const logging = openLog(options);
   let stopNode: () => Promise<void> = () => Promise.resolve();
   try {
     // The answer to the one who asks for the stop leaves first.
     const running = await compose(options, logging, () => void setImmediate(() => void stopNode()));
-    const services = await startServices(running.node.services, { clock, log: logging.log, signal: new AbortController().signal });
+    const services = await startServices(running.node.services, {
+      clock,
+      log: logging.log,
+      signal: new AbortController().signal,
+    });
     stopNode = once(async () => {
       logging.log.info('node stopping', {});
       await running.node.quiesce();
@@ -175,6 +184,7 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
     logging.log.error('node not started', { error: fail(error).message });
     await logging.file.close();
     lock.release();
+    clearInterval(alive);
     throw error;
   }
 };

@@ -152,8 +152,14 @@ export class Forward {
     const id = (op.resumeWith ?? exchange.request.id) as OperationId;
     const field = op.object?.field ?? '';
     const next = op.resumeWith === undefined ? { ...input, since: cursor } : { [field]: object, since: cursor };
-    const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, { since: cursor, begun: true });
-    return opened.source;
+    try {
+      const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, { since: cursor, begun: true });
+      return opened.source;
+    } catch (error) {
+      if (!(error instanceof LoopsyError) || error.error !== 'job_not_found') throw error;
+      const message = `${exchange.way.name} restarted and no longer knows this run`;
+      throw new LoopsyError('outcome_unknown', { message, cause: error });
+    }
   }
 
   /**
@@ -173,7 +179,8 @@ export class Forward {
         if (error instanceof LinkCut && error.sent) {
           contacts += 1;
           pauseMs = FIRST_PAUSE_MS;
-          if (contacts === 1 || (exchange.op.effect && contacts < MAX_CONTACTS)) endAtMs = clock.monotonicMs() + RETRY_MS;
+          if (contacts === 1 || (exchange.op.effect && contacts < MAX_CONTACTS))
+            endAtMs = clock.monotonicMs() + RETRY_MS;
           maybeDone = true;
         }
         const again = maybeDone && canRepeat(error, exchange) && clock.monotonicMs() < endAtMs;

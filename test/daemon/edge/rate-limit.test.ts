@@ -43,6 +43,26 @@ describe('rate limits', () => {
     expect(refusal(rates, peer('a'), 'context')).toBeUndefined();
   });
 
+  it('count a repeat with its request, for ten minutes, and never with another caller or a refused one', () => {
+    const clock = new FakeClock();
+    const rates = new RateLimits(clock, () => SIZES);
+    const refused = (caller: Caller, id: string): boolean => {
+      try {
+        return rates.take(caller, 'execute', id) !== undefined;
+      } catch {
+        return true;
+      }
+    };
+    for (const id of ['r1', 'r2', 'r3']) expect(refused(peer('a'), id)).toBe(false);
+    for (let i = 0; i < 1000; i += 1) expect(refused(peer('a'), 'r1')).toBe(false);
+    for (let i = 0; i < 2; i += 1) expect(refused(peer('a'), 'r4')).toBe(true);
+    for (const id of ['r4', 'r5', 'r6']) expect(refused(peer('b'), id)).toBe(false);
+    expect(refused(peer('b'), 'r1')).toBe(true);
+    clock.advance(600_000);
+    for (let i = 0; i < 3; i += 1) expect(refused(peer('a'), `s${i}`)).toBe(false);
+    expect(refused(peer('a'), 'r1')).toBe(true);
+  });
+
   it('exempt the owner and the agents of this machine', () => {
     const rates = new RateLimits(new FakeClock(), () => SIZES);
     const exempt: Caller[] = [{ kind: 'owner' }, { kind: 'agent', label: 'claude', grant }];

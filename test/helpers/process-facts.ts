@@ -1,0 +1,47 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+
+/** Waits until a check holds; real processes have no fake clock. @returns the ms that it took. */
+export const until = async (check: () => boolean | Promise<boolean>, limitMs: number): Promise<number> => {
+  const startedAtMs = performance.now();
+  while (performance.now() - startedAtMs < limitMs) {
+    if (await check()) return performance.now() - startedAtMs;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`it did not happen within ${limitMs} ms`);
+};
+
+/** True where a process runs; one that has ended and waits for its parent does not. */
+export const isAlive = async (pid: number): Promise<boolean> => {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return !/\) Z /.test(stat);
+};
+
+/** Why memory and children of a process can't be read here; undefined where they can. */
+export const NO_PROC = existsSync('/proc/self/status') ? undefined : 'needs /proc';
+
+const statusField = async (pid: number, field: string): Promise<number> => {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) / 1024;
+};
+
+/** Memory of a process, MiB: now, and the most that it ever held. */
+export const memoryOf = async (pid: number): Promise<{ now: number; peak: number }> => ({
+  now: await statusField(pid, 'VmRSS'),
+  peak: await statusField(pid, 'VmHWM'),
+});
+
+/** The children of a process now. */
+export const childrenOf = async (pid: number): Promise<number[]> => {
+  const children: number[] = [];
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    const text = await readFile(`/proc/${pid}/task/${task}/children`, 'utf8').catch(() => '');
+    children.push(...text.split(' ').filter(Boolean).map(Number));
+  }
+  return children;
+};
