@@ -115,7 +115,6 @@ export const OPEN: readonly RequirementId[] = [
   'edge.close',
   'edge.rate',
   'link.pinned',
-  'link.pool',
   'link.presence',
   'link.forward',
   'link.twice',

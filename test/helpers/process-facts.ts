@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 
 /** Waits until a check holds; real processes have no fake clock. @returns the ms that it took. */
 export const until = async (check: () => boolean | Promise<boolean>, limitMs: number): Promise<number> => {
@@ -30,7 +30,10 @@ const statusField = async (pid: number, field: string): Promise<number> => {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) / 1024;
 };
 
-/** Memory of a process, MiB: now, and the most that it ever held. */
+/** From here on the peak of a process is counted anew. */
+export const forgetPeak = (pid: number): Promise<void> => writeFile(`/proc/${pid}/clear_refs`, '5');
+
+/** Memory of a process, MiB: now, and the most that it held since its peak was forgotten. */
 export const memoryOf = async (pid: number): Promise<{ now: number; peak: number }> => ({
   now: await statusField(pid, 'VmRSS'),
   peak: await statusField(pid, 'VmHWM'),
