@@ -78,6 +78,11 @@ export class Connection {
     return this.#open === 0;
   }
 
+  /** True where a stranger has sent more than its one request may have. */
+  get hasSentTooMuch(): boolean {
+    return this.isStranger && this.#received > this.#times.visitBytes;
+  }
+
   get isStranger(): boolean {
     return this.#caller === undefined && !this.origin.loopback;
   }
@@ -95,7 +100,8 @@ export class Connection {
 
   /** Bounds a stranger's bytes. Called when HTTP listens: before, the parser would take the bytes past this listener. */
   watchBytes(): void {
-    if (this.isStranger) this.#top.on('data', this.#count);
+    // Before the parser, so that a head is counted when its request begins.
+    if (this.isStranger) this.#top.prependListener('data', this.#count);
   }
 
   /** A request's head is complete. False, and the connection is gone, where it is a stranger's second one. */
@@ -161,7 +167,7 @@ export class Connection {
     if (this.#received <= this.#times.visitBytes) return;
     // Who asks is decided when the head has been read, which may be in this very chunk.
     setImmediate(() => {
-      if (this.isStranger) this.destroy();
+      if (this.hasSentTooMuch) this.destroy();
     });
   };
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 
 import type { z } from 'zod';
 
+import { collectText, TooLarge } from '../../kernel/collect.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { inputInQuery, type Operation } from '../../protocol/operation.ts';
 import { invalidInput } from './error-reply.ts';
@@ -15,25 +16,14 @@ const DEFAULT_BODY_LIMIT_BYTES = 65_536;
  *   client left in the middle.
  */
 export const readBody = async (request: IncomingMessage, limitBytes: number): Promise<string> => {
-  const tooLarge = (): LoopsyError =>
-    new LoopsyError('body_too_large', { message: `this operation takes bodies of at most ${limitBytes} bytes` });
-  if (Number(request.headers['content-length'] ?? 0) > limitBytes) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let size = 0;
   try {
-    for await (const chunk of request) {
-      // Nothing sets an encoding on this stream, so its chunks are buffers.
-      const bytes = chunk as Buffer;
-      size += bytes.length;
-      if (size > limitBytes) throw tooLarge();
-      chunks.push(bytes);
-    }
+    return await collectText(request, limitBytes);
   } catch (error) {
-    if (error instanceof LoopsyError) throw error;
+    if (error instanceof TooLarge) {
+      throw new LoopsyError('body_too_large', { message: `this operation takes bodies of at most ${limitBytes} bytes` });
+    }
     throw new LoopsyError('request_timeout', { message: 'the body ended before its end', cause: error });
   }
-  const [only] = chunks;
-  return (chunks.length === 1 && only !== undefined ? only : Buffer.concat(chunks)).toString('utf8');
 };
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

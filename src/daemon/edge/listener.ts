@@ -122,6 +122,8 @@ export class Listener implements Service {
         if (this.#stopping && connection.idle) connection.destroy();
       });
       handler(request, response);
+      // By now it has been decided who asks.
+      if (connection.hasSentTooMuch) connection.destroy();
     });
     this.#http.on('clientError', destroySocket);
   }

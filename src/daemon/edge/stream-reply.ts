@@ -39,6 +39,11 @@ export const STALL_MS = { key: 60_000, link: 900_000, loopback: Infinity } as co
 /** Output pieces are cut to this: a reader is alive that takes one of them in its time. */
 const MAX_PIECE_BYTES = 262_144;
 
+/** What one stream may move before others have a turn: it decides how long a request beside it waits. */
+const TURN_BYTES = 131_072;
+
+const nextTurn = (): Promise<0> => new Promise((resolve) => setImmediate(resolve, 0));
+
 type Form = 'frames' | 'events' | 'slice';
 
 const formOf = ({ request, jobId }: StreamReplyOptions): Form => {
@@ -111,6 +116,7 @@ const sendStream = async (source: StreamSource, encoder: Encoder, options: Strea
   response.writeHead(200, { ...GUARD_HEADERS, 'content-type': encoder.contentType });
   const pipe = new ReplyPipe(response, { clock, heartbeat: encoder.heartbeat, stallMs: stallMsOf(request) });
   let failure: LoopsyError | undefined;
+  let sinceTurn = 0;
   try {
     for (let piece = await source.next(); piece !== undefined; piece = await source.next()) {
       for (const part of parts(piece)) {
@@ -118,6 +124,8 @@ const sendStream = async (source: StreamSource, encoder: Encoder, options: Strea
         encoder.write(part);
         pipe.noteWrite();
         if (response.writableNeedDrain) await pipe.drained();
+        sinceTurn += part.bytes.length;
+        if (sinceTurn >= TURN_BYTES) sinceTurn = await nextTurn();
       }
     }
     failure = endedByNode(options.signal);

@@ -1,6 +1,5 @@
-import type { IncomingMessage } from 'node:http';
-
 import type { Clock } from '../../kernel/clock.ts';
+import { collectText } from '../../kernel/collect.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { OPERATIONS } from '../../protocol/operations.ts';
 import { type Handshake, handshakeSchema } from '../../protocol/peers.ts';
@@ -16,19 +15,6 @@ export interface Greeting {
 }
 
 const MAX_BYTES = 65_536;
-
-const readSmall = async (answer: IncomingMessage): Promise<string> => {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of answer) {
-    // Nothing sets an encoding on this stream, so its chunks are buffers.
-    const bytes = chunk as Buffer;
-    size += bytes.length;
-    if (size > MAX_BYTES) throw new LoopsyError('peer_handshake', { message: 'the answer of the peer is too large' });
-    chunks.push(bytes);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-};
 
 const refusal = (body: string, name: string): LoopsyError => {
   const error = errorFromBody(JSON.parse(body));
@@ -58,7 +44,7 @@ export const greet = async (
     signal: AbortSignal.timeout(options.limitMs),
   });
   const latencyMs = options.clock.monotonicMs() - sentAtMs;
-  const body = await readSmall(answer);
+  const body = await collectText(answer, MAX_BYTES);
   if (answer.statusCode !== 200) throw refusal(body, options.name);
   const theirs = Date.parse(answer.headers.date ?? '');
   const clockSkewMs = Number.isNaN(theirs) ? 0 : theirs - (options.clock.now() - latencyMs / 2);

@@ -11,6 +11,9 @@ import { explainStartError } from './start-error.ts';
 import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
 
 const TICK_MS = 25;
+/** Output that is taken in one turn of the event loop. */
+const TURN_BYTES = 131_072;
+
 /** After the main process: how long its grandchildren may go on writing, and how long they may be silent meanwhile. */
 const DRAIN_MS = 1_000;
 const DRAIN_ENDING_MS = 200;
@@ -115,6 +118,8 @@ export class RunningProcess {
   #killTimer: Timer | undefined;
   #tick: Timer | undefined;
   #paused = false;
+  #resting = false;
+  #sinceRest = 0;
   #closed = false;
   #done = false;
   #heard = false;
@@ -144,16 +149,34 @@ export class RunningProcess {
   /** Stops reading: the process waits as soon as its pipes are full. */
   pause(): void {
     this.#paused = true;
-    this.#child.stdout?.pause();
-    this.#child.stderr?.pause();
+    this.#read();
   }
 
   /** Reads on. */
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#child.stdout?.resume();
-    this.#child.stderr?.resume();
+    this.#read();
+  }
+
+  /** Reads, or doesn't. */
+  #read(): void {
+    const way = this.#paused || this.#resting ? 'pause' : 'resume';
+    this.#child.stdout?.[way]();
+    this.#child.stderr?.[way]();
+  }
+
+  /** Node would read 2 MiB of a full pipe before it looks at anything else; requests beside it must not wait so long. */
+  #rest(bytes: number): void {
+    this.#sinceRest += bytes;
+    if (this.#sinceRest < TURN_BYTES || this.#resting) return;
+    this.#sinceRest = 0;
+    this.#resting = true;
+    this.#read();
+    setImmediate(() => {
+      this.#resting = false;
+      this.#read();
+    });
   }
 
   /** Passes a signal on to the whole group. @returns false where the run had ended. */
@@ -181,6 +204,7 @@ export class RunningProcess {
     this.#heard = true;
     if (!this.#done) this.#events.output(type, bytes);
     noteOutput(bytes.length);
+    this.#rest(bytes.length);
   }
 
   #onExit(exitCode: number | null, signal: NodeJS.Signals | null): void {
