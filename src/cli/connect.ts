@@ -1,7 +1,7 @@
 import { createClient, type Client } from '../client/client.ts';
 import { readJson } from '../client/errors.ts';
 import type { Transport } from '../client/transport.ts';
-import type { Registration } from '../config/registration.ts';
+import type { Registration } from '../config/read-registration.ts';
 import { newChallenge, verifyProof } from '../kernel/token-proof.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import type { OutputOf } from '../protocol/operations.ts';

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 
 import { nodePaths, resolveDataDir } from '../config/paths.ts';
-import { readRegistration } from '../config/registration.ts';
+import { readRegistration } from '../config/read-registration.ts';
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import { VERSION } from '../protocol/version.ts';
 import type { Cli, Command, Commands, Io } from './cli.ts';
@@ -58,7 +58,7 @@ const cliFor = (invocation: Invocation, io: Io, out: Output): Cli => {
     out,
     paths,
     node: async () => {
-      const registration = await readRegistration(paths);
+      const registration = readRegistration(paths);
       if (registration === undefined) throw notRunning(paths.config);
       const node = await connectNode({ registration, apiKey: io.env['LOOPSY_API_KEY'] || undefined, note: out.note });
       const skew = versionNote(node.health.version);

@@ -1,8 +1,7 @@
-import { parseArgs } from 'node:util';
-
 import { nearest } from '../kernel/nearest.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { COMMANDS, GLOBAL_OPTIONS, GROUPS, type CommandSpec, type OptionSpec } from './commands.ts';
+import { tokenize, type OptionToken, type Token } from './tokens.ts';
 
 /** What was typed, understood. */
 export interface Invocation {
@@ -16,8 +15,6 @@ export interface Invocation {
   value(option: string): string | undefined;
   values(option: string): readonly string[];
 }
-
-type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
 
 /** A mistake in what was typed: exit 2. */
 export const usageError = (message: string, hint?: string): LoopsyError =>
@@ -123,19 +120,6 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
   return invocation;
 };
 
-const tokenize = (argv: readonly string[], known: readonly OptionSpec[]): readonly Token[] => {
-  const options = Object.fromEntries(
-    known.map(({ name, short, value }) => [
-      name,
-      {
-        type: value === undefined ? ('boolean' as const) : ('string' as const),
-        ...(short === undefined ? {} : { short }),
-      },
-    ]),
-  );
-  return parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true }).tokens;
-};
-
 /**
  * Where a command for another machine begins: behind the peer and the options of ours that stand right behind it, at
  * the first word that is none of them, or behind `--`.
@@ -163,7 +147,7 @@ const isOurs = (tokens: readonly Token[], index: number, known: readonly OptionS
 
 const takeOption = (
   values: Map<string, string[]>,
-  token: Extract<Token, { kind: 'option' }>,
+  token: OptionToken,
   { known, spec }: { known: readonly OptionSpec[]; spec: CommandSpec | undefined },
 ): void => {
   const option = known.find(({ name }) => name === token.name);

@@ -8,13 +8,18 @@ import type { ByteSink, Io, Stdin } from './cli.ts';
 /** What a shell expects of a program whose reader has gone. */
 const READER_GONE = 141;
 
-/** The real process. Its streams are opened when they are first written to: each costs a part of a millisecond. */
+/** A pipe surely takes that much, so that a short answer needs no stream. */
+const DIRECT_BYTES = 4096;
+
+/** The real process. Nothing is asked of it before it is needed: each question costs a part of a millisecond. */
 export const processIo = (): Io => ({
   stdout: byteSink(1, () => process.stdout),
   stderr: byteSink(2, () => process.stderr),
   stdin,
   env: process.env,
-  home: homedir(),
+  get home() {
+    return homedir();
+  },
   cwd: process.cwd(),
   platform: process.platform,
   uid: process.getuid?.() ?? -1,
@@ -36,26 +41,37 @@ const statOf = (fd: number): Stats | undefined => {
 
 const opened = new Set<NodeJS.WriteStream>();
 
+// `| head` closes our stdout: leaving closes the connection, and that ends a run that was started by it.
+const leave = ({ code }: NodeJS.ErrnoException): never => process.exit(code === 'EPIPE' ? READER_GONE : 1);
+
 const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
-  // Node's own writer ignores a short count, and so would cut a file on a nearly full disk without a word.
-  const isFile = statOf(fd)?.isFile() === true;
+  let isFile: boolean | undefined;
+  let writer: NodeJS.WriteStream | undefined;
+  // A console of Windows needs its own way for what is not ASCII.
+  let direct = process.platform === 'win32' ? 0 : DIRECT_BYTES;
+  /** What only a stream can take: it waits for its reader, and what is behind it waits too. */
+  const forStream = (bytes: Uint8Array): Uint8Array => {
+    // Node's own writer ignores a short count, and so would cut a file on a nearly full disk without a word.
+    isFile ??= statOf(fd)?.isFile() === true;
+    if (!isFile && (writer !== undefined || bytes.length > direct)) return bytes;
+    direct -= bytes.length;
+    return bytes.subarray(writeNow(fd, bytes));
+  };
   const stream = (): NodeJS.WriteStream => {
-    const writer = open();
-    // `| head` closes our stdout: leaving closes the connection, and that ends a run that was started by it.
-    if (!opened.has(writer))
-      writer.on('error', ({ code }: NodeJS.ErrnoException) => process.exit(code === 'EPIPE' ? READER_GONE : 1));
+    writer ??= open().on('error', leave);
     opened.add(writer);
     return writer;
   };
+  const write = (bytes: Uint8Array): boolean => {
+    const rest = forStream(bytes);
+    return rest.length === 0 || stream().write(rest);
+  };
   return {
-    isTTY: isatty(fd),
-    write: (text) => (isFile ? writeFully(fd, Buffer.from(text)) : stream().write(text)),
-    writeBytes: (bytes) => {
-      if (isFile) return writeFully(fd, bytes);
-      const writer = stream();
-      if (writer.write(bytes)) return undefined;
-      return new Promise((resolve) => writer.once('drain', resolve));
+    get isTTY() {
+      return isatty(fd);
     },
+    write: (text) => write(Buffer.from(text)),
+    writeBytes: (bytes) => (write(bytes) ? undefined : new Promise((resolve) => stream().once('drain', resolve))),
   };
 };
 
@@ -66,8 +82,17 @@ export const flushOutput = async (): Promise<void> => {
   }
 };
 
-const writeFully = (fd: number, bytes: Uint8Array): undefined => {
-  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+/** @returns how much was written: less where a pipe is full and may not be waited for. */
+const writeNow = (fd: number, bytes: Uint8Array): number => {
+  let at = 0;
+  try {
+    while (at < bytes.length) at += writeSync(fd, bytes, at);
+  } catch (thrown) {
+    const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+    if (code === 'EPIPE') process.exit(READER_GONE);
+    if (code !== 'EAGAIN') throw thrown;
+  }
+  return at;
 };
 
 /** A closed stdin and the null device hold nothing: asking them would only cost time. */

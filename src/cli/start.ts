@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 
-import { readRegistration } from '../config/registration.ts';
+import { readRegistration } from '../config/read-registration.ts';
 import { findNodeProgram, startNode } from '../config/start-node.ts';
 import { sleep } from '../kernel/sleep.ts';
 import { LoopsyError } from '../protocol/errors.ts';
@@ -25,7 +25,7 @@ export interface BroughtUp {
 
 /** The running node, asked by its own token; undefined where it is down. */
 export const findRunning = async ({ paths, out }: Cli): Promise<LocalNode | undefined> => {
-  const registration = await readRegistration(paths);
+  const registration = readRegistration(paths);
   if (registration === undefined) return undefined;
   try {
     return await connectNode({ registration, apiKey: undefined, note: out.note });

@@ -1,7 +1,8 @@
 import { homedir } from 'node:os';
 
 import type { NodePaths } from '../config/paths.ts';
-import { ensureAgentFile, readRegistration, removeRegistration, writeRegistration } from '../config/registration.ts';
+import { readRegistration } from '../config/read-registration.ts';
+import { ensureAgentFile, removeRegistration, writeRegistration } from '../config/registration.ts';
 import { reportStart } from '../config/start-report.ts';
 import { type ConfigStore, openConfigStore } from '../config/store.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -58,7 +59,7 @@ const takeLock = async (paths: NodePaths): Promise<Lock> => {
   await ensurePrivateDir(paths.dataDir);
   const lock = acquireLock(paths.nodeLock);
   if (lock !== undefined) return lock;
-  const running = await readRegistration(paths);
+  const running = readRegistration(paths);
   throw new LoopsyError('conflict', {
     message: `a node already runs in ${paths.dataDir}${running === undefined ? '' : ` (pid ${running.pid}, ${running.url})`}`,
     hint: '`loopsy status` shows it',

@@ -7,7 +7,8 @@ import { onTestFinished } from 'vitest';
 import { z } from 'zod';
 
 import { nodePaths } from '../../src/config/paths.ts';
-import { writeRegistration, type Registration } from '../../src/config/registration.ts';
+import type { Registration } from '../../src/config/read-registration.ts';
+import { writeRegistration } from '../../src/config/registration.ts';
 import { answerChallenge, hashToken, keyIdOf } from '../../src/kernel/token-proof.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME, frameHeader, FRAMES_TYPE } from '../../src/protocol/frames.ts';

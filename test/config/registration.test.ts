@@ -7,11 +7,10 @@ import { nodePaths, type NodePaths } from '../../src/config/paths.ts';
 import {
   ensureAgentFile,
   readAgentFile,
-  readRegistration,
   removeRegistration,
   writeRegistration,
-  type Registration,
 } from '../../src/config/registration.ts';
+import { readRegistration, type Registration } from '../../src/config/read-registration.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 
 const registration: Registration = {
@@ -32,9 +31,9 @@ const paths = async (): Promise<NodePaths> => nodePaths(await tempFolder());
 describe('the registration of a node', () => {
   it('is read as it was written, by its user alone', async () => {
     const at = await paths();
-    expect(await readRegistration(at)).toBeUndefined();
+    expect(readRegistration(at)).toBeUndefined();
     await writeRegistration(at, registration);
-    expect(await readRegistration(at)).toEqual(registration);
+    expect(readRegistration(at)).toEqual(registration);
     expect(await readFile(at.pidFile, 'utf8')).toBe('4711\n');
     if (process.platform !== 'win32') expect((await stat(at.registration)).mode & 0o777).toBe(0o600);
   });
@@ -42,21 +41,21 @@ describe('the registration of a node', () => {
   it.each(['', '{', 'null', '[]', '{}', '"x"'])('that makes no sense (%s) is none', async (text) => {
     const at = await paths();
     await writeFile(at.registration, text);
-    expect(await readRegistration(at)).toBeUndefined();
+    expect(readRegistration(at)).toBeUndefined();
   });
 
   it.each(Object.keys(registration))('without a good %s is none', async (field) => {
     const at = await paths();
     for (const wrong of [undefined, null, '', {}, 1.5]) {
       await writeFile(at.registration, JSON.stringify({ ...registration, [field]: wrong }));
-      expect(await readRegistration(at)).toBeUndefined();
+      expect(readRegistration(at)).toBeUndefined();
     }
   });
 
   it('of a newer node may hold more', async () => {
     const at = await paths();
     await writeFile(at.registration, JSON.stringify({ ...registration, more: true }));
-    expect(await readRegistration(at)).toMatchObject(registration);
+    expect(readRegistration(at)).toMatchObject(registration);
   });
 
   it('is removed by its own node, and never by one that was displaced', async () => {
@@ -64,7 +63,7 @@ describe('the registration of a node', () => {
     await writeRegistration(at, registration);
     await writeRegistration(at, { ...registration, boot: 'boot-2', pid: 4712 });
     expect(await removeRegistration(at, 'boot-1')).toBe(false);
-    expect((await readRegistration(at))?.boot).toBe('boot-2');
+    expect(readRegistration(at)?.boot).toBe('boot-2');
     expect(await readFile(at.pidFile, 'utf8')).toBe('4712\n');
     expect(await removeRegistration(at, 'boot-2')).toBe(true);
     expect(existsSync(at.registration) || existsSync(at.pidFile)).toBe(false);

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { connect } from 'node:net';
 
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
-import { readRegistration } from '../../config/registration.ts';
+import { readRegistration } from '../../config/read-registration.ts';
 import { findNodeProgram, NODE_FLAGS, NODE_VARIABLES } from '../../config/start-node.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
@@ -86,7 +86,7 @@ const takeDown = async (cli: Cli, { client, registration }: LocalNode): Promise<
     if (!(thrown instanceof LoopsyError) || thrown.error !== 'outcome_unknown') throw thrown;
   });
   for (const end = clock.monotonicMs() + STOP_MS; clock.monotonicMs() < end; await sleep(LOOK_AGAIN_MS, clock)) {
-    const isRegistered = (await readRegistration(cli.paths))?.boot === boot;
+    const isRegistered = readRegistration(cli.paths)?.boot === boot;
     if (!isRegistered && !isAlive(pid) && !(await answers(port))) return { pid };
   }
   throw new LoopsyError('request_timeout', {
