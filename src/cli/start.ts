@@ -6,9 +6,10 @@ import { sleep } from '../kernel/sleep.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { BASE_PATH } from '../protocol/version.ts';
 import type { Cli } from './cli.ts';
-import { connectNode, wasRefused, type LocalNode } from './connect.ts';
+import { connectNode, type LocalNode } from './connect.ts';
 import { OneSocket } from './one-socket.ts';
 import { asError } from './output.ts';
+import { findHolder } from './port-holder.ts';
 
 /** How long another start of the same node may take. */
 const OTHER_START_MS = 15_000;
@@ -55,7 +56,7 @@ export const bringUp = async (cli: Cli, args: readonly string[] = []): Promise<B
   } catch (thrown) {
     const error = asError(thrown);
     const port = error.details?.['port'];
-    if (typeof port === 'number') throw await portTaken(error, port);
+    if (typeof port === 'number') throw await portTaken(error, port, cli.io.platform);
     const other = error.error === 'conflict' ? await waitForOther(cli) : undefined;
     if (other === undefined) throw thrown;
     return up(other);
@@ -83,17 +84,19 @@ const waitForOther = async (cli: Cli): Promise<LocalNode | undefined> => {
   return undefined;
 };
 
-const portTaken = async (error: LoopsyError, port: number): Promise<LoopsyError> =>
+const portTaken = async (error: LoopsyError, port: number, platform: NodeJS.Platform): Promise<LoopsyError> =>
   new LoopsyError(error.error, {
-    message: `port ${port} is taken by ${await holderOf(port)}`,
+    message: `port ${port} is taken by ${await holderOf(port, platform)}`,
     hint: 'stop that, or set another server.port in config.yaml',
     details: { ...error.details, port },
     cause: error,
   });
 
 /** Who answers on a port of this machine. Nothing but a question for its health is sent. */
-const holderOf = async (port: number): Promise<string> => {
-  const stranger = 'another program';
+const holderOf = async (port: number, platform: NodeJS.Platform): Promise<string> =>
+  (await otherNode(port)) ?? (await findHolder(port, platform)) ?? 'another program';
+
+const otherNode = async (port: number): Promise<string | undefined> => {
   const connection = new OneSocket(port);
   try {
     const signal = AbortSignal.timeout(PROBE_MS);
@@ -102,11 +105,11 @@ const holderOf = async (port: number): Promise<string> => {
     for await (const chunk of response.body) text = (text + Buffer.from(chunk).toString()).slice(0, 4096);
     const health: unknown = JSON.parse(text);
     if (typeof health !== 'object' || health === null || !('nodeId' in health) || !('version' in health))
-      return stranger;
+      return undefined;
     return `another loopsy node (${String(health.nodeId)}, ${String(health.version)}): another user's, or one with another data folder`;
-  } catch (thrown) {
-    // Whatever it is, it does not speak as a node does.
-    return wasRefused(thrown) ? 'another program (on another address)' : stranger;
+  } catch {
+    // Whatever it is, it does not speak as a node does; it may listen on another address.
+    return undefined;
   } finally {
     connection.close();
   }

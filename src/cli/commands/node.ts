@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
@@ -98,10 +99,20 @@ const takeDown = async (cli: Cli, { client, registration }: LocalNode): Promise<
 
 const isAlive = (pid: number): boolean => {
   try {
-    return process.kill(pid, 0);
+    return process.kill(pid, 0) && !isZombie(pid);
   } catch (thrown) {
     // ESRCH: gone. EPERM: alive, and another user's.
     return thrown instanceof Error && 'code' in thrown && thrown.code === 'EPERM';
+  }
+};
+
+/** Ended, and not yet fetched by its parent: in a container without a proper init nobody ever does. */
+const isZombie = (pid: number): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') Z ');
+  } catch {
+    // No such file system, or gone this moment: the next look tells.
+    return false;
   }
 };
 
