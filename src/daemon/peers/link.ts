@@ -103,8 +103,9 @@ const exchange = (agent: http.Agent, request: LinkRequest, closed: AbortSignal):
     outgoing.once('response', resolve);
     outgoing.setTimeout(request.idleMs, () => outgoing.destroy(new Error('the peer is silent')));
     outgoing.on('error', (error) => {
-      if (error instanceof LoopsyError) return reject(error);
-      return reject(closed.aborted ? new LoopsyError('revoked', { message: 'the link to this peer was closed' }) : new LinkCut(sent, error));
+      // Whatever failed, a link that was closed leads nowhere any more.
+      if (closed.aborted) return reject(new LoopsyError('revoked', { message: 'the link to this peer was closed' }));
+      return reject(error instanceof LoopsyError ? error : new LinkCut(sent, error));
     });
     sendBody(outgoing, request.body);
   });

@@ -4,9 +4,8 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
-import { dial, linkContext } from './dial.ts';
+import { type Address, dial, linkContext, type Reached } from './dial.ts';
 import type { Machine } from '../../trust/trust-records.ts';
-import type { Address } from './dial.ts';
 import type { PeerFactsBook } from './facts.ts';
 import { Link } from './link.ts';
 
@@ -22,7 +21,6 @@ export class Links {
   readonly #trust: TrustBook;
   readonly #facts: PeerFactsBook;
   readonly #links = new Map<string, Known>();
-  readonly #leaving = new Map<string, { machine: Machine; addresses: readonly Address[] }>();
 
   constructor(parts: { identity: Identity; trust: TrustBook; facts: PeerFactsBook; clock: Clock }) {
     this.#context = linkContext({ keyPem: parts.identity.keyPem, certPem: parts.identity.certificatePem });
@@ -52,17 +50,12 @@ export class Links {
     this.#links.delete(nodeId);
   }
 
-  /** Takes the link to a peer for a last word. It still leads there when trust has ended, until `release`. */
-  detach(nodeId: string): { link: Link; release: () => void } {
+  /** A way to a peer for a last word when trust in it has ended: the link itself ends with the trust. */
+  farewell(nodeId: string): Link {
     const machine = this.#trust.machine(nodeId);
-    const { link } = this.to(nodeId);
-    this.#links.delete(nodeId);
-    if (machine !== undefined) this.#leaving.set(nodeId, { machine, addresses: this.#facts.get(nodeId).addresses });
-    const release = (): void => {
-      this.#leaving.delete(nodeId);
-      link.close();
-    };
-    return { link, release };
+    if (machine === undefined) throw new LoopsyError('peer_not_found');
+    const { addresses } = this.#facts.get(nodeId);
+    return new Link(async (signal) => (await this.#reach(machine, addresses, signal)).socket);
   }
 
   closeAll(): void {
@@ -70,20 +63,16 @@ export class Links {
   }
 
   async #dial(nodeId: string, signal: AbortSignal): Promise<TLSSocket> {
-    const leaving = this.#leaving.get(nodeId);
-    const machine = leaving?.machine ?? this.#trust.machine(nodeId);
+    const machine = this.#trust.machine(nodeId);
     if (machine === undefined) throw new LoopsyError('revoked', { message: 'this peer is no longer trusted' });
-    const { addresses } = leaving ?? this.#facts.get(nodeId);
-    const pinned = {
-      nodeId,
-      name: machine.name,
-      machine: { machineId: machine.machineId, publicKey: machine.publicKey },
-      spkiHash: machine.spkiHash,
-      addresses,
-    };
-    const { socket, address } = await dial(pinned, this.#context, { signal, now: () => this.#clock.now() });
-    // What has ended is not remembered anew.
-    if (leaving === undefined) this.#facts.reached(nodeId, address);
+    const { socket, address } = await this.#reach(machine, this.#facts.get(nodeId).addresses, signal);
+    this.#facts.reached(nodeId, address);
     return socket;
+  }
+
+  #reach(machine: Machine, addresses: readonly Address[], signal: AbortSignal): Promise<Reached> {
+    const { machineId, name, publicKey, spkiHash } = machine;
+    const pinned = { nodeId: machineId, name, machine: { machineId, publicKey }, spkiHash, addresses };
+    return dial(pinned, this.#context, { signal, now: () => this.#clock.now() });
   }
 }

@@ -164,15 +164,14 @@ export class Peers implements Service {
       return { nodeId: manual.nodeId ?? '', name: manual.name ?? manual.address.host, told: false };
     }
     const { machineId, name } = this.#resolve(reference);
-    // The link is taken before its trust ends, and used for one more sentence.
-    const { link, release } = this.#links.detach(machineId);
+    const lastWay = this.#links.farewell(machineId);
     if (keepRuns) this.#keeping.add(`peer:${machineId}`);
     try {
       await this.#parts.trust.removeMachine(machineId);
-      return { nodeId: machineId, name, told: await bidFarewell(link, FAREWELL_LIMIT_MS) };
+      return { nodeId: machineId, name, told: await bidFarewell(lastWay, FAREWELL_LIMIT_MS) };
     } finally {
       this.#keeping.delete(`peer:${machineId}`);
-      release();
+      lastWay.close();
     }
   }
 
