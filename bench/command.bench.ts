@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { connectMachines, Machine } from '../test/helpers/nodes.ts';
 import { interleave, report, rssGrowth } from './lib/measure.ts';
 import { startSshd } from './lib/sshd.ts';
+import { verifies } from '../test/requirements.ts';
 
 const QUIET = 'rateLimits:\n  execute: 1000000\n';
 const GIGABYTE = 1_073_741_824;
@@ -35,9 +36,9 @@ try {
     { rounds: 31, warmUp: 3 },
   );
   report([
-    { name: 'loopsy status / node -e 0', value: times.status / times.bare, unit: 'ratio', most: 1.6, from: times },
-    { name: 'loopsy exec peer true / node -e 0', value: times.exec / times.bare, unit: 'ratio', most: 2, from: times },
-    ...(sshd === undefined ? [] : [{ name: 'loopsy exec peer true / new ssh', value: times.exec / times.ssh, unit: 'ratio', most: 0.4, from: times }]),
+    { name: verifies('bench.cli-status', 'loopsy status / node -e 0'), value: times.status / times.bare, unit: 'ratio', most: 1.6, from: times },
+    { name: verifies('bench.cli-exec', 'loopsy exec peer true / node -e 0'), value: times.exec / times.bare, unit: 'ratio', most: 2, from: times },
+    ...(sshd === undefined ? [] : [{ name: verifies('bench.cli-exec', 'loopsy exec peer true / new ssh'), value: times.exec / times.ssh, unit: 'ratio', most: 0.4, from: times }]),
   ]);
 
   if (sshd !== undefined) {
@@ -46,7 +47,7 @@ try {
       { exec: () => command(['exec', 'bench-b', '--', ...bytes]), ssh: () => ssh(bytes) },
       { rounds: 5, warmUp: 1 },
     );
-    report([{ name: 'exec 1 GiB, rate / ssh', value: rates.ssh / rates.exec, unit: 'ratio', least: 0.5, from: rates }]);
+    report([{ name: verifies('bench.cli-stream', 'exec 1 GiB, rate / ssh'), value: rates.ssh / rates.exec, unit: 'ratio', least: 0.5, from: rates }]);
   }
   for (const [role, machine] of Object.entries({ calling: a, running: b })) {
     const { pid } = await machine.registration();

@@ -5,6 +5,7 @@ import http from 'node:http';
 
 import { connectMachines, Machine } from '../test/helpers/nodes.ts';
 import { interleave, quantile, report, timeMs } from './lib/measure.ts';
+import { verifies } from '../test/requirements.ts';
 
 const QUIET = 'rateLimits:\n  execute: 1000000\n';
 
@@ -35,8 +36,8 @@ try {
     { rounds: 300, warmUp: 50 },
   );
   report([
-    { name: 'exec true, local / bare spawn', value: times.local / times.bare, unit: 'ratio', most: 1.6, from: times },
-    { name: 'exec true, peer over TLS / bare spawn', value: times.peer / times.bare, unit: 'ratio', most: 2.2, from: times },
+    { name: verifies('bench.exec-local', 'exec true, local / bare spawn'), value: times.local / times.bare, unit: 'ratio', most: 1.6, from: times },
+    { name: verifies('bench.exec-peer', 'exec true, peer over TLS / bare spawn'), value: times.peer / times.bare, unit: 'ratio', most: 2.2, from: times },
   ]);
 
   const stream = a.spawn(['exec', 'bench-b', '--', 'head', '-c', '1000000000', '/dev/zero']);
@@ -46,7 +47,7 @@ try {
   const end = once(stream, 'close').then(() => (flowing = false));
   while (flowing) beside.push(await timeMs(() => post('/execute?peer=bench-b')));
   await end;
-  report([{ name: 'exec true beside a 1 GB stream, p95', value: quantile(beside, 0.95), unit: 'ms', most: 25, from: { samples: beside.length } }]);
+  report([{ name: verifies('bench.exec-beside-stream', 'exec true beside a 1 GB stream, p95'), value: quantile(beside, 0.95), unit: 'ms', most: 25, from: { samples: beside.length } }]);
 } finally {
   await a.remove();
   await b.remove();

@@ -5,6 +5,7 @@ import http from 'node:http';
 
 import { DAEMON, freePort, Machine } from '../test/helpers/nodes.ts';
 import { interleave, report, rssOf } from './lib/measure.ts';
+import { verifies } from '../test/requirements.ts';
 
 const IDLE_MS = 60_000;
 
@@ -38,12 +39,12 @@ try {
     },
     { rounds: 15, warmUp: 2 },
   );
-  report([{ name: 'node ready / node -e 0', value: times.ready / times.bare, unit: 'ratio', most: 5, from: times }]);
+  report([{ name: verifies('bench.ready', 'node ready / node -e 0'), value: times.ready / times.bare, unit: 'ratio', most: 5, from: times }]);
 
   await machine.start();
   await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
   const { pid } = await machine.registration();
-  report([{ name: 'memory of an idle node after 60 s', value: (await rssOf(pid)) / 1_048_576, unit: 'MiB', most: 75 }]);
+  report([{ name: verifies('bench.idle', 'memory of an idle node after 60 s'), value: (await rssOf(pid)) / 1_048_576, unit: 'MiB', most: 75 }]);
 } finally {
   await machine.remove();
 }

@@ -232,7 +232,7 @@ describe('the stdin of exec', () => {
     expect(await running).toMatchObject({ code: 0, stdout: 'one two' });
   });
 
-  it('is left alone with -n, and not asked for where it is empty or not there', async () => {
+  it(verifies('cli.exec.pipes', 'is left alone with -n, and not asked for where it is empty or not there'), async () => {
     const node = await FakeNode.start(cat());
     const untouched = new PassThrough().end('for the loop');
     await runCli(['exec', '-n', 'maria', 'x'], { dataDir: node.folder, stdin: untouched });
@@ -299,7 +299,7 @@ describe('Ctrl-C', () => {
     };
   };
 
-  it('reaches the remote process group, and its answer is the exit code', async () => {
+  it(verifies('cli.exec.ctrl-c', 'reaches the remote process group, and its answer is the exit code'), async () => {
     const node = await FakeNode.start(
       hanging(({ send, end }) => {
         send(FRAME.exit, { ...OUTCOME, exitCode: null, signal: 'SIGINT' });
@@ -317,7 +317,7 @@ describe('Ctrl-C', () => {
     });
   });
 
-  it('twice ends the whole tree', async () => {
+  it(verifies('cli.exec.ctrl-c', 'twice ends the whole tree'), async () => {
     const node = await FakeNode.start(hanging(() => undefined));
     const ended = await runCli(['exec', 'maria', 'sleep', '60'], {
       dataDir: node.folder,

@@ -59,7 +59,7 @@ const run = (argv: readonly string[], dataDir: string, options: { env?: Record<s
 };
 
 describe('the process of a command', () => {
-  it('prints bytes exactly to a pipe and to a file', async () => {
+  it(verifies('cli.exec.streams', 'prints bytes exactly to a pipe and to a file'), async () => {
     const bytes = randomBytes(6_000_000);
     const node = await FakeNode.start({
       'job.stream': async ({ frames, response }) => {
@@ -121,7 +121,7 @@ describe('the process of a command', () => {
     expect(node.inputs('job.stream').at(-1)).not.toHaveProperty('stdinStream');
   });
 
-  it('ends the request when its stdout is closed: `| head`', async () => {
+  it(verifies('cli.exec.pipes', 'ends the request when its stdout is closed: `| head`'), async () => {
     let closed: () => void = () => undefined;
     const gone = new Promise<void>((resolve) => (closed = resolve));
     const node = await FakeNode.start({
@@ -196,7 +196,7 @@ describe('init, start, stop and restart', () => {
     expect(await run(['status'], dataDir)).toMatchObject({ code: 3 });
   });
 
-  it('start passes --local-only on, and refuses contradictions', async () => {
+  it(verifies('cli.start-where', 'start passes --local-only on, and refuses contradictions'), async () => {
     const dataDir = await tempFolder();
     await run(['init'], dataDir);
     expect((await run(['start', '--lan', '--local-only'], dataDir)).code).toBe(2);
@@ -204,7 +204,7 @@ describe('init, start, stop and restart', () => {
     await run(['stop'], dataDir);
   });
 
-  it('start --foreground stays, and ends with its node on SIGTERM', async () => {
+  it(verifies('cli.start-foreground', 'start --foreground stays, and ends with its node on SIGTERM'), async () => {
     const dataDir = await tempFolder();
     await run(['init'], dataDir);
     const child = start(['start', '--foreground'], dataDir);
@@ -217,13 +217,13 @@ describe('init, start, stop and restart', () => {
     expect((await run(['status'], dataDir)).code).toBe(3);
   });
 
-  it('start says what to do without a config', async () => {
+  it(verifies('cli.start', 'start says what to do without a config'), async () => {
     const { code, stderr } = await run(['start'], await tempFolder());
     expect(code).toBe(1);
     expect(stderr).toContain('loopsy init');
   });
 
-  it('start shows the reason that the node gave, and exits 1', async () => {
+  it(verifies('cli.start', 'start shows the reason that the node gave, and exits 1'), async () => {
     const dataDir = await tempFolder();
     await run(['init'], dataDir);
     await writeFile(join(dataDir, 'behaviour'), 'broken config');
@@ -284,7 +284,7 @@ describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script
     return { code, screen };
   };
 
-  it('tries addresses until one answers, shows both fingerprints and what is granted, and trusts after a yes', async () => {
+  it(verifies('cli.connect', 'tries addresses until one answers, shows both fingerprints and what is granted, and trusts after a yes'), async () => {
     const node = await FakeNode.start();
     const probed = {
       nodeId: 'b'.repeat(32),

@@ -8,6 +8,7 @@ import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { API_KEY, errorOf, MINIMAL, sourceIn } from './source.ts';
+import { verifies } from '../requirements.ts';
 
 const source = sourceIn('/home/kai/.loopsy');
 const FILE = '/home/kai/.loopsy/config.yaml';
@@ -87,7 +88,7 @@ logging:
     expect((await errorOf(() => loadConfig(sourceIn(folder)))).message).toContain('EACCES');
   });
 
-  it('of the predecessor is an error that names init --import', async () => {
+  it(verifies('config.v1', 'of the predecessor is an error that names init --import'), async () => {
     const error = await problem('server:\n  port: 19532\nunknown: 1\n');
     expect(`${error.message} ${error.hint}`).toMatch(/no "version: 2".*`loopsy init --import`/s);
     expect(error.details).toMatchObject({ predecessor: true });
@@ -130,7 +131,7 @@ describe('what is wrong in a settings file', () => {
     ['version: 2\nauth: {}\n', "auth.apiKey: the owner's key is missing", 2],
     [`version: 2\nauth: {apiKey: ${'1'.repeat(64)}}\n`, 'auth.apiKey: expected string, received number', 2],
     ['version: 2\nauth: {apiKey: abc}\n', "auth.apiKey: the owner's key has 64 hex digits", 2],
-  ])('is named with file, line and fix: %#', async (text, message, line) => {
+  ])(verifies('config.strict', 'is named with file, line and fix: %#'), async (text, message, line) => {
     const error = await problem(text);
     expect(error.error).toBe('config_invalid');
     expect(error.message).toContain(message);

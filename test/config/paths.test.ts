@@ -3,12 +3,13 @@ import { describe, expect, it } from 'vitest';
 
 import { expandHome, nodePaths, resolveDataDir, sessionDir, type Place } from '../../src/config/paths.ts';
 import { errorOf } from './source.ts';
+import { verifies } from '../requirements.ts';
 
 const mac: Place = { env: {}, home: '/Users/kai', cwd: '/work', platform: 'darwin' };
 const windows: Place = { env: {}, home: 'C:\\Users\\kai', cwd: 'D:\\work', platform: 'win32' };
 
 describe('the data folder', () => {
-  it('is ~/.loopsy, unless the environment or, before it, an option says otherwise', () => {
+  it(verifies('cli.data-dir', 'is ~/.loopsy, unless the environment or, before it, an option says otherwise'), () => {
     expect(resolveDataDir(undefined, mac)).toBe('/Users/kai/.loopsy');
     const env = { LOOPSY_DATA_DIR: '/from/env' };
     expect(resolveDataDir(undefined, { ...mac, env })).toBe('/from/env');

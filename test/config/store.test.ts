@@ -10,6 +10,7 @@ import { FakeClock } from '../helpers/clock.ts';
 import { driveClock } from '../helpers/drive-clock.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { API_KEY, errorOf, MINIMAL, sourceIn } from './source.ts';
+import { verifies } from '../requirements.ts';
 
 const TEXT = `# mine\n${MINIMAL}execution:\n  maxConcurrent: 4 # enough\n`;
 
@@ -60,7 +61,7 @@ const listener = (more: Partial<ConfigSubscriber> = {}) => {
 };
 
 describe('a change of the settings', () => {
-  it('is in the file and in force when it is done, comments kept', async () => {
+  it(verifies('config.comments', 'is in the file and in force when it is done, comments kept'), async () => {
     const { store, file } = await open();
     const { seen, subscriber } = listener();
     store.subscribe(subscriber);
@@ -135,7 +136,7 @@ describe('a change of the settings', () => {
     expect(seen).toEqual([6]);
   });
 
-  it('loses no other, though node and command change the same file at once', async () => {
+  it(verifies('config.two-writers', 'loses no other, though node and command change the same file at once'), async () => {
     const { store, source, clock } = await open();
     const log = createLog({ level: 'error', clock, write: () => undefined });
     const command = await openConfigStore({ source, clock, log });
@@ -187,7 +188,7 @@ describe('a change of the settings', () => {
     expect(await readFile(file, 'utf8')).toBe(TEXT.replace(API_KEY, `"${'c'.repeat(64)}"`));
   });
 
-  it('of a key that needs a restart is named until it is taken back', async () => {
+  it(verifies('config.live', 'of a key that needs a restart is named until it is taken back'), async () => {
     const { store } = await open();
     await store.change({ 'server.port': 4000, 'tls.enabled': false, 'logging.level': 'debug' });
     expect(store.restartNeeded).toEqual(['server.port', 'tls.enabled']);
@@ -205,7 +206,7 @@ describe('a change of the settings', () => {
 });
 
 describe('a file that a person changes', () => {
-  it('is in force soon after, however an editor saves it', async () => {
+  it(verifies('config.live', 'is in force soon after, however an editor saves it'), async () => {
     const opened = await openStarted();
     const { store, file } = opened;
     const { seen, subscriber } = listener();

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { startServices, ServiceStartError, type Service } from '../../src/kernel/lifecycle.ts';
 import { createLog } from '../../src/kernel/log.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { verifies } from '../requirements.ts';
 
 const setUp = () => {
   const clock = new FakeClock();
@@ -19,7 +20,7 @@ const setUp = () => {
 };
 
 describe('services', () => {
-  it('start in order and stop in reverse order', async () => {
+  it(verifies('kernel.lifecycle', 'start in order and stop in reverse order'), async () => {
     const { calls, service, options } = setUp();
     const running = await startServices([service('store'), service('jobs'), service('listener')], options);
     expect(await running.stop()).toEqual([]);
@@ -34,7 +35,7 @@ describe('services', () => {
     expect(calls).toEqual(['start store', 'stop store']);
   });
 
-  it('are rolled back when one fails to start, and the culprit is named', async () => {
+  it(verifies('kernel.lifecycle', 'are rolled back when one fails to start, and the culprit is named'), async () => {
     const { calls, service, options } = setUp();
     const cause = new Error('the port is taken');
     const listener = service('listener', { start: () => Promise.reject(cause) });
@@ -78,7 +79,7 @@ describe('services', () => {
     expect(lines.join('')).toContain('"service":"rejecting"');
   });
 
-  it('a stop that hangs skips no other', async () => {
+  it(verifies('kernel.lifecycle', 'a stop that hangs skips no other'), async () => {
     const { clock, calls, lines, service, options } = setUp();
     const hanging = service('hanging', { stop: () => new Promise(() => undefined) });
     const running = await startServices([service('store'), hanging, service('listener')], options);

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { createLog } from '../../src/kernel/log.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { verifies } from '../requirements.ts';
 
 const setUp = (level: 'debug' | 'info' | 'warn' | 'error' = 'info') => {
   const lines: string[] = [];
@@ -49,7 +50,7 @@ describe('the log', () => {
     expect(last()).toMatchObject({ event: 'real', level: 'info' });
   });
 
-  it('redacts secrets, in its children too', () => {
+  it(verifies('kernel.redaction', 'redacts secrets, in its children too'), () => {
     const { log, lines } = setUp();
     log.child({ headers: { authorization: 'Bearer abcdef' } }).info('x', { token: 'abcdef' });
     expect(lines[0]).not.toContain('abcdef');

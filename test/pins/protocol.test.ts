@@ -125,7 +125,7 @@ describe('the protocol', () => {
     });
   });
 
-  it('has these scopes and levels, and admin is none of them', () => {
+  it(verifies('trust.admin', 'has these scopes and levels, and admin is none of them'), () => {
     expect(LEVELS).toEqual(['observe', 'collaborate', 'full']);
     expect(SCOPES).toEqual([
       'status',

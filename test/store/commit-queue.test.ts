@@ -4,6 +4,7 @@ import { CommitQueue } from '../../src/store/commit-queue.ts';
 import { StoreBusy, StoreConflict, type Change } from '../../src/store/store.ts';
 import type { WriterAnswer, WriterTask } from '../../src/store/writer-protocol.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { verifies } from '../requirements.ts';
 
 interface Asked {
   readonly task: WriterTask;
@@ -40,7 +41,7 @@ const openQueue = (clock = new FakeClock()) => {
 };
 
 describe('the queue of commits', () => {
-  it('makes one group of what came in one turn, and the next of what came while that was written', async () => {
+  it(verifies('store.group-commit', 'makes one group of what came in one turn, and the next of what came while that was written'), async () => {
     const { queue, keys, accept, asked } = openQueue();
     const all = ['a', 'b'].map((key) => queue.add(changes(key), 2, true));
     await turn();

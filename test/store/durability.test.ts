@@ -9,6 +9,7 @@ import type { Store } from '../../src/store/store.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { KeptLog } from './open.ts';
 import { buildProgram, startProgram } from './program.ts';
+import { verifies } from '../requirements.ts';
 
 const ROUNDS = 20;
 
@@ -36,7 +37,7 @@ const randomFrom = (seed: number) => {
 };
 
 describe('a process that is killed with -9', () => {
-  it('has lost nothing that it acknowledged', async () => {
+  it(verifies('store.group-commit', 'has lost nothing that it acknowledged'), async () => {
     const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
     const random = randomFrom(seed);
     const file = join(await tempFolder(), 'loopsy.db');
@@ -58,7 +59,7 @@ describe('a process that is killed with -9', () => {
     expect(acknowledged.length).toBeGreaterThan(ROUNDS);
   });
 
-  it('has let go of its lock', async () => {
+  it(verifies('kernel.lock', 'has let go of its lock'), async () => {
     const file = join(await tempFolder(), 'node.lock');
     const program = startProgram(built.path, 'lock', file);
     expect(await program.nextLine()).toBe('locked');
@@ -80,7 +81,7 @@ describe('several processes', () => {
     expect(open(file).count('')).toBe(5);
   });
 
-  it('see a change of one in another within a second', async () => {
+  it(verifies('store.two-processes', 'see a change of one in another within a second'), async () => {
     const file = join(await tempFolder(), 'trust.db');
     const store = open(file);
     let changedAt = 0;
@@ -95,7 +96,7 @@ describe('several processes', () => {
     await program.ended;
   });
 
-  it('that want a lock at the same moment: exactly one gets it', async () => {
+  it(verifies('kernel.lock', 'that want a lock at the same moment: exactly one gets it'), async () => {
     const file = join(await tempFolder(), 'node.lock');
     const programs = Array.from({ length: 4 }, () => startProgram(built.path, 'lock', file));
     const said = await Promise.all(programs.map((program) => program.nextLine()));

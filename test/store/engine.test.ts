@@ -12,6 +12,7 @@ import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { describeStore } from './contract.ts';
 import { KeptLog } from './open.ts';
+import { verifies } from '../requirements.ts';
 
 const open = (file: string, clock = new FakeClock(), migrations?: Migrations): Store => {
   const store = openStore({ file, clock, log: new KeptLog(), ...(migrations === undefined ? {} : { migrations }) });
@@ -176,7 +177,7 @@ describe('a durable store', () => {
 describe('the schema', () => {
   const fixture = resolve(import.meta.dirname, '../fixtures/store-v1/loopsy.db');
 
-  it('of version 1 is migrated when it is opened', async () => {
+  it(verifies('store.migrations', 'of version 1 is migrated when it is opened'), async () => {
     const [file, clock] = [await tempFile(), new FakeClock()];
     await copyFile(fixture, file);
     const store = open(file, clock);
@@ -190,7 +191,7 @@ describe('the schema', () => {
     expect(store.count('')).toBe(2);
   });
 
-  it('of a newer loopsy is refused with both versions, and left alone', async () => {
+  it(verifies('store.migrations', 'of a newer loopsy is refused with both versions, and left alone'), async () => {
     const file = await tempFile();
     await open(file, new FakeClock(), [...MIGRATIONS, 'CREATE TABLE later (x)']).close();
     expect(() => open(file)).toThrow(StoreUnusable);

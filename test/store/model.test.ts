@@ -10,6 +10,7 @@ import { openMemoryStore } from '../../src/store/memory.ts';
 import { StoreConflict, type Change, type Store } from '../../src/store/store.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { KeptLog } from './open.ts';
+import { verifies } from '../requirements.ts';
 
 type Step =
   | { readonly do: 'commit'; readonly commits: readonly (readonly Change[])[] }
@@ -71,7 +72,7 @@ const observe = async (store: Store, clock: FakeClock, steps: readonly Step[]): 
 };
 
 describe('both twins', () => {
-  it('tell the same of any history', async () => {
+  it(verifies('store.suite', 'tell the same of any history'), async () => {
     const folder = await mkdtemp(join(tmpdir(), 'loopsy-test-'));
     let file = 0;
     await fc.assert(

@@ -14,6 +14,7 @@ import {
   type SqliteModule,
 } from '../../src/store/sqlite.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
+import { verifies } from '../requirements.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 
@@ -33,7 +34,7 @@ const missing = (reason: string) => (): never => {
 };
 
 describe('the engine', () => {
-  it('is the built-in one from Node 24 on, else the vendored one, on 22 the built-in one at last', () => {
+  it(verifies('store.loader', 'is the built-in one from Node 24 on, else the vendored one, on 22 the built-in one at last'), () => {
     const builtIn = { name: 'built in', load: () => engine };
     const vendored = { name: 'vendored', load: () => engine };
     const order = (nodeMajor: number): string[] => orderEngines(nodeMajor, builtIn, vendored).map(({ name }) => name);
@@ -43,7 +44,7 @@ describe('the engine', () => {
     expect(order(26)).toEqual(['built in', 'vendored']);
   });
 
-  it('is the first that loads, and where none does the error has every reason', () => {
+  it(verifies('store.loader', 'is the first that loads, and where none does the error has every reason'), () => {
     const broken = { name: 'built in', load: missing('No such built-in module') };
     expect(loadFirst([broken, { name: 'vendored', load: () => engine }])).toBe(engine);
     expect(() => loadFirst([broken, { name: 'vendored', load: missing('wrong ELF class') }])).toThrow(

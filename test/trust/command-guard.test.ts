@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { guardCommand, type CommandRules, type WantedCommand } from '../../src/trust/command-guard.ts';
+import { verifies } from '../requirements.ts';
 
 const DENYLIST = ['rm', 'rmdir', 'format', 'mkfs', 'dd', 'shutdown', 'reboot'];
 const rules: CommandRules = { denylist: DENYLIST, allowlist: [], platform: 'linux' };
@@ -208,7 +209,7 @@ describe('a command', () => {
     expect(sh("echo 'not closed", none)).toBe('allowed');
   });
 
-  it('is handed on exactly as it was checked, and can not be changed after', () => {
+  it(verifies('trust.guards', 'is handed on exactly as it was checked, and can not be changed after'), () => {
     const args = ['a b', '$X'];
     const allowed = guardCommand({ command: 'ls', args }, rules);
     args.push('x');

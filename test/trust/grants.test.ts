@@ -15,6 +15,7 @@ import {
   type Facts,
   type Rule,
 } from '../../src/trust/grants.ts';
+import { verifies } from '../requirements.ts';
 
 const NOW = 1_800_000_000_000;
 const OTHER = 'b'.repeat(32);
@@ -112,7 +113,7 @@ describe('the authorisation of every operation', () => {
 const EXEC: Rule = { summary: 'Run', access: 'exec', remote: true };
 
 describe('a decision', () => {
-  it('takes the owner’s key, an agent’s token and the agent secret on loopback only', () => {
+  it(verifies('trust.admin', 'takes the owner’s key, an agent’s token and the agent secret on loopback only'), () => {
     for (const caller of [
       { kind: 'owner' },
       { kind: 'agent-secret' },
@@ -158,7 +159,7 @@ describe('a decision', () => {
     expect(outcome(agent(grantOfLevel('full', 'all')), broadcast, here)).toBe('allowed');
   });
 
-  it('does not believe a record that lists more scopes than its level has', () => {
+  it(verifies('trust.levels', 'does not believe a record that lists more scopes than its level has'), () => {
     expect(outcome(peer({ level: 'observe', scopes: ['exec'], reach: [] }), EXEC, overLink)).toBe('scope_missing');
   });
 
@@ -169,7 +170,7 @@ describe('a decision', () => {
 });
 
 describe('who may see an object', () => {
-  it('is the owner, and who started it', () => {
+  it(verifies('trust.owners', 'is the owner, and who started it'), () => {
     const one = peer(grantOfLevel('full'));
     expect(maySee({ kind: 'owner' }, undefined)).toBe(true);
     expect(maySee({ kind: 'owner' }, 'peer:x')).toBe(true);
@@ -195,7 +196,7 @@ describe('a grant from a person’s words', () => {
     for (const level of LEVELS) expect(grantFromInput({ level }, context).scopes).toEqual(LEVEL_SCOPES[level]);
   });
 
-  it('is narrowed to scopes of the level, folders, a time and a reach', () => {
+  it(verifies('trust.levels', 'is narrowed to scopes of the level, folders, a time and a reach'), () => {
     const input = {
       level: 'collaborate',
       scopes: ['files:read'],

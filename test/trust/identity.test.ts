@@ -15,6 +15,7 @@ import {
   toPem,
 } from '../../src/trust/certificates.ts';
 import { createIdentity, loadIdentity, sessionIdentity } from '../../src/trust/identity.ts';
+import { verifies } from '../requirements.ts';
 
 const DAY_MS = 86_400_000;
 const run = promisify(execFile);
@@ -47,13 +48,13 @@ TlIArdNZAkHQX1bxqauH0yu+cqB/9IuK3498Xj5/eYzrsbdtXzkQk8nm
 };
 
 describe('the certificate of a machine', () => {
-  it('is the same bytes for the same key, for ever', async () => {
+  it(verifies('trust.certificate', 'is the same bytes for the same key, for ever'), async () => {
     const der = await buildMachineCertificate(createPrivateKey(VECTOR.key));
     expect(der.toString('hex')).toBe(VECTOR.der);
     expect(fingerprintOf(der)).toBe(VECTOR.fingerprint);
   });
 
-  it('names the node by its public key', () => {
+  it(verifies('trust.node-id', 'names the node by its public key'), () => {
     expect(nodeIdOf(spkiOf(createPrivateKey(VECTOR.key)) ?? Buffer.alloc(0))).toBe(VECTOR.nodeId);
   });
 
@@ -83,7 +84,7 @@ describe('the certificate of a machine', () => {
 });
 
 describe('the identity of a machine', () => {
-  it('is made once, closed to other users, and loaded again', async () => {
+  it(verifies('trust.node-id', 'is made once, closed to other users, and loaded again'), async () => {
     const tls = join(folder, 'tls');
     const made = await createIdentity(tls);
     const again = await createIdentity(tls);

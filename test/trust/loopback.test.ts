@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import { isLoopback } from '../../src/trust/loopback.ts';
+import { verifies } from '../requirements.ts';
 
 const both = (address: string | undefined) => isLoopback({ remoteAddress: address, localAddress: address });
 
@@ -45,7 +46,7 @@ describe('loopback', () => {
     expect(both(address)).toBe(false);
   });
 
-  it('needs both ends: a local address reached from the network is not', () => {
+  it(verifies('edge.loopback', 'needs both ends: a local address reached from the network is not'), () => {
     expect(isLoopback({ remoteAddress: '192.168.0.9', localAddress: '127.0.0.1' })).toBe(false);
     expect(isLoopback({ remoteAddress: '127.0.0.1', localAddress: '192.168.0.9' })).toBe(false);
     expect(isLoopback({ remoteAddress: '127.0.0.1' })).toBe(false);

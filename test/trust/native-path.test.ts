@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { toNativePath } from '../../src/trust/native-path.ts';
+import { verifies } from '../requirements.ts';
 
 const windows = { platform: 'win32', home: 'C:\\Users\\mia' } as const;
 const linux = { platform: 'linux', home: '/home/mia' } as const;
@@ -22,7 +23,7 @@ describe('a path on Windows', () => {
     ['C:\\a\\..\\..\\..\\b', 'C:\\b'],
     ['C:\\con-tour\\nullable\\com10', 'C:\\con-tour\\nullable\\com10'],
     ['C:\\ärger\\日本', 'C:\\ärger\\日本'],
-  ])('%s is %s', (given, native) => {
+  ])(verifies('platform.windows-paths', '%s is %s'), (given, native) => {
     expect(toNativePath(given, windows)).toBe(native);
   });
 

@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { guardOrigin, type OriginHeaders } from '../../src/trust/origin-guard.ts';
+import { verifies } from '../requirements.ts';
 
 const HOST = '127.0.0.1:19532';
 const ask = (headers: OriginHeaders, more: { method?: string; pageFile?: boolean } = {}): string =>
@@ -41,7 +42,7 @@ describe('a request on loopback', () => {
     expect(ask({ host })).toBe('foreign_origin');
   });
 
-  it('is served with its own origin, and with none', () => {
+  it(verifies('edge.loopback', 'is served with its own origin, and with none'), () => {
     expect(ask({ origin: `http://${HOST}` })).toBe('served');
     expect(ask({ host: 'localhost:1', origin: 'http://LOCALHOST:1' })).toBe('served');
     expect(ask({})).toBe('served');
@@ -66,7 +67,7 @@ describe('a request on loopback', () => {
     expect(ask({ origin }, { pageFile: true })).toBe('foreign_origin');
   });
 
-  it('is refused from a page on another port of this machine (same site)', () => {
+  it(verifies('edge.loopback', 'is refused from a page on another port of this machine (same site)'), () => {
     expect(ask({ 'sec-fetch-site': 'same-site' })).toBe('foreign_origin');
   });
 

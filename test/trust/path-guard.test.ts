@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { PathGuard, type PathFiles, type PathLimits, type PathRules } from '../../src/trust/path-guard.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { verifies } from '../requirements.ts';
 
 let root: string;
 let home: string;
@@ -158,7 +159,7 @@ describe.skipIf(process.platform === 'win32')('the path guard', () => {
     expect(new Set(messages)).toEqual(new Set(['it is outside transfer.allowedPaths']));
   });
 
-  it('judges the opened object again: a link put in between does not get through', async () => {
+  it(verifies('trust.guards', 'judges the opened object again: a link put in between does not get through'), async () => {
     const safe = await guard.check('a/race');
     await symlink(join(root, 'outside/secret'), safe);
     await expect(realpath(safe).then((real) => guard.recheck(real))).rejects.toMatchObject({ error: 'path_denied' });

@@ -7,6 +7,7 @@ import { grantOfLevel } from '../../src/trust/grants.ts';
 import { isTouched, type TrustChange } from '../../src/trust/trust-changes.ts';
 import { resolveMachine } from '../../src/trust/trust-edits.ts';
 import { makeMachine, TrustDesk, type TestMachine } from '../helpers/trust-desk.ts';
+import { verifies } from '../requirements.ts';
 
 let own: TestMachine;
 let kai: TestMachine;
@@ -110,7 +111,7 @@ describe('removing a machine', () => {
 });
 
 describe('naming a machine', () => {
-  it('finds it by name and by four characters of its id, and lists the known ones', async () => {
+  it(verifies('cli.peer-names', 'finds it by name and by four characters of its id, and lists the known ones'), async () => {
     await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });
     expect(desk.book.resolve('KAI').machineId).toBe(kai.id);
     expect(desk.book.resolve(kai.id.slice(0, 4)).machineId).toBe(kai.id);
@@ -121,7 +122,7 @@ describe('naming a machine', () => {
     }
   });
 
-  it('lists the matches of an ambiguous id', async () => {
+  it(verifies('cli.peer-names', 'lists the matches of an ambiguous id'), async () => {
     await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });
     const machine = desk.book.resolve('kai');
     const twin = { ...machine, machineId: `${machine.machineId.slice(0, 6)}${'a'.repeat(26)}`, name: 'twin' };

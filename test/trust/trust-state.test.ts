@@ -3,6 +3,7 @@ import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { hashToken } from '../../src/kernel/token-proof.ts';
 import { grantOfLevel } from '../../src/trust/grants.ts';
 import { makeMachine, TrustDesk, type TestMachine } from '../helpers/trust-desk.ts';
+import { verifies } from '../requirements.ts';
 
 let own: TestMachine;
 let kai: TestMachine;
@@ -17,7 +18,7 @@ beforeEach(() => {
 });
 
 describe('entries of the config', () => {
-  it('let a key in with level collaborate, at once, and out again', async () => {
+  it(verifies('config.auth.allowedKeys', 'let a key in with level collaborate, at once, and out again'), async () => {
     const key = 'k'.repeat(40);
     desk.setConfig({ allowedKeys: { ci: key } });
     expect(desk.book.findKey(key)).toMatchObject({ name: 'ci', kind: 'config', grant: grantOfLevel('collaborate') });
@@ -47,7 +48,7 @@ describe('entries of the config', () => {
     expect(desk.problems.map(({ about }) => about)).toEqual(['ci', 'agent', 'two']);
   });
 
-  it('trust a machine by its fingerprint as soon as it shows its certificate, also before that is on disk', async () => {
+  it(verifies('config.tls.pinnedCerts', 'trust a machine by its fingerprint as soon as it shows its certificate, also before that is on disk'), async () => {
     desk.setConfig({ pinnedCerts: { kai: kai.fingerprint.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:') } });
     expect(desk.book.unmetPins()).toMatchObject([{ name: 'kai', fingerprint: kai.fingerprint }]);
     expect(desk.identify(mia.certificate)).toEqual({ refused: 'unknown' });
@@ -89,7 +90,7 @@ describe('entries of the config', () => {
     expect(desk.identify(kai.certificate)).toMatchObject({ machineId: kai.id });
   });
 
-  it('that contradict a paired peer close it, and say so', async () => {
+  it(verifies('config.tls.pinnedCerts', 'that contradict a paired peer close it, and say so'), async () => {
     await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });
     desk.setConfig({ pinnedCerts: { kai: mia.fingerprint } });
     expect(desk.identify(kai.certificate)).toEqual({ refused: 'revoked' });

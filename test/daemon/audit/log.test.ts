@@ -10,6 +10,7 @@ import { systemClock } from '../../../src/kernel/clock.ts';
 import { type AuditRecord, auditListSchema, auditRecordSchema } from '../../../src/protocol/audit.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
+import { verifies } from '../../requirements.ts';
 
 let serial = 0;
 const record = (more: Partial<AuditRecord> = {}): AuditRecord => ({
@@ -55,7 +56,7 @@ const open = async (more: Partial<ConstructorParameters<typeof AuditLog>[0]> = {
 };
 
 describe('the audit log', () => {
-  it('holds one line a request, written within a second, in a private file', async () => {
+  it(verifies('data.audit-flush', 'holds one line a request, written within a second, in a private file'), async () => {
     const { audit, clock, file, lines } = await open();
     audit.record(record({ command: 'ls', args: ['-la'] }));
     audit.record(record({ caller: 'peer:abc', decision: 'scope_missing', statusCode: 403 }));
@@ -65,7 +66,7 @@ describe('the audit log', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
-  it('is on the disk when a flush has resolved', async () => {
+  it(verifies('data.audit-flush', 'is on the disk when a flush has resolved'), async () => {
     const { audit, lines } = await open();
     audit.record(record({ operation: 'key.revoke' }));
     await audit.flush();
@@ -98,7 +99,7 @@ describe('the audit log', () => {
     expect(JSON.stringify(line).length).toBeLessThan(100_000);
   });
 
-  it('stays within its bounds, old files first', async () => {
+  it(verifies('config.audit', 'stays within its bounds, old files first'), async () => {
     const { audit, file } = await open({ maxBytes: 4096, keep: 2 });
     for (let i = 0; i < 200; i += 1) audit.record(record());
     await audit.flush();

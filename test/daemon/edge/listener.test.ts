@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { SocketFacts } from '../../../src/daemon/edge/connection.ts';
 import { Listener, type ListenerOptions, promote, socketFacts } from '../../../src/daemon/edge/listener.ts';
 import { GET, listen, newIdentity, silentLog, timed, visit, visitSecurely } from './listening.ts';
+import { verifies } from '../../requirements.ts';
 
 const factsOf = async (
   options: Partial<ListenerOptions>,
@@ -21,7 +22,7 @@ const factsOf = async (
 };
 
 describe('one port', () => {
-  it('speaks TLS 1.3 and plain HTTP on the same port', async () => {
+  it(verifies('edge.one-port', 'speaks TLS 1.3 and plain HTTP on the same port'), async () => {
     const client = await newIdentity();
     const [plain, secure, certified] = await factsOf({}, async (port) => {
       const first = visit(port);

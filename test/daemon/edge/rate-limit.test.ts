@@ -6,6 +6,7 @@ import type { Grant } from '../../../src/protocol/grants.ts';
 import type { LimitCategory } from '../../../src/protocol/operation.ts';
 import type { Caller } from '../../../src/trust/caller.ts';
 import { FakeClock } from '../../helpers/clock.ts';
+import { verifies } from '../../requirements.ts';
 
 const grant: Grant = { level: 'full', scopes: [], reach: 'all' };
 const peer = (machineId: string, nodeId = machineId): Caller => ({ kind: 'peer', machineId, nodeId, grant });
@@ -23,7 +24,7 @@ const refusal = (rates: RateLimits, caller: Caller, category: LimitCategory = 'e
 };
 
 describe('rate limits', () => {
-  it('refuse the 4th of three a minute, say when to come again, and let that come through', () => {
+  it(verifies(['edge.rate', 'config.rateLimits'], 'refuse the 4th of three a minute, say when to come again, and let that come through'), () => {
     const clock = new FakeClock();
     const rates = new RateLimits(clock, () => SIZES);
     for (let i = 0; i < 3; i += 1) rates.take(peer('a'), 'execute');
@@ -34,7 +35,7 @@ describe('rate limits', () => {
     expect(refusal(rates, peer('a'))).toBeDefined();
   });
 
-  it('count the sessions of a machine together, and machines, keys and categories apart', () => {
+  it(verifies('config.rateLimits', 'count the sessions of a machine together, and machines, keys and categories apart'), () => {
     const rates = new RateLimits(new FakeClock(), () => SIZES);
     for (const session of ['a', 'a1', 'a2']) rates.take(peer('a', session), 'execute');
     expect(refusal(rates, peer('a', 'a3'))).toBeDefined();
@@ -63,7 +64,7 @@ describe('rate limits', () => {
     expect(refused(peer('a'), 'r1')).toBe(true);
   });
 
-  it('exempt the owner and the agents of this machine', () => {
+  it(verifies('config.rateLimits', 'exempt the owner and the agents of this machine'), () => {
     const rates = new RateLimits(new FakeClock(), () => SIZES);
     const exempt: Caller[] = [{ kind: 'owner' }, { kind: 'agent', label: 'claude', grant }];
     for (const caller of exempt) for (let i = 0; i < 100; i += 1) expect(refusal(rates, caller)).toBeUndefined();

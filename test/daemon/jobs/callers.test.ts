@@ -8,7 +8,7 @@ import { call, dataOf, endOf, keyCaller, OWNER, readAll, readUntil, sh, startJob
 const active = { state: 'active' } as const;
 
 describe('who may see and end a run', () => {
-  it('the caller that started it, and the owner: for others it is not there', async () => {
+  it(verifies('trust.owners', 'the caller that started it, and the owner: for others it is not there'), async () => {
     const { jobs } = await startJobs();
     const mine = keyCaller('mine');
     const source = await jobs.stream(sh('sleep 30'), call({ caller: mine }));

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { commandLine, findShell, nativePath, shellLine } from '../../../src/daemon/process/command-line.ts';
 import { guardCommand } from '../../../src/trust/command-guard.ts';
 import { allow, call, OWNER, startJobs } from '../jobs/setup.ts';
+import { verifies } from '../../requirements.ts';
 
 const SH = { kind: 'sh', file: '/bin/sh' } as const;
 
@@ -61,7 +62,7 @@ describe('the shell', () => {
     expect(findShell({ platform: 'darwin', variables: { SHELL: '/bin/zsh' }, exists: () => true })).toEqual(SH);
   });
 
-  it('is Git Bash’s sh on Windows where the node runs in it, or finds it; else cmd', () => {
+  it(verifies('platform.windows-shell', 'is Git Bash’s sh on Windows where the node runs in it, or finds it; else cmd'), () => {
     const inBash = { MSYSTEM: 'MINGW64', SHELL: '/c/Git/usr/bin/bash' };
     expect(windows(inBash, 'C:\\Git\\usr\\bin\\sh.exe').file).toBe('C:\\Git\\usr\\bin\\sh.exe');
     const program = 'C:\\Program Files\\Git\\bin\\sh.exe';

@@ -8,6 +8,7 @@ import { signalTree, treeLives } from '../../../src/daemon/process/kill-tree.ts'
 import { isSameProcess, readToken } from '../../../src/daemon/process/process-identity.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
 import { lives, until } from '../jobs/setup.ts';
+import { verifies } from '../../requirements.ts';
 
 const PATH = process.env['PATH'] ?? '';
 
@@ -26,7 +27,7 @@ describe('the signals of a tree', () => {
     expect(signalTree(2 ** 22 + 1, 'SIGTERM', 'linux')).toBe(false);
   });
 
-  it('are taskkill /T /F on Windows, whichever signal it is', async () => {
+  it(verifies('platform.windows-tree', 'are taskkill /T /F on Windows, whichever signal it is'), async () => {
     const folder = await tempFolder();
     await writeFile(
       join(folder, 'taskkill'),
