@@ -253,9 +253,10 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
   const revocation = new Revocation({ trust, open, effects, jobs, peers, agents, listener, log, now: () => clock.now() });
   config.subscribe({
     name: 'node',
-    commit: (next) => {
+    commit: (next, previous) => {
       audit.setBounds(next.audit);
       jobs.refresh();
+      if (next.server.hostname !== previous.server.hostname) peers.announce();
     },
   });
   return {

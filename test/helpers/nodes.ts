@@ -45,21 +45,36 @@ export const finished = (child: ChildProcess): Promise<Finished> =>
     });
   });
 
+/** How a machine is made. */
+export interface MachineOptions {
+  readonly extra?: string;
+  readonly start?: boolean;
+  /** Config `server.host`. */
+  readonly host?: string;
+  readonly within?: readonly string[];
+}
+
 /** A machine of a test: an own home with a node of the real build. */
 export class Machine {
   readonly home: string;
+  /** What stands before each command, e.g. to run it in another network. */
+  readonly #within: readonly string[];
 
-  private constructor(home: string) {
+  private constructor(home: string, within: readonly string[]) {
     this.home = home;
+    this.#within = within;
   }
 
   /** Makes a home with a config (`extra` is YAML below the generated one) and starts its node on a free port. */
-  static async create(name: string, { extra = '', start = true }: { extra?: string; start?: boolean } = {}): Promise<Machine> {
-    const machine = new Machine(await mkdtemp(join(tmpdir(), `loopsy-${name}-`)));
+  static async create(
+    name: string,
+    { extra = '', start = true, host = '127.0.0.1', within = [] }: MachineOptions = {},
+  ): Promise<Machine> {
+    const machine = new Machine(await mkdtemp(join(tmpdir(), `loopsy-${name}-`)), within);
     const init = await machine.run(['init', '--no-mcp']);
     if (init.code !== 0) throw new Error(`init failed: ${init.stdout}${init.stderr}`);
     const config = await readFile(machine.path('config.yaml'), 'utf8');
-    const port = `server:\n  port: ${await freePort()}\n  host: 127.0.0.1\n  hostname: ${name}\n`;
+    const port = `server:\n  port: ${await freePort()}\n  host: ${host}\n  hostname: ${name}\n`;
     await writeFile(machine.path('config.yaml'), `${config}\n${port}${extra}`, { mode: 0o600 });
     if (start) await machine.start();
     return machine;
@@ -71,7 +86,8 @@ export class Machine {
 
   /** Starts a command without waiting for its end. */
   spawn(args: readonly string[], options: { stdin?: 'pipe' | 'ignore' } = {}): ChildProcess {
-    return spawn(process.execPath, [CLI, ...args], {
+    const [program = '', ...words] = [...this.#within, process.execPath, CLI, ...args];
+    return spawn(program, words, {
       env: environment(this.home),
       cwd: this.home,
       stdio: [options.stdin ?? 'ignore', 'pipe', 'pipe'],
@@ -113,9 +129,21 @@ export class Machine {
     const { url, token } = await this.registration();
     return fetch(`${url}/api/v1${path}`, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
+  }
+
+  /** Changes the config's text as a person would. */
+  async edit(from: string | RegExp, to: string): Promise<void> {
+    const text = await readFile(this.path('config.yaml'), 'utf8');
+    const changed = text.replace(from, to);
+    if (changed === text) throw new Error(`the config does not have ${String(from)}`);
+    await writeFile(this.path('config.yaml'), changed);
   }
 
   /** Stops the node, if it runs, and removes the home. */
@@ -133,14 +161,21 @@ export const freePort = async (): Promise<number> => {
     server.once('error', failed);
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? done(address.port) : failed(new Error('no port'))));
+      server.close(() =>
+        typeof address === 'object' && address !== null ? done(address.port) : failed(new Error('no port')),
+      );
     });
   });
 };
 
 /** Connects two machines by fingerprint, on both sides. */
-export const connectMachines = async (a: Machine, b: Machine): Promise<void> => {
-  const [ofA, ofB] = [await a.json<{ fingerprint: string; port: number }>(['status']), await b.json<{ fingerprint: string; port: number }>(['status'])];
-  await a.json(['connect', `127.0.0.1:${ofB.port}`, '--fingerprint', ofB.fingerprint, '--yes']);
-  await b.json(['connect', `127.0.0.1:${ofA.port}`, '--fingerprint', ofA.fingerprint, '--yes']);
+export const connectMachines = async (
+  a: Machine,
+  b: Machine,
+  [atA, atB]: readonly [string, string] = ['127.0.0.1', '127.0.0.1'],
+): Promise<void> => {
+  const facts = (machine: Machine): Promise<{ fingerprint: string; port: number }> => machine.json(['status']);
+  const [ofA, ofB] = [await facts(a), await facts(b)];
+  await a.json(['connect', `${atB}:${ofB.port}`, '--fingerprint', ofB.fingerprint, '--yes']);
+  await b.json(['connect', `${atA}:${ofA.port}`, '--fingerprint', ofA.fingerprint, '--yes']);
 };

@@ -124,6 +124,11 @@ export class Peers implements Service {
     return { name: machine.name, link, boot, offline: state.presence === 'offline' ? (state.reason ?? '') : undefined };
   }
 
+  /** What this node says of itself has changed: its peers hear it now, not at the next beat. */
+  announce(): void {
+    for (const { machineId } of this.#parts.trust.machines()) this.#presence.watch(machineId);
+  }
+
   /** True where connections from this address are let in first. */
   isKnownAddress(ip: string): boolean {
     return this.#facts.isKnownHost(ip);
@@ -141,7 +146,15 @@ export class Peers implements Service {
     await this.#facts.forget(nodeId);
   }
 
-  async add({ address, port, name }: { address: string; port?: number | undefined; name?: string | undefined }): Promise<Peer> {
+  async add({
+    address,
+    port,
+    name,
+  }: {
+    address: string;
+    port?: number | undefined;
+    name?: string | undefined;
+  }): Promise<Peer> {
     const at = { host: address, port: port ?? DEFAULT_PORT };
     const leaf = await this.#look(at);
     const machine = this.#parts.trust.machine(leaf.nodeId);
@@ -158,7 +171,11 @@ export class Peers implements Service {
 
   /** Takes trust away, at once; then tells the other side, as far as it can be reached. */
   async remove(reference: string, keepRuns = false): Promise<{ nodeId: string; name: string; told: boolean }> {
-    const manual = this.#facts.manual().find(({ address, name }) => name === reference || address.host === reference || formatAddress(address) === reference);
+    const manual = this.#facts
+      .manual()
+      .find(
+        ({ address, name }) => name === reference || address.host === reference || formatAddress(address) === reference,
+      );
     if (manual !== undefined && !this.#isTrusted(reference)) {
       await this.#facts.removeManual(manual.address);
       return { nodeId: manual.nodeId ?? '', name: manual.name ?? manual.address.host, told: false };
@@ -229,7 +246,8 @@ export class Peers implements Service {
       });
     }
     const known = trust.machine(shown.nodeId);
-    const taken = (name: string): boolean => trust.machines().some((other) => other.name === name && other.machineId !== shown.nodeId);
+    const taken = (name: string): boolean =>
+      trust.machines().some((other) => other.name === name && other.machineId !== shown.nodeId);
     const name = input.name ?? known?.name ?? uniqueName(`peer-${shown.nodeId.slice(0, 4)}`, taken);
     await trust.trustMachine({
       certificate: shown.certificate,
@@ -241,12 +259,22 @@ export class Peers implements Service {
     await this.#facts.removeManual(at);
     const beat = await this.#beat(shown.nodeId, PROBE_LIMIT_MS);
     this.#presence.watch(shown.nodeId);
-    return { peer: this.show(shown.nodeId), mutual: beat.ok, ownFingerprint: identity.fingerprint, ownAddresses: ownAddresses(this.#parts.facts().port) };
+    return {
+      peer: this.show(shown.nodeId),
+      mutual: beat.ok,
+      ownFingerprint: identity.fingerprint,
+      ownAddresses: ownAddresses(this.#parts.facts().port),
+    };
   }
 
   async ping(reference: string): Promise<{ nodeId: string; latencyMs: number; clockSkewMs: number; version: string }> {
     const { machineId, name } = this.#resolve(reference);
-    const greeting = await greet(this.#links.to(machineId).link, { ...this.#own(), limitMs: PROBE_LIMIT_MS, clock: this.#parts.clock, name });
+    const greeting = await greet(this.#links.to(machineId).link, {
+      ...this.#own(),
+      limitMs: PROBE_LIMIT_MS,
+      clock: this.#parts.clock,
+      name,
+    });
     this.#learn(machineId, greeting.handshake);
     return {
       nodeId: machineId,
@@ -285,7 +313,12 @@ export class Peers implements Service {
   async #beat(nodeId: string, limitMs: number): Promise<Beat> {
     try {
       const name = this.#nameOf(nodeId);
-      const greeting = await greet(this.#links.to(nodeId).link, { ...this.#own(), limitMs, clock: this.#parts.clock, name });
+      const greeting = await greet(this.#links.to(nodeId).link, {
+        ...this.#own(),
+        limitMs,
+        clock: this.#parts.clock,
+        name,
+      });
       this.#learn(nodeId, greeting.handshake);
       return { ok: true, latencyMs: greeting.latencyMs };
     } catch (error) {
@@ -305,7 +338,8 @@ export class Peers implements Service {
   /** The first name that a peer proposes is taken over once; from then on names are changed here alone. */
   async #nameAfter(nodeId: string, hostname: string): Promise<void> {
     const { trust, log } = this.#parts;
-    const taken = (name: string): boolean => trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
+    const taken = (name: string): boolean =>
+      trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
     try {
       await trust.renameMachine(nodeId, uniqueName(slugOf(hostname), taken));
     } catch (error) {
