@@ -5,6 +5,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { collectText, TooLarge } from '../../kernel/collect.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FRAMES_TYPE } from '../../protocol/frames.ts';
+import { jobIdSchema } from '../../protocol/ids.ts';
 import { encodeRequest, type Operation } from '../../protocol/operation.ts';
 import { OPERATIONS, rowOf, type OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
@@ -97,6 +98,12 @@ const header = (answer: IncomingMessage, name: string): string | undefined => {
   return typeof value === 'string' ? value : undefined;
 };
 
+/** The object that the answer is about, where it names one as nodes do. */
+const objectIn = (answer: IncomingMessage): string | undefined => {
+  const id = header(answer, HEADERS.object);
+  return id !== undefined && jobIdSchema.safeParse(id).success ? id : undefined;
+};
+
 /** Carries requests to peers: twice authorised, travelling once, its effect happening once. */
 export class Forward {
   readonly #parts: ForwardParts;
@@ -110,10 +117,11 @@ export class Forward {
     const exchange = this.#exchange(request, 'application/json');
     return this.#retrying(exchange, async (repeat) => {
       const answer = await send(exchange, repeat);
-      const object = header(answer, HEADERS.object);
+      const object = objectIn(answer);
       if (object !== undefined && request.op.object?.role === 'creates') request.call.announce(object);
       const body = await readAll(answer);
-      return { status: answer.statusCode ?? 502, body: this.#filtered(request, body), object };
+      if (answer.statusCode !== 200) return { ...passError(answer.statusCode ?? 0, body, exchange.way.name), object };
+      return { status: 200, body: this.#filtered(request, body), object };
     });
   }
 
@@ -141,7 +149,7 @@ export class Forward {
     const open = async (repeat: boolean): Promise<{ source: FrameSource; object: string | undefined }> => {
       const answer = await send(exchange, repeat);
       if (answer.statusCode !== 200) throw errorOf(await readAll(answer), exchange.way.name);
-      return { source: new FrameSource(answer, since), object: header(answer, HEADERS.object) };
+      return { source: new FrameSource(answer, since), object: objectIn(answer) };
     };
     return this.#retrying(exchange, open, begun);
   }
@@ -253,14 +261,23 @@ const finalError = (error: unknown, { request, way }: Exchange, maybeDone: boole
   return new LoopsyError('peer_unreachable', { message: `the link to ${way.name} broke`, cause: error });
 };
 
-const errorOf = (body: string, name: string): LoopsyError => {
+const parseError = (body: string): LoopsyError | undefined => {
   try {
-    const error = errorFromBody(JSON.parse(body));
-    if (error !== undefined) return error;
-  } catch (error) {
-    return new LoopsyError('peer_handshake', { message: `${name} answered with something else`, cause: error });
+    return errorFromBody(JSON.parse(body));
+  } catch {
+    // No JSON: no error of a node's.
+    return undefined;
   }
-  return new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+};
+
+const errorOf = (body: string, name: string): LoopsyError =>
+  parseError(body) ?? new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+
+/** A peer's error is passed on as it is, names of a newer version too; what is none is not. */
+const passError = (status: number, body: string, name: string): { status: number; body: string } => {
+  if (status >= 400 && status <= 599 && parseError(body) !== undefined) return { status, body };
+  const error = errorOf('', name);
+  return { status: error.status, body: JSON.stringify(error.toBody()) };
 };
 
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));

@@ -34,6 +34,9 @@ export class RemoteObjects implements ObjectOwners {
   }
 
   record(objectId: string, peer: Target, caller: Caller): void {
+    // An id that a peer made up must not lead away from what lives elsewhere.
+    const known = this.#find(objectId);
+    if (known !== undefined && known.nodeId !== peer.nodeId) return;
     const remembered = { nodeId: peer.nodeId, name: peer.name, owner: callerName(caller) };
     this.#recent.set(objectId, remembered);
     const [oldest] = this.#recent.keys();

@@ -93,7 +93,7 @@ describe('a caller that says who it is', () => {
 });
 
 describe('a peer', () => {
-  it(verifies(['link.no-lending', 'rest.peer-field'], 'can’t reach a third node through ours, by name, by id, or by itself'), async () => {
+  it(verifies('link.no-lending', 'can’t reach a third node through ours, by name, by id, or by itself'), async () => {
     const { node, other, peers } = cast;
     for (const peer of ['other', other.identity.nodeId, other.identity.nodeId.slice(0, 6), node.identity.nodeId, 'localhost', 'nobody']) {
       const answer = await node.ask({ ...LAN, tls: shownBy(peers.full), path: `/status?peer=${peer}` });
@@ -114,6 +114,30 @@ describe('a peer', () => {
       const { jobs } = JSON.parse((await node.ask({ ...who, path: '/execute/jobs?state=all' })).text) as { jobs: { jobId: string }[] };
       expect(jobs.map((job) => job.jobId)).not.toContain(jobId);
     }
+  });
+});
+
+describe('a request for a peer', () => {
+  it(verifies('rest.peer-field', 'takes its query along'), async () => {
+    const { node, keys } = cast;
+    const run = { method: 'POST', path: '/execute?peer=other', key: keys.far, body: { command: 'true' } };
+    for (const _turn of [1, 2]) expect((await node.ask(run)).status).toBe(200);
+    const listed = await node.ask({ path: '/execute/jobs?state=all&limit=1&peer=other', key: node.tokens.start });
+    expect(JSON.parse(listed.text)).toEqual({ jobs: [expect.objectContaining({ state: 'ended' })], nextCursor: expect.any(String) });
+    const ended = await node.ask({ path: '/execute/jobs?peer=other', key: node.tokens.start });
+    expect(JSON.parse(ended.text)).toEqual({ jobs: [] });
+  });
+
+  it(verifies('link.twice', 'is authorised here by scope and reach, and there again by grant'), async () => {
+    const { node, other, keys } = cast;
+    const execute = (key: string): ReturnType<typeof node.ask> => node.ask({ method: 'POST', path: '/execute?peer=other', key, body: { command: 'true' } });
+    expect((await execute(keys.full)).outcome).toBe('scope_missing');
+    expect((await execute(node.tokens.start)).outcome).toBe('allowed');
+    await other.owner('PUT', '/peers/first/grant', { level: 'observe' });
+    const refused = await execute(node.tokens.start);
+    expect([refused.outcome, refused.text]).toEqual(['scope_missing', expect.stringContaining('peer:')]);
+    expect((await node.ask({ path: '/status?peer=other', key: node.tokens.start })).outcome).toBe('allowed');
+    await other.owner('PUT', '/peers/first/grant', { level: 'full' });
   });
 });
 

@@ -135,6 +135,34 @@ describe('the wrong machine at the right address', () => {
   });
 });
 
+describe('the right machine', () => {
+  it(verifies('link.forward', 'gets the request made anew: no key, cookie or header of the local caller'), async () => {
+    const node = await startNode();
+    const peer = await makeMachine();
+    const right = new Recorder(shownBy(peer));
+    const port = await right.listen();
+    try {
+      await node.owner('POST', '/peers/trust', { address: '127.0.0.1', port, fingerprint: peer.fingerprint, name: 'kim' });
+      const headers = { cookie: 'sid=private', 'x-private': 'private', 'user-agent': 'private', referer: 'http://private', 'loopsy-on-behalf-of': 'private' };
+      for (const key of [node.tokens.start, node.tokens.owner]) {
+        const answer = await node.ask({ method: 'POST', path: '/execute?peer=kim', key, headers, body: { command: 'x' } });
+        // What it answers is no error of a node's, and is not passed on as one.
+        expect([answer.status, answer.outcome]).toEqual([502, 'peer_handshake']);
+      }
+      const requests = right.text.split('POST /api/v1/').filter((request) => request.startsWith('execute '));
+      expect(requests).toHaveLength(2);
+      for (const request of requests) {
+        expect(request.toLowerCase()).not.toMatch(/private|cookie|authorization|bearer/);
+        for (const secret of Object.values(node.tokens)) expect(request).not.toContain(secret);
+        expect(request).toContain('loopsy-on-behalf-of: owner');
+      }
+    } finally {
+      await right.close();
+      await node.remove();
+    }
+  });
+});
+
 describe('whoever listens on the node’s port', () => {
   const registrationOf = (port: number, token: string): Registration => ({
     url: `http://127.0.0.1:${port}`, host: '127.0.0.1', port, pid: 1, version: VERSION, token, nodeId: 'a'.repeat(32), boot: 'b', startedAt: 0, program: 'p', user: 'u',
