@@ -40,7 +40,6 @@ export const OPEN: readonly RequirementId[] = [
   'config.auth.apiKey',
   'config.execution.denylist',
   'config.execution.allowlist',
-  'config.logging',
   'data.modes',
   'data.files',
   'platform.windows-commands',

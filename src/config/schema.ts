@@ -126,11 +126,13 @@ export const configSchema = z.strictObject({
 /** What a file says, with the defaults that are the same everywhere. */
 export type ParsedConfig = z.output<typeof configSchema>;
 
+type Complete<T> = { [K in keyof T]-?: Exclude<T[K], undefined> };
+
 /** The settings in force: complete, paths with `~` expanded. */
 export type Config = Omit<ParsedConfig, 'server' | 'transfer' | 'logging'> & {
-  readonly server: Required<ParsedConfig['server']>;
-  readonly transfer: Required<ParsedConfig['transfer']>;
-  readonly logging: Required<ParsedConfig['logging']>;
+  readonly server: Complete<ParsedConfig['server']>;
+  readonly transfer: Complete<ParsedConfig['transfer']>;
+  readonly logging: Complete<ParsedConfig['logging']>;
 };
 
 /** Keys whose entries are named by people: what stands behind them is one name, dots included. */

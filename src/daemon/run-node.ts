@@ -8,16 +8,16 @@ import { type ConfigStore, openConfigStore } from '../config/store.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { randomHex } from '../kernel/ids.ts';
 import { ServiceStartError, startServices } from '../kernel/lifecycle.ts';
-import { createLog, type Log, type RootLog } from '../kernel/log.ts';
+import type { Log } from '../kernel/log.ts';
 import { ensurePrivateDir } from '../kernel/atomic-file.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { VERSION } from '../protocol/version.ts';
-import { type AppendLog, openAppendLog } from '../store/append-log.ts';
 import { acquireLock, type Lock } from '../store/lock.ts';
 import { createIdentity } from '../trust/identity.ts';
 import { newToken } from '../trust/tokens.ts';
 import { composeNode, type ComposedNode } from './compose.ts';
 import { ListenFailure } from './edge/bind-addresses.ts';
+import { NodeLog } from './node-log.ts';
 
 /** How a node is run. */
 export interface RunOptions {
@@ -33,8 +33,6 @@ export interface RunOptions {
   readonly shell: string | undefined;
 }
 
-const LOG_BOUNDS = { maxBytes: 10_485_760, keep: 3 };
-const LOG_FLUSH_MS = 200;
 const STAY_ALIVE_MS = 3_600_000;
 
 /** The reason in the words of the catalogue. */
@@ -67,34 +65,26 @@ const takeLock = async (paths: NodePaths): Promise<Lock> => {
   });
 };
 
-interface Logging {
-  readonly log: RootLog;
-  readonly file: AppendLog;
-}
-
-const openLog = ({ paths, clock, foreground }: RunOptions): Logging => {
-  const file = openAppendLog({ file: paths.nodeLog, clock, flushMs: LOG_FLUSH_MS, ...LOG_BOUNDS });
-  const write = (line: string): void => {
-    file.append(line.trimEnd());
-    if (foreground) process.stderr.write(line);
-  };
-  return { file, log: createLog({ level: 'info', clock, write }) };
-};
+const openLog = ({ paths, clock, foreground }: RunOptions): NodeLog =>
+  new NodeLog({
+    file: paths.nodeLog,
+    clock,
+    ...(foreground ? { echo: (line: string) => void process.stderr.write(line) } : {}),
+  });
 
 interface Running {
   readonly node: ComposedNode;
   readonly config: ConfigStore;
-  readonly logging: Logging;
+  readonly logging: NodeLog;
   readonly boot: string;
   readonly token: string;
 }
 
-const compose = async (options: RunOptions, logging: Logging, onStop: () => void): Promise<Running> => {
+const compose = async (options: RunOptions, logging: NodeLog, onStop: () => void): Promise<Running> => {
   const { paths, clock } = options;
   const source = { paths, ...(options.port === undefined ? {} : { port: options.port }) };
   const config = await openConfigStore({ source, clock, log: logging.log.child({ room: 'config' }) });
-  logging.log.setLevel(config.current.logging.level);
-  config.subscribe({ name: 'log', commit: (next) => logging.log.setLevel(next.logging.level) });
+  await logging.follow(config);
   const identity = await createIdentity(paths.tlsDir);
   const { secret } = await ensureAgentFile(paths);
   const [boot, token] = [randomHex(8), newToken()];
@@ -172,7 +162,7 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
       await services.stop();
       await removeRegistration(paths, running.boot);
       logging.log.info('node stopped', {});
-      await logging.file.close();
+      await logging.close();
       lock.release();
       process.exit();
     });
@@ -183,7 +173,7 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
     return stopNode;
   } catch (error) {
     logging.log.error('node not started', { error: fail(error).message });
-    await logging.file.close();
+    await logging.close();
     lock.release();
     clearInterval(alive);
     throw error;

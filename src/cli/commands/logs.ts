@@ -3,7 +3,7 @@ import { decodeJson } from '../../client/client.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { followFile } from '../follow-file.ts';
+import { fieldsOf, followLog } from '../follow-log.ts';
 import { localTime, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { parseSince } from '../values.ts';
@@ -83,7 +83,7 @@ const nodeLog = async (cli: Cli): Promise<number> => {
   const { invocation, out, paths } = cli;
   const other = ['peer', 'operation', 'since', 'denied'].find((option) => invocation.has(option));
   if (other !== undefined) throw usageError(`--${other} is for the audit log, and --node shows the node's own`);
-  const lines = followFile(paths.nodeLog, { follow: invocation.has('follow'), clock: cli.io.clock });
+  const lines = followLog(paths.nodeLog, { follow: invocation.has('follow'), clock: cli.io.clock });
   let shown = 0;
   for await (const line of lines) {
     shown += 1;
@@ -114,15 +114,5 @@ const wordsOf = (fields: Readonly<Record<string, unknown>>): string =>
   Object.entries(fields)
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(' ');
-
-const fieldsOf = (line: string): Record<string, unknown> | undefined => {
-  try {
-    const parsed: unknown = JSON.parse(line);
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? { ...parsed } : undefined;
-  } catch (thrown) {
-    if (thrown instanceof SyntaxError) return undefined;
-    throw thrown;
-  }
-};
 
 export const commands: Commands = { logs };
