@@ -40,7 +40,6 @@ export const OPEN: readonly RequirementId[] = [
   'config.auth.apiKey',
   'config.execution.denylist',
   'config.execution.allowlist',
-  'data.modes',
   'data.files',
   'platform.windows-commands',
   'platform.in-rows',
