@@ -10,7 +10,6 @@ export const OPEN: readonly RequirementId[] = [
   'cli.restart',
   'cli.status',
   'cli.doctor',
-  'cli.connect-script',
   'cli.peers',
   'cli.peers-grant',
   'cli.exec.options',
@@ -43,8 +42,6 @@ export const OPEN: readonly RequirementId[] = [
   'data.files',
   'platform.windows-commands',
   'platform.in-rows',
-  'fault.config',
-  'fault.exec',
   'fault.root',
   'show.e2e',
 ];
