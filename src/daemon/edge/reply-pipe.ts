@@ -17,12 +17,20 @@ export const HEARTBEAT_MS = 10_000;
 // Twice in each period, so that silence never lasts longer than one.
 const TICK_MS = HEARTBEAT_MS / 2;
 
-/** Watches one streaming answer: heartbeats in silence, back-pressure, and an end for readers that take nothing. */
+/** What leaves as one chunk: many small ones would cost more than what they carry. */
+const BATCH_BYTES = 65_536;
+
+/**
+ * One streaming answer: what is written in one turn leaves together; heartbeats in silence, back-pressure, and an end
+ * for readers that take nothing.
+ */
 export class ReplyPipe {
   readonly #response: ServerResponse;
   readonly #options: ReplyPipeOptions;
   readonly #ticks: Timer;
-  readonly #begin: NodeJS.Immediate;
+  #batch: Uint8Array[] = [];
+  #batchBytes = 0;
+  #soon: NodeJS.Immediate | undefined;
   #wroteSinceTick = false;
   #blockedMs = 0;
   #resume: (() => void) | undefined;
@@ -32,26 +40,45 @@ export class ReplyPipe {
     this.#options = options;
     this.#ticks = options.clock.every(TICK_MS, () => this.#tick());
     // The head goes with the first piece; alone where that is not there at once.
-    this.#begin = setImmediate(() => {
-      if (!this.#wroteSinceTick) response.flushHeaders();
+    this.#soon = setImmediate(() => {
+      if (this.#batchBytes === 0) response.flushHeaders();
+      this.flush();
     });
     response.on('drain', this.#wake);
     response.on('close', this.#wake);
   }
 
-  noteWrite(): void {
-    this.#wroteSinceTick = true;
+  /** Takes bytes on their way: they leave with this turn's others, at the latest. */
+  write(bytes: Uint8Array): void {
+    this.#batch.push(bytes);
+    this.#batchBytes += bytes.length;
+    if (this.#batchBytes >= BATCH_BYTES) this.flush();
+    else this.#soon ??= setImmediate(() => this.flush());
   }
 
-  /** Resolves when the reader has taken what was written, or is gone. */
+  /** Writes what waits. */
+  flush(): void {
+    if (this.#soon !== undefined) clearImmediate(this.#soon);
+    this.#soon = undefined;
+    if (this.#batchBytes === 0 || this.#response.destroyed) return;
+    this.#wroteSinceTick = true;
+    // Copying many small pieces costs less than writing each; a large one with its head is written as it is.
+    if (this.#batch.length > 2) this.#response.write(Buffer.concat(this.#batch));
+    else for (const bytes of this.#batch) this.#response.write(bytes);
+    this.#batch = [];
+    this.#batchBytes = 0;
+  }
+
+  /** Resolves when the reader can take more, or is gone. */
   async drained(): Promise<void> {
-    if (this.#response.destroyed) return;
+    if (this.#response.destroyed || !this.#response.writableNeedDrain) return;
     await new Promise<void>((resolve) => (this.#resume = resolve));
   }
 
+  /** Writes what waits and leaves the answer alone. */
   stop(): void {
+    this.flush();
     this.#ticks.cancel();
-    clearImmediate(this.#begin);
     this.#response.off('drain', this.#wake);
     this.#response.off('close', this.#wake);
   }

@@ -94,7 +94,11 @@ export const allowTarget = (state: RequestState, target: Target, asking: Asking,
 };
 
 /** The peer that a name means. Which names are known here is told to nobody who may not address them all. */
-const findTarget = (state: RequestState, named: string, { op, facts }: Asking, parts: EdgeParts): Target | undefined => {
+const findTarget = (
+  state: RequestState,
+  { named, op, facts }: Asking & { named: string },
+  parts: EdgeParts,
+): Target | undefined => {
   try {
     return parts.forwarder.resolve(named);
   } catch (error) {
@@ -114,7 +118,7 @@ export const admit = ({ state, request, query }: Exchange, asking: Asking, parts
   const here = { loopback: facts.loopback, viaLink, now: parts.clock.now() };
   // Who may not ask at all learns nothing about peers.
   check(decide(state.caller, op, viaLink && named !== undefined ? { ...here, peer: {} } : here), refusal);
-  const target = named === undefined ? undefined : findTarget(state, named, asking, parts);
+  const target = named === undefined ? undefined : findTarget(state, { ...asking, named }, parts);
   if (target !== undefined) allowTarget(state, target, asking, parts);
   if (op.limit === undefined || parts.effects.isUnderWay(effectKey(state))) return;
   parts.rates.take(state.caller, op.limit, given);

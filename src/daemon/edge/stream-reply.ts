@@ -54,22 +54,20 @@ const formOf = ({ request, jobId }: StreamReplyOptions): Form => {
 
 /** Writes a stream in one form. `undefined` parts mean nothing to write. */
 interface Encoder {
-  readonly contentType: string;
-  readonly heartbeat: string | Uint8Array;
   write(piece: StreamPiece): void;
   /** The last words: an error, or what is held. */
   finish(error: LoopsyError | undefined): void;
 }
 
-const frames = (response: ServerResponse): Encoder => {
+/** Takes bytes on their way to the reader. */
+type Sink = (bytes: Uint8Array) => void;
+
+const frames = (sink: Sink): Encoder => {
   const write = (type: number, bytes: Uint8Array): void => {
-    // Node gathers the writes of one turn into one call to the system; nothing is copied.
-    response.write(frameHeader(type, bytes.length));
-    if (bytes.length > 0) response.write(bytes);
+    sink(frameHeader(type, bytes.length));
+    if (bytes.length > 0) sink(bytes);
   };
   return {
-    contentType: FRAMES_TYPE,
-    heartbeat: frameHeader(FRAME.heartbeat, 0),
     write: ({ type, bytes }) => write(type, bytes),
     finish: (error) => {
       if (error !== undefined) write(FRAME.error, Buffer.from(JSON.stringify(error.toBody())));
@@ -80,13 +78,11 @@ const frames = (response: ServerResponse): Encoder => {
 const sseText = (events: readonly StreamEvent[]): string =>
   events.map(({ cursor, event }) => `id: ${cursor}\ndata: ${JSON.stringify(event)}\n\n`).join('');
 
-const serverSentEvents = (response: ServerResponse, encoder: EventEncoder): Encoder => {
+const serverSentEvents = (sink: Sink, encoder: EventEncoder): Encoder => {
   const write = (events: readonly StreamEvent[]): void => {
-    if (events.length > 0) response.write(sseText(events));
+    if (events.length > 0) sink(Buffer.from(sseText(events)));
   };
   return {
-    contentType: 'text/event-stream; charset=utf-8',
-    heartbeat: ': heartbeat\n\n',
     write: (piece) => write(encoder.encode(piece)),
     finish: (error) => write(error === undefined ? encoder.flush() : encoder.encodeError(error)),
   };
@@ -111,10 +107,19 @@ const stallMsOf = (request: IncomingMessage): number => {
   return certificate === undefined ? STALL_MS.key : STALL_MS.link;
 };
 
-const sendStream = async (source: StreamSource, encoder: Encoder, options: StreamReplyOptions): Promise<void> => {
-  const { request, response, clock } = options;
-  response.writeHead(200, { ...GUARD_HEADERS, 'content-type': encoder.contentType });
-  const pipe = new ReplyPipe(response, { clock, heartbeat: encoder.heartbeat, stallMs: stallMsOf(request) });
+const FORMS = {
+  frames: { contentType: FRAMES_TYPE, heartbeat: frameHeader(FRAME.heartbeat, 0) },
+  events: { contentType: 'text/event-stream; charset=utf-8', heartbeat: ': heartbeat\n\n' },
+} as const;
+
+const sendStream = async (source: StreamSource, form: keyof typeof FORMS, options: StreamReplyOptions): Promise<void> => {
+  const { request, response, clock, jobId, since } = options;
+  const { contentType, heartbeat } = FORMS[form];
+  response.writeHead(200, { ...GUARD_HEADERS, 'content-type': contentType });
+  const pipe = new ReplyPipe(response, { clock, heartbeat, stallMs: stallMsOf(request) });
+  const sink: Sink = (bytes) => pipe.write(bytes);
+  const encoder =
+    form === 'frames' ? frames(sink) : serverSentEvents(sink, new EventEncoder(jobId, since, () => clock.now()));
   let failure: LoopsyError | undefined;
   let sinceTurn = 0;
   try {
@@ -122,8 +127,7 @@ const sendStream = async (source: StreamSource, encoder: Encoder, options: Strea
       for (const part of parts(piece)) {
         if (response.destroyed) return;
         encoder.write(part);
-        pipe.noteWrite();
-        if (response.writableNeedDrain) await pipe.drained();
+        await pipe.drained();
         sinceTurn += part.bytes.length;
         if (sinceTurn >= TURN_BYTES) sinceTurn = await nextTurn();
       }
@@ -132,9 +136,9 @@ const sendStream = async (source: StreamSource, encoder: Encoder, options: Strea
   } catch (thrown) {
     failure = toLoopsyError(thrown, options.log);
   } finally {
+    if (!response.destroyed) encoder.finish(failure);
     pipe.stop();
   }
-  if (!response.destroyed) encoder.finish(failure);
 };
 
 const sendSlice = async (source: StreamSource, options: StreamReplyOptions): Promise<void> => {
@@ -151,7 +155,7 @@ const sendSlice = async (source: StreamSource, options: StreamReplyOptions): Pro
  * event. Closes the source exactly once, at its end or when the reader leaves.
  */
 export const replyStream = async (source: StreamSource, options: StreamReplyOptions): Promise<void> => {
-  const { response, signal, clock, jobId, since } = options;
+  const { response, signal } = options;
   let closed = false;
   const close = (): void => {
     if (!closed) source.close();
@@ -163,11 +167,7 @@ export const replyStream = async (source: StreamSource, options: StreamReplyOpti
   try {
     const form = formOf(options);
     if (form === 'slice') return await sendSlice(source, options);
-    const encoder =
-      form === 'frames'
-        ? frames(response)
-        : serverSentEvents(response, new EventEncoder(jobId, since, () => clock.now()));
-    await sendStream(source, encoder, options);
+    await sendStream(source, form, options);
   } finally {
     signal.removeEventListener('abort', close);
     response.off('close', close);
