@@ -50,7 +50,10 @@ export const shownBy = ({ key, certificate }: Pick<TestMachine, 'key' | 'certifi
 });
 
 /** Opens a connection as the request wants it; TLS has shaken hands. */
-export const connect = async (port: number, { tls: shown, from, to = '127.0.0.1', over }: Omit<Asking, 'path'>): Promise<Duplex> => {
+export const connect = async (
+  port: number,
+  { tls: shown, from, to = '127.0.0.1', over }: Omit<Asking, 'path'>,
+): Promise<Duplex> => {
   const plain = over ?? net.connect({ port, host: to, ...(from === undefined ? {} : { localAddress: from }) });
   if (shown === undefined) return plain;
   const certificate = shown === 'no certificate' ? {} : shown;
@@ -83,7 +86,9 @@ export const askOn = (connection: Duplex, port: number, asking: Asking): Promise
       headers: {
         host: `${to.includes(':') ? `[${to}]` : to}:${port}`,
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-        ...(text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
+        ...(text === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }),
         ...headers,
       },
     });
@@ -99,7 +104,9 @@ export const askOn = (connection: Duplex, port: number, asking: Asking): Promise
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (got += chunk));
       response.once('error', reject);
-      response.once('end', () => resolve({ status, headers: response.headers, text: got, outcome: outcomeOf(status, got) }));
+      response.once('end', () =>
+        resolve({ status, headers: response.headers, text: got, outcome: outcomeOf(status, got) }),
+      );
     });
     request.end(text);
   });

@@ -55,7 +55,14 @@ export interface InProcessNode {
 
 const DAYS_AGO_MS = 2 * 86_400_000;
 /** So that no test waits for what bounds strangers. */
-const ROOMY = { perStranger: 10_000, strangers: 10_000, known: 10_000, perKnown: 10_000, loopback: 10_000, handshakesPerSecond: 1_000_000 };
+const ROOMY = {
+  perStranger: 10_000,
+  strangers: 10_000,
+  known: 10_000,
+  perKnown: 10_000,
+  loopback: 10_000,
+  handshakesPerSecond: 1_000_000,
+};
 
 /** Loopback without the part of it that plays the network. */
 const ownAddresses = new Set(['127.0.0.1', '::1', '::ffff:127.0.0.1']);
@@ -139,7 +146,10 @@ export const startNode = async (options: InProcessOptions = {}): Promise<InProce
     },
     async audit() {
       const text = await readFile(paths.auditLog, 'utf8');
-      return text.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>);
+      return text
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
     },
     stop,
     async remove() {

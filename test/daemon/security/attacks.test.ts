@@ -26,14 +26,32 @@ describe('a web page', () => {
       await node.ask({ path: '/health', headers: { origin } }),
       await node.ask({ path: '/status', key: node.tokens.start, headers: { origin, 'sec-fetch-site': 'same-origin' } }),
       await node.ask({ path: '/status', key: node.tokens.start, headers: { origin: 'https://evil.example' } }),
-      await node.ask({ method: 'OPTIONS', path: '/execute', headers: { origin, 'access-control-request-method': 'POST' } }),
-      await node.ask({ method: 'OPTIONS', path: '/execute', headers: { origin: 'https://evil.example', 'access-control-request-method': 'POST' } }),
-      await node.ask({ method: 'POST', path: '/execute/stream', key: node.tokens.start, body: { command: 'true' }, headOnly: true }),
+      await node.ask({
+        method: 'OPTIONS',
+        path: '/execute',
+        headers: { origin, 'access-control-request-method': 'POST' },
+      }),
+      await node.ask({
+        method: 'OPTIONS',
+        path: '/execute',
+        headers: { origin: 'https://evil.example', 'access-control-request-method': 'POST' },
+      }),
+      await node.ask({
+        method: 'POST',
+        path: '/execute/stream',
+        key: node.tokens.start,
+        body: { command: 'true' },
+        headOnly: true,
+      }),
     ];
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 403, 404, 403, 200]);
     for (const { headers } of answers) {
       expect(Object.keys(headers).filter((name) => name.startsWith('access-control-'))).toEqual([]);
-      expect(headers).toMatchObject({ 'x-frame-options': 'DENY', 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' });
+      expect(headers).toMatchObject({
+        'x-frame-options': 'DENY',
+        'x-content-type-options': 'nosniff',
+        'cache-control': 'no-store',
+      });
       expect(headers['set-cookie']).toBeUndefined();
     }
   });
@@ -47,7 +65,9 @@ describe('a web page', () => {
       headers: { 'content-type': 'text/plain', origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' },
     });
     expect(form.outcome).toBe('foreign_origin');
-    expect((await node.ask({ path: '/peers', headers: { 'sec-fetch-site': 'cross-site' } })).outcome).toBe('foreign_origin');
+    expect((await node.ask({ path: '/peers', headers: { 'sec-fetch-site': 'cross-site' } })).outcome).toBe(
+      'foreign_origin',
+    );
   });
 });
 
@@ -66,16 +86,27 @@ describe('a caller that says who it is', () => {
     expect((await node.ask({ path: '/key', headers: claims })).outcome).toBe('missing_key');
     expect((await node.ask({ ...LAN, path: '/status', headers: claims })).outcome).toBe('plain_http');
     expect((await node.ask({ path: '/key', key: keys.full, headers: claims })).outcome).toBe('scope_missing');
-    expect((await node.ask({ ...LAN, tls: shownBy(peers.full), path: '/key', headers: claims })).outcome).toBe('scope_missing');
+    expect((await node.ask({ ...LAN, tls: shownBy(peers.full), path: '/key', headers: claims })).outcome).toBe(
+      'scope_missing',
+    );
   });
 
   it(verifies('trust.tokens', 'is an agent by its token alone, under the label that the node gave it'), async () => {
     const { node } = cast;
     const connect = async (): Promise<{ label: string; token: string }> =>
-      JSON.parse((await node.ask({ method: 'POST', path: '/agents/connect', key: node.tokens.agent, body: { label: 'gemini' } })).text);
+      JSON.parse(
+        (await node.ask({ method: 'POST', path: '/agents/connect', key: node.tokens.agent, body: { label: 'gemini' } }))
+          .text,
+      );
     const [first, second] = [await connect(), await connect()];
     expect([first.label, second.label]).toEqual(['gemini', 'gemini-2']);
-    const started = await node.ask({ method: 'POST', path: '/execute', key: second.token, body: { command: 'true' }, headers: { 'loopsy-agent': 'gemini' } });
+    const started = await node.ask({
+      method: 'POST',
+      path: '/execute',
+      key: second.token,
+      body: { command: 'true' },
+      headers: { 'loopsy-agent': 'gemini' },
+    });
     const { jobId } = JSON.parse(started.text) as { jobId: string };
     expect(await node.owner('GET', `/execute/${jobId}`)).toMatchObject({ caller: 'agent:gemini-2' });
     expect((await node.ask({ path: `/execute/${jobId}`, key: first.token })).outcome).toBe('job_not_found');
@@ -95,7 +126,14 @@ describe('a caller that says who it is', () => {
 describe('a peer', () => {
   it(verifies('link.no-lending', 'can’t reach a third node through ours, by name, by id, or by itself'), async () => {
     const { node, other, peers } = cast;
-    for (const peer of ['other', other.identity.nodeId, other.identity.nodeId.slice(0, 6), node.identity.nodeId, 'localhost', 'nobody']) {
+    for (const peer of [
+      'other',
+      other.identity.nodeId,
+      other.identity.nodeId.slice(0, 6),
+      node.identity.nodeId,
+      'localhost',
+      'nobody',
+    ]) {
       const answer = await node.ask({ ...LAN, tls: shownBy(peers.full), path: `/status?peer=${peer}` });
       expect([peer, answer.outcome]).toEqual([peer, 'invalid_request']);
       // Which names are known here is nobody's business.
@@ -109,9 +147,14 @@ describe('a peer', () => {
     const { jobId } = await node.owner<{ jobId: string }>('POST', '/execute', { command: 'true' });
     const never = `${jobId.slice(0, 25)}${jobId.endsWith('0') ? '1' : '0'}`;
     for (const who of [{ ...LAN, tls: shownBy(peers.full) }, { key: keys.far }, { key: cast.agentToken }]) {
-      const [there, not] = [await node.ask({ ...who, path: `/execute/${jobId}` }), await node.ask({ ...who, path: `/execute/${never}` })];
+      const [there, not] = [
+        await node.ask({ ...who, path: `/execute/${jobId}` }),
+        await node.ask({ ...who, path: `/execute/${never}` }),
+      ];
       expect(there.text.replaceAll(jobId, never)).toBe(not.text);
-      const { jobs } = JSON.parse((await node.ask({ ...who, path: '/execute/jobs?state=all' })).text) as { jobs: { jobId: string }[] };
+      const { jobs } = JSON.parse((await node.ask({ ...who, path: '/execute/jobs?state=all' })).text) as {
+        jobs: { jobId: string }[];
+      };
       expect(jobs.map((job) => job.jobId)).not.toContain(jobId);
     }
   });
@@ -123,14 +166,18 @@ describe('a request for a peer', () => {
     const run = { method: 'POST', path: '/execute?peer=other', key: keys.far, body: { command: 'true' } };
     for (const _turn of [1, 2]) expect((await node.ask(run)).status).toBe(200);
     const listed = await node.ask({ path: '/execute/jobs?state=all&limit=1&peer=other', key: node.tokens.start });
-    expect(JSON.parse(listed.text)).toEqual({ jobs: [expect.objectContaining({ state: 'ended' })], nextCursor: expect.any(String) });
+    expect(JSON.parse(listed.text)).toEqual({
+      jobs: [expect.objectContaining({ state: 'ended' })],
+      nextCursor: expect.any(String),
+    });
     const ended = await node.ask({ path: '/execute/jobs?peer=other', key: node.tokens.start });
     expect(JSON.parse(ended.text)).toEqual({ jobs: [] });
   });
 
   it(verifies('link.twice', 'is authorised here by scope and reach, and there again by grant'), async () => {
     const { node, other, keys } = cast;
-    const execute = (key: string): ReturnType<typeof node.ask> => node.ask({ method: 'POST', path: '/execute?peer=other', key, body: { command: 'true' } });
+    const execute = (key: string): ReturnType<typeof node.ask> =>
+      node.ask({ method: 'POST', path: '/execute?peer=other', key, body: { command: 'true' } });
     expect((await execute(keys.full)).outcome).toBe('scope_missing');
     expect((await execute(node.tokens.start)).outcome).toBe('allowed');
     await other.owner('PUT', '/peers/first/grant', { level: 'observe' });
@@ -144,7 +191,9 @@ describe('a request for a peer', () => {
 describe('a key', () => {
   it('that may not address all peers never learns which names are known here', async () => {
     const { node, keys } = cast;
-    const [known, unknown] = await Promise.all(['other', 'nobody'].map((peer) => node.ask({ key: keys.full, path: `/status?peer=${peer}` })));
+    const [known, unknown] = await Promise.all(
+      ['other', 'nobody'].map((peer) => node.ask({ key: keys.full, path: `/status?peer=${peer}` })),
+    );
     expect(known?.outcome).toBe('scope_missing');
     expect(unknown?.text).toBe(known?.text);
     expect(JSON.parse((await node.ask({ key: keys.far, path: '/status?peer=nobody' })).text)).toMatchObject({
@@ -152,20 +201,31 @@ describe('a key', () => {
     });
   });
 
-  it(verifies('rest.named-key-tls', 'of a program on another machine gets more than a stranger: many requests on one connection'), async () => {
-    const { node, keys } = cast;
-    const socket = tls.connect({ port: node.port, host: '127.0.0.1', localAddress: LAN.from, rejectUnauthorized: false } as tls.ConnectionOptions);
-    await once(socket, 'secureConnect');
-    let got = '';
-    socket.on('data', (chunk: Buffer) => (got += chunk.toString()));
-    const head = `Host: x\r\nAuthorization: Bearer ${keys.observe}\r\n`;
-    for (let count = 1; count <= 3; count += 1) {
-      socket.write(`GET /api/v1/status HTTP/1.1\r\n${head}\r\n`);
-      while (got.split('"uptime"').length <= count) await once(socket, 'data');
-    }
-    expect(got).not.toContain('connection: close');
-    socket.destroy();
-  });
+  it(
+    verifies(
+      'rest.named-key-tls',
+      'of a program on another machine gets more than a stranger: many requests on one connection',
+    ),
+    async () => {
+      const { node, keys } = cast;
+      const socket = tls.connect({
+        port: node.port,
+        host: '127.0.0.1',
+        localAddress: LAN.from,
+        rejectUnauthorized: false,
+      } as tls.ConnectionOptions);
+      await once(socket, 'secureConnect');
+      let got = '';
+      socket.on('data', (chunk: Buffer) => (got += chunk.toString()));
+      const head = `Host: x\r\nAuthorization: Bearer ${keys.observe}\r\n`;
+      for (let count = 1; count <= 3; count += 1) {
+        socket.write(`GET /api/v1/status HTTP/1.1\r\n${head}\r\n`);
+        while (got.split('"uptime"').length <= count) await once(socket, 'data');
+      }
+      expect(got).not.toContain('connection: close');
+      socket.destroy();
+    },
+  );
 });
 
 describe('the id of a request', () => {
@@ -174,8 +234,18 @@ describe('the id of a request', () => {
     for (const path of ['/execute', '/execute?peer=other']) {
       const headers = { 'loopsy-request-id': path.length.toString(16).padStart(32, '0') };
       const say = (key: string, text: string): ReturnType<typeof node.ask> =>
-        node.ask({ method: 'POST', path, key, headers, body: { command: process.execPath, args: ['-p', JSON.stringify(text)] } });
-      const [ofOwner, ofKey, again] = [await say(node.tokens.start, 'secret'), await say(keys.far, 'mine'), await say(keys.far, 'other')];
+        node.ask({
+          method: 'POST',
+          path,
+          key,
+          headers,
+          body: { command: process.execPath, args: ['-p', JSON.stringify(text)] },
+        });
+      const [ofOwner, ofKey, again] = [
+        await say(node.tokens.start, 'secret'),
+        await say(keys.far, 'mine'),
+        await say(keys.far, 'other'),
+      ];
       expect(JSON.parse(ofOwner.text)).toMatchObject({ stdout: 'secret\n' });
       expect(JSON.parse(ofKey.text)).toMatchObject({ stdout: 'mine\n' });
       expect(JSON.parse(again.text)).toMatchObject({ stdout: 'mine\n' });
@@ -184,36 +254,50 @@ describe('the id of a request', () => {
 });
 
 describe('tls.enabled: false', () => {
-  it(verifies(['rest.plain-network', 'config.tls.enabled'], 'lets named keys in over plain HTTP from the LAN, and nobody else'), async () => {
-    const machine = await makeMachine();
-    const keys: Record<string, string> = {};
-    const node = await startNode({
-      lan: true,
-      config: { tls: { enabled: false } },
-      seed: async (now, past) => {
-        keys['full'] = (await now.addKey('full', { level: 'full' })).key;
-        keys['gone'] = (await now.addKey('gone', { level: 'full' })).key;
-        keys['old'] = (await past.addKey('old', { level: 'full', expires: 1000 })).key;
-        await now.revokeKey('gone');
-        await now.trustMachine({ certificate: machine.certificate, name: 'kim' });
-      },
-    });
-    try {
-      const from = async (path: string, key?: string): Promise<string> => (await node.ask({ ...LAN, path, key })).outcome;
-      expect(await from('/status', keys['full'])).toBe('allowed');
-      expect(await from('/status', keys['old'])).toBe('expired_key');
-      expect(await from('/key', keys['full'])).toBe('scope_missing');
-      for (const key of [undefined, node.tokens.owner, node.tokens.start, node.tokens.agent, keys['gone'], 'ab'.repeat(32)]) {
-        for (const id of OPERATION_IDS) {
-          if (rowOf(id).method === 'GET') expect(await from(rowOf(id).path, key)).toBe('plain_http');
+  it(
+    verifies(
+      ['rest.plain-network', 'config.tls.enabled'],
+      'lets named keys in over plain HTTP from the LAN, and nobody else',
+    ),
+    async () => {
+      const machine = await makeMachine();
+      const keys: Record<string, string> = {};
+      const node = await startNode({
+        lan: true,
+        config: { tls: { enabled: false } },
+        seed: async (now, past) => {
+          keys['full'] = (await now.addKey('full', { level: 'full' })).key;
+          keys['gone'] = (await now.addKey('gone', { level: 'full' })).key;
+          keys['old'] = (await past.addKey('old', { level: 'full', expires: 1000 })).key;
+          await now.revokeKey('gone');
+          await now.trustMachine({ certificate: machine.certificate, name: 'kim' });
+        },
+      });
+      try {
+        const from = async (path: string, key?: string): Promise<string> =>
+          (await node.ask({ ...LAN, path, key })).outcome;
+        expect(await from('/status', keys['full'])).toBe('allowed');
+        expect(await from('/status', keys['old'])).toBe('expired_key');
+        expect(await from('/key', keys['full'])).toBe('scope_missing');
+        for (const key of [
+          undefined,
+          node.tokens.owner,
+          node.tokens.start,
+          node.tokens.agent,
+          keys['gone'],
+          'ab'.repeat(32),
+        ]) {
+          for (const id of OPERATION_IDS) {
+            if (rowOf(id).method === 'GET') expect(await from(rowOf(id).path, key)).toBe('plain_http');
+          }
         }
+        const page = { ...LAN, path: '/status', key: keys['full'], headers: { origin: 'http://evil.example' } };
+        expect((await node.ask(page)).outcome).toBe('foreign_origin');
+        // Nodes go on over TLS.
+        expect((await node.ask({ ...LAN, path: '/status', tls: shownBy(machine) })).outcome).toBe('allowed');
+      } finally {
+        await node.remove();
       }
-      const page = { ...LAN, path: '/status', key: keys['full'], headers: { origin: 'http://evil.example' } };
-      expect((await node.ask(page)).outcome).toBe('foreign_origin');
-      // Nodes go on over TLS.
-      expect((await node.ask({ ...LAN, path: '/status', tls: shownBy(machine) })).outcome).toBe('allowed');
-    } finally {
-      await node.remove();
-    }
-  });
+    },
+  );
 });

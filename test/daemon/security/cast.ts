@@ -43,11 +43,19 @@ const sowKeys = async (now: TrustBook, past: TrustBook): Promise<Record<string, 
   return Object.fromEntries(made);
 };
 
-const sowPeers = async (peers: Readonly<Record<string, TestMachine>>, now: TrustBook, past: TrustBook): Promise<void> => {
+const sowPeers = async (
+  peers: Readonly<Record<string, TestMachine>>,
+  now: TrustBook,
+  past: TrustBook,
+): Promise<void> => {
   const trust = async (name: string, grant?: Parameters<TrustBook['setGrant']>[1]): Promise<void> => {
     const certificate = peers[name]?.certificate;
     if (certificate === undefined) throw new Error(`no machine ${name}`);
-    await (name === 'expired' ? past : now).trustMachine({ certificate, name, ...(grant === undefined ? {} : { grant }) });
+    await (name === 'expired' ? past : now).trustMachine({
+      certificate,
+      name,
+      ...(grant === undefined ? {} : { grant }),
+    });
   };
   await trust('observe', { level: 'observe' });
   await trust('collaborate', { level: 'collaborate' });
@@ -64,7 +72,7 @@ const sowPeers = async (peers: Readonly<Record<string, TestMachine>>, now: Trust
 };
 
 const trusting =
-  ({ machineCertificate }: Identity): InProcessOptions['seed'] =>
+  ({ machineCertificate }: Identity): NonNullable<InProcessOptions['seed']> =>
   async (now) => {
     await now.trustMachine({ certificate: machineCertificate, name: 'first' });
   };
@@ -89,7 +97,12 @@ export const castOf = async (options: InProcessOptions = {}): Promise<Cast> => {
     fingerprint: other.identity.fingerprint,
     name: 'other',
   });
-  const connected = await node.ask({ method: 'POST', path: '/agents/connect', key: node.tokens.agent, body: { label: 'claude' } });
+  const connected = await node.ask({
+    method: 'POST',
+    path: '/agents/connect',
+    key: node.tokens.agent,
+    body: { label: 'claude' },
+  });
   const { token } = JSON.parse(connected.text) as { token: string };
   // The casts: fromEntries forgets which names it was given.
   return { node, other, keys: keys as Cast['keys'], peers: peers as Cast['peers'], agentToken: token };
@@ -104,7 +117,10 @@ export const dismiss = async ({ node, other }: Cast): Promise<void> => {
 /** A certificate that a machine issued for one of its sessions, `ageMs` ago. */
 export const sessionOf = (machine: Pick<TestMachine, 'key'>, ageMs = 0): Shown => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  return shownBy({ key: privateKey, certificate: issueSessionCertificate(machine.key, privateKey, Date.now() - ageMs) });
+  return shownBy({
+    key: privateKey,
+    certificate: issueSessionCertificate(machine.key, privateKey, Date.now() - ageMs),
+  });
 };
 
 /** Where requests of the LAN come from. */

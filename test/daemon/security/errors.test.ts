@@ -56,7 +56,8 @@ beforeAll(async () => {
     lan: true,
     config: { execution: { maxConcurrent: 2, maxQueued: 0 }, rateLimits: { execute: 2 } },
     seed: async (now, past) => {
-      for (const name of ['full', 'removed'] as const) await now.trustMachine({ certificate: peers[name].certificate, name });
+      for (const name of ['full', 'removed'] as const)
+        await now.trustMachine({ certificate: peers[name].certificate, name });
       await now.removeMachine('removed');
       keys['full'] = (await now.addKey('full', { level: 'full' })).key;
       keys['expired'] = (await past.addKey('expired', { level: 'full', expires: 1000 })).key;
@@ -66,11 +67,17 @@ beforeAll(async () => {
 
 afterAll(() => node.remove());
 
-const owner = (method: string, path: string, body?: unknown, headers = {}): Promise<Answer> =>
-  node.ask({ method, path, key: node.tokens.start, headers, ...(body === undefined ? {} : { body }) });
+const owner = (method: string, path: string, body?: unknown): Promise<Answer> =>
+  node.ask({ method, path, key: node.tokens.start, ...(body === undefined ? {} : { body }) });
 
 const handshake = (link: number): Promise<Answer> =>
-  node.ask({ ...LAN, tls: shownBy(peers.full), method: 'POST', path: '/peers/handshake', body: { ...node.composed.system.facts(), link } });
+  node.ask({
+    ...LAN,
+    tls: shownBy(peers.full),
+    method: 'POST',
+    path: '/peers/handshake',
+    body: { ...node.composed.system.facts(), link },
+  });
 
 const refuser = async (): Promise<net.Server> => {
   const server = net.createServer((socket) => socket.on('error', () => undefined).end('SSH-2.0-x\r\n'));
@@ -85,18 +92,28 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
   expired_key: () => node.ask({ path: '/status', key: keys['expired'] }),
   scope_missing: () => node.ask({ path: '/key', key: keys['full'] }),
   revoked: () => node.ask({ ...LAN, path: '/status', tls: shownBy(peers.removed) }),
-  foreign_origin: () => owner('GET', '/status', undefined, { host: 'evil.example' }),
+  foreign_origin: () => node.ask({ path: '/status', headers: { host: 'evil.example' } }),
   plain_http: () => node.ask({ ...LAN, path: '/health' }),
   peer_not_found: () => owner('GET', '/status?peer=nobody'),
   peer_unreachable: () => owner('POST', '/peers', { address: '127.0.0.1', port: 1 }),
   peer_handshake: async () => {
     const server = await refuser();
-    const answer = await owner('POST', '/peers/probe', { address: '127.0.0.1', port: (server.address() as AddressInfo).port });
+    const answer = await owner('POST', '/peers/probe', {
+      address: '127.0.0.1',
+      port: (server.address() as AddressInfo).port,
+    });
     server.close();
     return answer;
   },
   peer_version: () => handshake(2),
-  outcome_unknown: () => owner('POST', '/execute', { command: 'true' }, { 'loopsy-request-id': 'ab'.repeat(16), 'loopsy-repeat': 'another start' }),
+  outcome_unknown: () =>
+    node.ask({
+      method: 'POST',
+      path: '/execute',
+      key: node.tokens.start,
+      body: { command: 'true' },
+      headers: { 'loopsy-request-id': 'ab'.repeat(16), 'loopsy-repeat': 'another start' },
+    }),
   command_denied: () => owner('POST', '/execute', { command: 'rm', args: ['-rf', 'x'] }),
   too_many_jobs: async () => {
     const runs = await Promise.all([1, 2].map(() => openStream(node, { key: node.tokens.start })));
@@ -117,7 +134,8 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
     return answer;
   },
   rate_limited: async () => {
-    const run = (): Promise<Answer> => node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });
+    const run = (): Promise<Answer> =>
+      node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });
     expect([(await run()).status, (await run()).status]).toEqual([200, 200]);
     return run();
   },
@@ -132,7 +150,9 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
     const follow = (): Promise<net.Socket> =>
       new Promise((resolve) => {
         const socket = net.connect({ port: node.port, host: '127.0.0.1' }, () => {
-          socket.write(`GET /api/v1/audit/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${node.tokens.start}\r\n\r\n`);
+          socket.write(
+            `GET /api/v1/audit/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${node.tokens.start}\r\n\r\n`,
+          );
           socket.once('data', () => resolve(socket));
         });
       });
@@ -150,35 +170,63 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
   },
 };
 
-const errorIn = ({ text }: Answer): Record<string, unknown> => (JSON.parse(text) as { error: Record<string, unknown> }).error;
+const errorIn = ({ text }: Answer): Record<string, unknown> =>
+  (JSON.parse(text) as { error: Record<string, unknown> }).error;
 /** Known by tests that need a node of their own. */
 const BELOW: readonly ErrorName[] = ['peer_offline', 'node_stopping'];
 /** bodies.test.ts: the client has left by then. */
 const UNSEEN: readonly ErrorName[] = ['request_timeout'];
 
 describe('an error', () => {
-  it(verifies('rest.error-shape', 'of the catalogue is either answered here by the edge, or known to be none of its answers'), () => {
-    const known = [...Object.keys(provoke), ...BELOW, ...UNSEEN, ...ELSEWHERE].toSorted();
-    expect(known).toEqual(Object.keys(ERRORS).toSorted());
-    for (const [name, [code, status]] of Object.entries(CONTRACT)) expect([name, ERRORS[name as ErrorName]]).toEqual([name, expect.objectContaining({ code, status })]);
-  });
+  it(
+    verifies(
+      'rest.error-shape',
+      'of the catalogue is either answered here by the edge, or known to be none of its answers',
+    ),
+    () => {
+      const known = [...Object.keys(provoke), ...BELOW, ...UNSEEN, ...ELSEWHERE].toSorted();
+      expect(known).toEqual(Object.keys(ERRORS).toSorted());
+      for (const [name, [code, status]] of Object.entries(CONTRACT))
+        expect([name, ERRORS[name as ErrorName]]).toEqual([name, expect.objectContaining({ code, status })]);
+    },
+  );
 
   const answered = new Map<string, readonly unknown[]>();
 
-  it.each(Object.keys(provoke) as ErrorName[])('%s is answered in the one shape: what happened, and what to do', async (name) => {
-    const answer = await provoke[name]?.();
-    if (answer === undefined) throw new Error(`nothing provokes ${name}`);
-    const [code, status] = CONTRACT[name] ?? [];
-    const error = errorIn(answer);
-    expect({ status: answer.status, ...error }).toMatchObject({ status, code, name, message: expect.stringMatching(/\S{3}/) });
-    expect(Object.keys(error).filter((key) => !['code', 'name', 'message', 'hint', 'details'].includes(key))).toEqual([]);
-    expect(Object.keys(JSON.parse(answer.text) as object)).toEqual(['error']);
-    expect(answer.headers['content-type']).toBe('application/json; charset=utf-8');
-    // Whatever a person can do something about says what.
-    if (!['outcome_unknown', 'too_many_streams', 'body_too_large', 'conflict', 'execution_failed', 'invalid_request'].includes(name)) expect([name, error['hint']]).toEqual([name, expect.stringMatching(/\S{3}/)]);
-    expect(answer.text).not.toContain(node.tokens.start);
-    answered.set(name, [error['code'], answer.status]);
-  });
+  it.each(Object.keys(provoke) as ErrorName[])(
+    '%s is answered in the one shape: what happened, and what to do',
+    async (name) => {
+      const answer = await provoke[name]?.();
+      if (answer === undefined) throw new Error(`nothing provokes ${name}`);
+      const [code, status] = CONTRACT[name] ?? [];
+      const error = errorIn(answer);
+      expect({ status: answer.status, ...error }).toMatchObject({
+        status,
+        code,
+        name,
+        message: expect.stringMatching(/\S{3}/),
+      });
+      expect(Object.keys(error).filter((key) => !['code', 'name', 'message', 'hint', 'details'].includes(key))).toEqual(
+        [],
+      );
+      expect(Object.keys(JSON.parse(answer.text) as object)).toEqual(['error']);
+      expect(answer.headers['content-type']).toBe('application/json; charset=utf-8');
+      // Whatever a person can do something about says what.
+      if (
+        ![
+          'outcome_unknown',
+          'too_many_streams',
+          'body_too_large',
+          'conflict',
+          'execution_failed',
+          'invalid_request',
+        ].includes(name)
+      )
+        expect([name, error['hint']]).toEqual([name, expect.stringMatching(/\S{3}/)]);
+      expect(answer.text).not.toContain(node.tokens.start);
+      answered.set(name, [error['code'], answer.status]);
+    },
+  );
 
   const ids = verifies(
     [
@@ -209,37 +257,75 @@ describe('an error', () => {
     expect((await node.ask({ path: '/execute/jobs?state=all', key: keys['full'] })).status).toBe(200);
   });
 
-  it(verifies(['error.3002', 'error.3005'], 'is not what a time-out or a cancel of a run is: they are outcomes'), async () => {
-    const timedOut = await owner('POST', '/execute', { command: 'sleep', args: ['60'], timeout: 50 });
-    expect([timedOut.status, JSON.parse(timedOut.text)]).toEqual([200, expect.objectContaining({ endedBy: 'timeout', killed: true, exitCode: null })]);
-    const running = owner('POST', '/execute', { command: 'sleep', args: ['60'] });
-    let jobs: { jobId: string }[] = [];
-    while (jobs.length === 0) ({ jobs } = await node.owner<{ jobs: { jobId: string }[] }>('GET', '/execute/jobs'));
-    await owner('DELETE', `/execute/${jobs[0]?.jobId}`);
-    const cancelled = await running;
-    expect([cancelled.status, JSON.parse(cancelled.text)]).toEqual([200, expect.objectContaining({ endedBy: 'cancel', killed: true, exitCode: null })]);
-  });
-
-  it(verifies(['error.2002', 'fault.unknown-peer'], 'tells an offline peer from an unknown one, which is answered with the known ones'), async () => {
-    const [one, two] = [await startNode({ name: 'one' }), await startNode({ name: 'two' })];
-    try {
-      await one.owner('POST', '/peers/trust', { address: '127.0.0.1', port: two.port, fingerprint: two.identity.fingerprint, name: 'two' });
-      await two.stop();
-      const status = async (): Promise<string> => (await one.owner<{ peers: { status: string }[] }>('GET', '/peers')).peers[0]?.status ?? '';
-      await expect.poll(status, { timeout: 10_000 }).toBe('offline');
-      const offline = await one.ask({ path: '/status?peer=two', key: one.tokens.start });
-      expect([offline.status, errorIn(offline)]).toEqual([
-        503,
-        expect.objectContaining({ code: 2002, name: 'peer_offline', message: expect.stringContaining('two is offline'), hint: expect.stringMatching(/\S/) }),
+  it(
+    verifies(['error.3002', 'error.3005'], 'is not what a time-out or a cancel of a run is: they are outcomes'),
+    async () => {
+      const timedOut = await owner('POST', '/execute', { command: 'sleep', args: ['60'], timeout: 50 });
+      expect([timedOut.status, JSON.parse(timedOut.text)]).toEqual([
+        200,
+        expect.objectContaining({ endedBy: 'timeout', killed: true, exitCode: null }),
       ]);
-      const unknown = await one.ask({ path: '/status?peer=tow', key: one.tokens.start });
-      expect(errorIn(unknown)).toMatchObject({ code: 2001, hint: 'known peers: two', details: { peer: 'tow', known: ['two'] } });
-      await one.composed.quiesce();
-      const stopping = await one.ask({ method: 'POST', path: '/execute', key: one.tokens.start, body: { command: 'true' } });
-      expect([stopping.status, errorIn(stopping)]).toEqual([503, expect.objectContaining({ code: 9006, name: 'node_stopping' })]);
-    } finally {
-      await one.remove();
-      await two.remove();
-    }
-  });
+      const running = owner('POST', '/execute', { command: 'sleep', args: ['60'] });
+      let jobs: { jobId: string }[] = [];
+      while (jobs.length === 0) ({ jobs } = await node.owner<{ jobs: { jobId: string }[] }>('GET', '/execute/jobs'));
+      await owner('DELETE', `/execute/${jobs[0]?.jobId}`);
+      const cancelled = await running;
+      expect([cancelled.status, JSON.parse(cancelled.text)]).toEqual([
+        200,
+        expect.objectContaining({ endedBy: 'cancel', killed: true, exitCode: null }),
+      ]);
+    },
+  );
+
+  it(
+    verifies(
+      ['error.2002', 'fault.unknown-peer'],
+      'tells an offline peer from an unknown one, which is answered with the known ones',
+    ),
+    async () => {
+      const [one, two] = [await startNode({ name: 'one' }), await startNode({ name: 'two' })];
+      try {
+        await one.owner('POST', '/peers/trust', {
+          address: '127.0.0.1',
+          port: two.port,
+          fingerprint: two.identity.fingerprint,
+          name: 'two',
+        });
+        await two.stop();
+        const status = async (): Promise<string> =>
+          (await one.owner<{ peers: { status: string }[] }>('GET', '/peers')).peers[0]?.status ?? '';
+        await expect.poll(status, { timeout: 10_000 }).toBe('offline');
+        const offline = await one.ask({ path: '/status?peer=two', key: one.tokens.start });
+        expect([offline.status, errorIn(offline)]).toEqual([
+          503,
+          expect.objectContaining({
+            code: 2002,
+            name: 'peer_offline',
+            message: expect.stringContaining('two is offline'),
+            hint: expect.stringMatching(/\S/),
+          }),
+        ]);
+        const unknown = await one.ask({ path: '/status?peer=tow', key: one.tokens.start });
+        expect(errorIn(unknown)).toMatchObject({
+          code: 2001,
+          hint: 'known peers: two',
+          details: { peer: 'tow', known: ['two'] },
+        });
+        await one.composed.quiesce();
+        const stopping = await one.ask({
+          method: 'POST',
+          path: '/execute',
+          key: one.tokens.start,
+          body: { command: 'true' },
+        });
+        expect([stopping.status, errorIn(stopping)]).toEqual([
+          503,
+          expect.objectContaining({ code: 9006, name: 'node_stopping' }),
+        ]);
+      } finally {
+        await one.remove();
+        await two.remove();
+      }
+    },
+  );
 });

@@ -80,7 +80,8 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['audit.list', 'a key of level full', 'scope_missing'],
 ];
 
-const count = (tally: Map<string, number>, key: string, by = 1): void => void tally.set(key, (tally.get(key) ?? 0) + by);
+const count = (tally: Map<string, number>, key: string, by = 1): void =>
+  void tally.set(key, (tally.get(key) ?? 0) + by);
 
 describe('the authorisation matrix', () => {
   let cast: Cast;
@@ -109,7 +110,11 @@ describe('the authorisation matrix', () => {
     const peer = who.peer === undefined ? {} : { peer: 'other' };
     const request = requestFor(id, cast, { jobId, turn: turns.next, ...peer });
     const coming = who.come(cast);
-    const { outcome } = await cast.node.ask({ ...request, ...coming, headers: { ...request.headers, ...coming.headers } });
+    const { outcome } = await cast.node.ask({
+      ...request,
+      ...coming,
+      headers: { ...request.headers, ...coming.headers },
+    });
     answers.set(`${id} / ${who.title}`, outcome);
     count(asked, `${id} ${outcome}`);
     return outcome;
@@ -122,31 +127,40 @@ describe('the authorisation matrix', () => {
     expect(got).toEqual(Object.fromEntries(OPERATION_IDS.map((id) => [id, answerFor(rowOf(id), who)])));
   });
 
-  it(verifies('edge.matrix', 'has every operation admit somebody, refuse most, and hold the cells that are written down'), () => {
-    for (const id of OPERATION_IDS) {
-      const row = EVERYBODY.map((who) => answers.get(`${id} / ${who.title}`));
-      expect(row).not.toContain(undefined);
-      expect(row.filter((answer) => answer === 'allowed').length, id).toBeGreaterThan(0);
-      expect(row.filter((answer) => answer !== 'allowed').length, id).toBeGreaterThan(10);
-    }
-    for (const [id, who, answer] of PINS) expect(answers.get(`${id} / ${who}`), `${id} / ${who}`).toBe(answer);
-    expect(cast.node.stopsAsked()).toBe(2);
-  });
+  it(
+    verifies(
+      'edge.matrix',
+      'has every operation admit somebody, refuse most, and hold the cells that are written down',
+    ),
+    () => {
+      for (const id of OPERATION_IDS) {
+        const row = EVERYBODY.map((who) => answers.get(`${id} / ${who.title}`));
+        expect(row).not.toContain(undefined);
+        expect(row.filter((answer) => answer === 'allowed').length, id).toBeGreaterThan(0);
+        expect(row.filter((answer) => answer !== 'allowed').length, id).toBeGreaterThan(10);
+      }
+      for (const [id, who, answer] of PINS) expect(answers.get(`${id} / ${who}`), `${id} / ${who}`).toBe(answer);
+      expect(cast.node.stopsAsked()).toBe(2);
+    },
+  );
 
-  it(verifies(['edge.one-way', 'data.audit'], 'has one audit line for each request, with what was decided'), async () => {
-    await cast.node.stop();
-    const written = new Map<string, number>();
-    for (const { operation, decision, statusCode, count: times, path } of await cast.node.audit()) {
-      const name = String(decision);
-      count(written, `${String(operation)} ${name}`, typeof times === 'number' ? times : 1);
-      expect(statusCode, String(path)).toBe(name === 'allowed' ? 200 : ERRORS[name as ErrorName].status);
-    }
-    // What the set-up asked for before the first cell.
-    for (const key of ['peer.trust allowed', 'agent.connect allowed', 'job.stream allowed']) count(asked, key);
-    // The other node greets this one when it likes.
-    for (const tally of [asked, written]) tally.delete('peer.handshake allowed');
-    expect(Object.fromEntries(written)).toEqual(Object.fromEntries(asked));
-  });
+  it(
+    verifies(['edge.one-way', 'data.audit'], 'has one audit line for each request, with what was decided'),
+    async () => {
+      await cast.node.stop();
+      const written = new Map<string, number>();
+      for (const { operation, decision, statusCode, count: times, path } of await cast.node.audit()) {
+        const name = String(decision);
+        count(written, `${String(operation)} ${name}`, typeof times === 'number' ? times : 1);
+        expect(statusCode, String(path)).toBe(name === 'allowed' ? 200 : ERRORS[name as ErrorName].status);
+      }
+      // What the set-up asked for before the first cell.
+      for (const key of ['peer.trust allowed', 'agent.connect allowed', 'job.stream allowed']) count(asked, key);
+      // The other node greets this one when it likes.
+      for (const tally of [asked, written]) tally.delete('peer.handshake allowed');
+      expect(Object.fromEntries(written)).toEqual(Object.fromEntries(asked));
+    },
+  );
 });
 
 describe('what the table does not have yet', () => {
@@ -156,7 +170,10 @@ describe('what the table does not have yet', () => {
     const facts = { now: Date.now(), loopback: true };
     expect(OPERATION_IDS.filter((id) => rowOf(id).outbound === true)).toEqual([]);
     const peer = { kind: 'peer', machineId: 'm', nodeId: 'm', grant: grantOfLevel('full', 'all') } as const;
-    expect(decide(peer, outbound, { ...facts, viaLink: true })).toMatchObject({ allowed: false, error: 'scope_missing' });
+    expect(decide(peer, outbound, { ...facts, viaLink: true })).toMatchObject({
+      allowed: false,
+      error: 'scope_missing',
+    });
     const key = { kind: 'key', name: 'k', grant: grantOfLevel('observe') } as const;
     expect(decide(key, outbound, { ...facts, viaLink: false })).toEqual({ allowed: true });
     expect(SCOPES).not.toContain('admin');

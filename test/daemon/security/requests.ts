@@ -34,7 +34,11 @@ export class Turns {
 }
 
 /** A sound input for an operation; `jobId` is a run of the owner's. */
-const inputFor = (id: OperationId, { node, other }: Cast, { jobId, turn }: { jobId: string; turn: number }): Record<string, unknown> => {
+const inputFor = (
+  id: OperationId,
+  { node, other }: Cast,
+  { jobId, turn }: { jobId: string; turn: number },
+): Record<string, unknown> => {
   const at = { address: '127.0.0.1', port: other.port };
   if (id === 'peer.add' || id === 'peer.probe') return at;
   if (id === 'peer.trust') return { ...at, fingerprint: other.identity.fingerprint, name: 'other' };
@@ -48,9 +52,19 @@ const inputFor = (id: OperationId, { node, other }: Cast, { jobId, turn }: { job
 };
 
 /** A sound request for an operation. */
-export const requestFor = (id: OperationId, cast: Cast, made: { jobId: string; turn: number; peer?: string }): Asking => {
+export const requestFor = (
+  id: OperationId,
+  cast: Cast,
+  made: { jobId: string; turn: number; peer?: string },
+): Asking => {
   const row = rowOf(id);
   const { path, body } = encodeRequest(row, inputFor(id, cast, made), made.peer);
   const bytes = row.kind === 'upload' ? { body: '', headers: { 'content-type': 'application/octet-stream' } } : {};
-  return { method: row.method, path, headOnly: row.kind === 'stream', ...(body === undefined ? {} : { body }), ...bytes };
+  return {
+    method: row.method,
+    path,
+    headOnly: row.kind === 'stream',
+    ...(body === undefined ? {} : { body }),
+    ...bytes,
+  };
 };

@@ -36,7 +36,12 @@ const start = async (): Promise<Callers> => {
       key = (await now.addKey('ci', { level: 'full' })).key;
     },
   });
-  const connected = await node.ask({ method: 'POST', path: '/agents/connect', key: node.tokens.agent, body: { label: 'claude' } });
+  const connected = await node.ask({
+    method: 'POST',
+    path: '/agents/connect',
+    key: node.tokens.agent,
+    body: { label: 'claude' },
+  });
   const { token } = JSON.parse(connected.text) as { token: string };
   return {
     kim: { ...LAN, tls: shownBy(kim) },
@@ -71,20 +76,47 @@ const isAlive = (pid: number): boolean => {
 const endings = [
   ['peers remove', 'kim', () => node.owner('DELETE', '/peers/kim'), 'revoked', 0, MANY],
   ['peers remove, for its sessions', 'session', () => node.owner('DELETE', '/peers/kim'), 'revoked', 0, SOME],
-  ['a narrowed grant', 'kim', () => node.owner('PUT', '/peers/kim/grant', { level: 'collaborate' }), 'scope_missing', 0, MANY],
+  [
+    'a narrowed grant',
+    'kim',
+    () => node.owner('PUT', '/peers/kim/grant', { level: 'collaborate' }),
+    'scope_missing',
+    0,
+    MANY,
+  ],
   ['peers revoke', 'kim', () => node.owner('DELETE', '/peers/kim/grant'), 'scope_missing', 0, SOME],
-  ['an expired grant', 'kim', () => node.owner('PUT', '/peers/kim/grant', { level: 'full', expires: 1000 }), 'expired_key', 1000, MANY],
+  [
+    'an expired grant',
+    'kim',
+    () => node.owner('PUT', '/peers/kim/grant', { level: 'full', expires: 1000 }),
+    'expired_key',
+    1000,
+    MANY,
+  ],
   ['key revoke', 'key', () => node.owner('DELETE', '/keys/ci'), 'revoked', 0, MANY],
   ['a key narrowed', 'key', () => node.owner('PUT', '/keys/ci/grant', { level: 'observe' }), 'scope_missing', 0, SOME],
-  ['agents narrowed', 'agent', () => node.owner('PUT', '/keys/agent/grant', { level: 'observe' }), 'scope_missing', 0, SOME],
+  [
+    'agents narrowed',
+    'agent',
+    () => node.owner('PUT', '/keys/agent/grant', { level: 'observe' }),
+    'scope_missing',
+    0,
+    SOME,
+  ],
 ] as const;
 
 describe('the end of trust', () => {
   it.each(endings)(
-    verifies(['show.revocation', 'trust.revocation', 'rest.peers-delete'], '%s ends all streams of a caller and their runs within 1 s, and touches no other'),
-    async (_what, who, end, answer, afterMs, count) => {
+    verifies(
+      ['show.revocation', 'trust.revocation', 'rest.peers-delete'],
+      '%s ends all streams of a caller and their runs within 1 s, and touches no other',
+    ),
+    async (...[, who, end, answer, afterMs, count]) => {
       const callers = await start();
-      const others = [await openStream(node, callers.maria, { input: TICKS }), await openStream(node, { key: node.tokens.start }, { input: TICKS })];
+      const others = [
+        await openStream(node, callers.maria, { input: TICKS }),
+        await openStream(node, { key: node.tokens.start }, { input: TICKS }),
+      ];
       const streams = await openMany(callers[who], count);
       const pids = (await runsOf(streams)).map(({ pid = 0 }) => pid);
       expect(pids.filter(isAlive)).toHaveLength(count);
@@ -109,11 +141,13 @@ describe('the end of trust', () => {
 
   it('ends idle connections of the one who is gone, and of no other', async () => {
     const { kim, maria, key } = await start();
-    const held = await Promise.all([kim, maria, key].map(async (who) => {
-      const socket = await connect(node.port, who);
-      const closed = once(socket, 'close').then(() => 'closed');
-      return { socket, closed };
-    }));
+    const held = await Promise.all(
+      [kim, maria, key].map(async (who) => {
+        const socket = await connect(node.port, who);
+        const closed = once(socket, 'close').then(() => 'closed');
+        return { socket, closed };
+      }),
+    );
     // A key shows itself with its first request only.
     const [ofKim, ofMaria, ofKey] = held;
     if (ofKim === undefined || ofMaria === undefined || ofKey === undefined) throw new Error('not connected');
@@ -135,7 +169,9 @@ describe('a request in flight', () => {
     socket.on('data', (chunk: Buffer) => (got += chunk.toString()));
     socket.on('error', () => undefined);
     const bearer = who.key === undefined ? '' : `Authorization: Bearer ${who.key}\r\n`;
-    socket.write(`POST /api/v1/execute HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${bearer}Content-Length: ${body.length}\r\n\r\n${body.slice(0, 5)}`);
+    socket.write(
+      `POST /api/v1/execute HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${bearer}Content-Length: ${body.length}\r\n\r\n${body.slice(0, 5)}`,
+    );
     // It is known to be there when a request behind it has been answered.
     await node.owner('GET', '/status');
     const answer = once(socket, 'close').then(() => got);
@@ -158,7 +194,8 @@ describe('a request in flight', () => {
   it('is answered with why it ended, not with a result, where the grant was narrowed while it ran', async () => {
     const { maria } = await start();
     const running = node.ask({ ...maria, method: 'POST', path: '/execute', body: { command: 'sleep', args: ['60'] } });
-    while ((await node.owner<{ jobs: { active: number } }>('GET', '/status')).jobs.active === 0) await new Promise(setImmediate);
+    while ((await node.owner<{ jobs: { active: number } }>('GET', '/status')).jobs.active === 0)
+      await new Promise(setImmediate);
     await node.owner('PUT', '/peers/maria/grant', { level: 'observe' });
     expect(await running).toMatchObject({ status: 403, outcome: 'scope_missing' });
     const stream = openStream(node, maria);
@@ -175,34 +212,51 @@ describe('a request in flight', () => {
 });
 
 describe('a removal', () => {
-  it(verifies(['link.farewell', 'cli.peers-remove'], 'is told to the other side, even where no connection was open; its link and streams end there too'), async () => {
-    node = await startNode({ name: 'one' });
-    const two = await startNode({ name: 'two' });
-    try {
-      const trust = (a: InProcessNode, b: InProcessNode, name: string): Promise<unknown> =>
-        a.owner('POST', '/peers/trust', { address: '127.0.0.1', port: b.port, fingerprint: b.identity.fingerprint, name });
-      await trust(node, two, 'two');
-      await trust(two, node, 'one');
-      const [out, back] = [
-        await openStream(two, { key: two.tokens.start }, { input: TICKS, query: '?peer=one' }),
-        await openStream(node, { key: node.tokens.start }, { input: TICKS, query: '?peer=two' }),
-      ];
-      await Promise.all([out.more('tick'), back.more('tick')]);
-      two.composed.listener.destroySockets((facts) => facts?.tls === true, { idleOnly: true });
-      const beganMs = performance.now();
-      expect(await node.owner('DELETE', '/peers/two')).toMatchObject({ success: true, told: true });
-      for (const stream of [out, back]) expect((await stream.over) - beganMs).toBeLessThan(LIMIT_MS);
-      expect(out.text()).toContain('"error"');
-      const gone = await ask(two.port, { path: '/status?peer=one', key: two.tokens.start });
-      expect(gone.outcome).toMatch(/^(?:revoked|peer_offline)$/);
-      await expect.poll(async () => (await two.owner<{ peers: unknown[] }>('GET', '/peers')).peers).toEqual([
-        expect.objectContaining({ name: 'one', status: 'offline', reason: expect.stringContaining('does not trust') }),
-      ]);
-      expect(await node.owner('GET', '/peers')).toEqual({ peers: [] });
-    } finally {
-      await two.remove();
-    }
-  });
+  it(
+    verifies(
+      ['link.farewell', 'cli.peers-remove'],
+      'is told to the other side, even where no connection was open; its link and streams end there too',
+    ),
+    async () => {
+      node = await startNode({ name: 'one' });
+      const two = await startNode({ name: 'two' });
+      try {
+        const trust = (a: InProcessNode, b: InProcessNode, name: string): Promise<unknown> =>
+          a.owner('POST', '/peers/trust', {
+            address: '127.0.0.1',
+            port: b.port,
+            fingerprint: b.identity.fingerprint,
+            name,
+          });
+        await trust(node, two, 'two');
+        await trust(two, node, 'one');
+        const [out, back] = [
+          await openStream(two, { key: two.tokens.start }, { input: TICKS, query: '?peer=one' }),
+          await openStream(node, { key: node.tokens.start }, { input: TICKS, query: '?peer=two' }),
+        ];
+        await Promise.all([out.more('tick'), back.more('tick')]);
+        two.composed.listener.destroySockets((facts) => facts?.tls === true, { idleOnly: true });
+        const beganMs = performance.now();
+        expect(await node.owner('DELETE', '/peers/two')).toMatchObject({ success: true, told: true });
+        for (const stream of [out, back]) expect((await stream.over) - beganMs).toBeLessThan(LIMIT_MS);
+        expect(out.text()).toContain('"error"');
+        const gone = await ask(two.port, { path: '/status?peer=one', key: two.tokens.start });
+        expect(gone.outcome).toMatch(/^(?:revoked|peer_offline)$/);
+        await expect
+          .poll(async () => (await two.owner<{ peers: unknown[] }>('GET', '/peers')).peers)
+          .toEqual([
+            expect.objectContaining({
+              name: 'one',
+              status: 'offline',
+              reason: expect.stringContaining('does not trust'),
+            }),
+          ]);
+        expect(await node.owner('GET', '/peers')).toEqual({ peers: [] });
+      } finally {
+        await two.remove();
+      }
+    },
+  );
 
   it('leaves running what the owner wants kept, for the owner alone', async () => {
     const { kim } = await start();

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+import type FindMyWay from 'find-my-way';
 import { describe, expect, it, vi } from 'vitest';
 
 import { createRouter } from '../../../src/daemon/edge/router.ts';
@@ -11,7 +12,7 @@ import { verifies } from '../../requirements.ts';
 const registered = vi.hoisted((): string[] => []);
 
 vi.mock('find-my-way', async (load) => {
-  const { default: make } = await load<typeof import('find-my-way')>();
+  const { default: make } = await load<{ default: typeof FindMyWay }>();
   return {
     default: (options: Parameters<typeof make>[0]) => {
       const router = make(options);
@@ -38,7 +39,10 @@ describe('the ways in', () => {
   it('are opened in one place: no second inbound path can forget the check', () => {
     const files = readdirSync(DAEMON, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'));
     const opens = (what: RegExp): string[] =>
-      files.filter((name) => what.test(readFileSync(`${DAEMON}/${name}`, 'utf8'))).map((name) => name.replaceAll('\\', '/')).sort();
+      files
+        .filter((name) => what.test(readFileSync(`${DAEMON}/${name}`, 'utf8')))
+        .map((name) => name.replaceAll('\\', '/'))
+        .sort();
     expect(opens(/createServer\(|new Server\(|createSecureServer\(/)).toEqual([
       'edge/bind-addresses.ts',
       'edge/listener.ts',

@@ -39,7 +39,12 @@ export const openStream = async (
   let text = '';
   const waits = new Set<() => void>();
   const over = new Promise<number>((resolve) => socket.once('close', () => resolve(performance.now())));
-  const request = http.request({ createConnection: () => socket, method: 'POST', path: `${BASE_PATH}/execute/stream${query}`, headers });
+  const request = http.request({
+    createConnection: () => socket,
+    method: 'POST',
+    path: `${BASE_PATH}/execute/stream${query}`,
+    headers,
+  });
   const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
     request.once('error', reject);
     request.once('response', resolve);
@@ -65,5 +70,11 @@ export const openStream = async (
     });
   };
   if (response.statusCode !== 200) throw new Error(`no stream: ${response.statusCode}`);
-  return { jobId: String(response.headers['loopsy-object']), socket, text: () => text, over: Promise.race([over, ended]), more };
+  return {
+    jobId: String(response.headers['loopsy-object']),
+    socket,
+    text: () => text,
+    over: Promise.race([over, ended]),
+    more,
+  };
 };
