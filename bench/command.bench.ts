@@ -36,9 +36,31 @@ try {
     { rounds: 31, warmUp: 3 },
   );
   report([
-    { name: verifies('bench.cli-status', 'loopsy status / node -e 0'), value: times.status / times.bare, unit: 'ratio', most: 1.6, from: times },
-    { name: verifies('bench.cli-exec', 'loopsy exec peer true / node -e 0'), value: times.exec / times.bare, unit: 'ratio', most: 2, from: times },
-    ...(sshd === undefined ? [] : [{ name: verifies('bench.cli-exec', 'loopsy exec peer true / new ssh'), value: times.exec / times.ssh, unit: 'ratio', most: 0.4, from: times }]),
+    {
+      name: verifies('bench.cli-status', 'loopsy status / node -e 0'),
+      value: times.status / times.bare,
+      unit: 'ratio',
+      most: 1.6,
+      from: times,
+    },
+    {
+      name: verifies('bench.cli-exec', 'loopsy exec peer true / node -e 0'),
+      value: times.exec / times.bare,
+      unit: 'ratio',
+      most: 2,
+      from: times,
+    },
+    ...(sshd === undefined
+      ? []
+      : [
+          {
+            name: verifies('bench.cli-exec', 'loopsy exec peer true / new ssh'),
+            value: times.exec / times.ssh,
+            unit: 'ratio',
+            most: 0.4,
+            from: times,
+          },
+        ]),
   ]);
 
   if (sshd !== undefined) {
@@ -47,11 +69,21 @@ try {
       { exec: () => command(['exec', 'bench-b', '--', ...bytes]), ssh: () => ssh(bytes) },
       { rounds: 5, warmUp: 1 },
     );
-    report([{ name: verifies('bench.cli-stream', 'exec 1 GiB, rate / ssh'), value: rates.ssh / rates.exec, unit: 'ratio', least: 0.5, from: rates }]);
+    report([
+      {
+        name: verifies('bench.cli-stream', 'exec 1 GiB, rate / ssh'),
+        value: rates.ssh / rates.exec,
+        unit: 'ratio',
+        least: 0.5,
+        from: rates,
+      },
+    ]);
   }
   for (const [role, machine] of Object.entries({ calling: a, running: b })) {
     const { pid } = await machine.registration();
-    const value = await rssGrowth(pid, () => command(['exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero']));
+    const value = await rssGrowth(pid, () =>
+      command(['exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero']),
+    );
     report([{ name: `growth of the ${role} node's memory while 1 GiB passes`, value, unit: 'MiB', most: 50 }]);
   }
 } finally {

@@ -24,7 +24,9 @@ try {
       request.once('error', reject);
       request.once('response', (response) => {
         response.resume();
-        response.once('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`status ${response.statusCode}`))));
+        response.once('end', () =>
+          response.statusCode === 200 ? resolve() : reject(new Error(`status ${response.statusCode}`)),
+        );
       });
       request.end('{"command":"true"}');
     });
@@ -36,8 +38,20 @@ try {
     { rounds: 300, warmUp: 50 },
   );
   report([
-    { name: verifies('bench.exec-local', 'exec true, local / bare spawn'), value: times.local / times.bare, unit: 'ratio', most: 1.6, from: times },
-    { name: verifies('bench.exec-peer', 'exec true, peer over TLS / bare spawn'), value: times.peer / times.bare, unit: 'ratio', most: 2.2, from: times },
+    {
+      name: verifies('bench.exec-local', 'exec true, local / bare spawn'),
+      value: times.local / times.bare,
+      unit: 'ratio',
+      most: 1.6,
+      from: times,
+    },
+    {
+      name: verifies('bench.exec-peer', 'exec true, peer over TLS / bare spawn'),
+      value: times.peer / times.bare,
+      unit: 'ratio',
+      most: 2.2,
+      from: times,
+    },
   ]);
 
   const stream = a.spawn(['exec', 'bench-b', '--', 'head', '-c', '1000000000', '/dev/zero']);
@@ -47,7 +61,15 @@ try {
   const end = once(stream, 'close').then(() => (flowing = false));
   while (flowing) beside.push(await timeMs(() => post('/execute?peer=bench-b')));
   await end;
-  report([{ name: verifies('bench.exec-beside-stream', 'exec true beside a 1 GB stream, p95'), value: quantile(beside, 0.95), unit: 'ms', most: 25, from: { samples: beside.length } }]);
+  report([
+    {
+      name: verifies('bench.exec-beside-stream', 'exec true beside a 1 GB stream, p95'),
+      value: quantile(beside, 0.95),
+      unit: 'ms',
+      most: 25,
+      from: { samples: beside.length },
+    },
+  ]);
 } finally {
   await a.remove();
   await b.remove();

@@ -21,7 +21,12 @@ const isUp = (port: number): Promise<boolean> =>
 const machine = await Machine.create('bench-node', { start: false });
 try {
   const port = await freePort();
-  const env = { PATH: process.env['PATH'], HOME: machine.home, LOOPSY_DATA_DIR: machine.path(), LOOPSY_PORT: String(port) };
+  const env = {
+    PATH: process.env['PATH'],
+    HOME: machine.home,
+    LOOPSY_DATA_DIR: machine.path(),
+    LOOPSY_PORT: String(port),
+  };
   const ready = async (): Promise<void> => {
     const child = spawn(process.execPath, [DAEMON], { env, stdio: 'ignore' });
     while (!(await isUp(port))) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -39,12 +44,27 @@ try {
     },
     { rounds: 15, warmUp: 2 },
   );
-  report([{ name: verifies('bench.ready', 'node ready / node -e 0'), value: times.ready / times.bare, unit: 'ratio', most: 5, from: times }]);
+  report([
+    {
+      name: verifies('bench.ready', 'node ready / node -e 0'),
+      value: times.ready / times.bare,
+      unit: 'ratio',
+      most: 5,
+      from: times,
+    },
+  ]);
 
   await machine.start();
   await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
   const { pid } = await machine.registration();
-  report([{ name: verifies('bench.idle', 'memory of an idle node after 60 s'), value: (await rssOf(pid)) / 1_048_576, unit: 'MiB', most: 75 }]);
+  report([
+    {
+      name: verifies('bench.idle', 'memory of an idle node after 60 s'),
+      value: (await rssOf(pid)) / 1_048_576,
+      unit: 'MiB',
+      most: 75,
+    },
+  ]);
 } finally {
   await machine.remove();
 }

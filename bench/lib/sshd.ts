@@ -39,12 +39,29 @@ export const startSshd = async (): Promise<Sshd | undefined> => {
     'MaxStartups 100',
   ];
   await writeFile(file('config'), `${config.join('\n')}\n`);
-  const child: ChildProcess = spawn(program, ['-D', '-e', '-f', file('config')], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child: ChildProcess = spawn(program, ['-D', '-e', '-f', file('config')], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   await new Promise<void>((resolve) => {
     child.stderr?.on('data', (text: Buffer) => (text.includes('listening') ? resolve() : undefined));
     child.once('close', () => resolve());
   });
-  const options = ['-p', String(port), '-i', file('user'), '-F', 'none', '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', '-o', 'BatchMode=yes'];
+  const options = [
+    '-p',
+    String(port),
+    '-i',
+    file('user'),
+    '-F',
+    'none',
+    '-o',
+    'StrictHostKeyChecking=no',
+    '-o',
+    'UserKnownHostsFile=/dev/null',
+    '-o',
+    'LogLevel=ERROR',
+    '-o',
+    'BatchMode=yes',
+  ];
   return {
     args: [...options, `${userInfo().username}@127.0.0.1`],
     stop: async () => {

@@ -202,7 +202,10 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     plainAllowed: () => !config.current.tls.enabled,
   };
   const listener: Listener = new Listener({
-    bindings: bindAddresses(options.reach === 'lan' ? '0.0.0.0' : config.current.server.host, options.reach === 'local-only'),
+    bindings: bindAddresses(
+      options.reach === 'lan' ? '0.0.0.0' : config.current.server.host,
+      options.reach === 'local-only',
+    ),
     port: config.current.server.port,
     identity: { key: identity.keyPem, cert: identity.certificatePem },
     isLoopback: options.isLoopback ?? ((remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress })),
@@ -250,7 +253,17 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
   };
   const jobsService = stopOnce(jobs);
   listener.serve(createRouter(edge));
-  const revocation = new Revocation({ trust, open, effects, jobs, peers, agents, listener, log, now: () => clock.now() });
+  const revocation = new Revocation({
+    trust,
+    open,
+    effects,
+    jobs,
+    peers,
+    agents,
+    listener,
+    log,
+    now: () => clock.now(),
+  });
   config.subscribe({
     name: 'node',
     commit: (next, previous) => {

@@ -46,7 +46,11 @@ const main = async (): Promise<void> => {
     program: fileURLToPath(import.meta.url),
     foreground: values.foreground ?? false,
     ...(port === undefined ? {} : { port }),
-    ...(values['local-only'] === true ? { reach: 'local-only' as const } : values.lan === true ? { reach: 'lan' as const } : {}),
+    ...(values['local-only'] === true
+      ? { reach: 'local-only' as const }
+      : values.lan === true
+        ? { reach: 'lan' as const }
+        : {}),
     shell: shellOf(),
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop());

@@ -82,7 +82,10 @@ export class Revocation implements Service {
   /** What it may still do goes on. */
   #narrow(change: TrustChange): void {
     const reason = 'scope_missing';
-    this.#parts.open.abortWhere((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), reason);
+    this.#parts.open.abortWhere(
+      (request) => isTouched(request.caller, change) && !this.#isStillAllowed(request),
+      reason,
+    );
     if (this.#grantOf(change.caller)?.scopes.includes('exec') !== true) this.#endRuns(change, reason);
   }
 
@@ -108,6 +111,7 @@ export class Revocation implements Service {
     const caller: Caller = 'grant' in request.caller ? { ...request.caller, grant } : request.caller;
     const viaLink = caller.kind === 'peer';
     const peer = request.peer === undefined ? {} : { peer: { machineId: request.peer, nodeId: request.peer } };
-    return decide(caller, rowOf(request.operation), { viaLink, loopback: !viaLink, now: this.#parts.now(), ...peer }).allowed;
+    return decide(caller, rowOf(request.operation), { viaLink, loopback: !viaLink, now: this.#parts.now(), ...peer })
+      .allowed;
   }
 }

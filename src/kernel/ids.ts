@@ -44,7 +44,8 @@ const increment = (last: Newest): void => {
 
 const timeDigits = (ms: number): string => {
   let text = '';
-  for (let rest = ms, at = 0; at < TIME_DIGITS; at += 1, rest = Math.floor(rest / 32)) text = DIGITS.charAt(rest % 32) + text;
+  for (let rest = ms, at = 0; at < TIME_DIGITS; at += 1, rest = Math.floor(rest / 32))
+    text = DIGITS.charAt(rest % 32) + text;
   return text;
 };
 

@@ -37,7 +37,10 @@ export interface ParsedAddress {
 export const parseAddress = (text: string): ParsedAddress | undefined => {
   const bracketed = /^\[([0-9a-fA-F:.%a-z]+)\](?::(\d{1,5}))?$/.exec(text);
   const plain = bracketed ?? /^([^\s:/[\]@]+)(?::(\d{1,5}))?$/.exec(text);
-  if (plain === null) return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*$/.test(text) ? { host: text, port: undefined } : undefined;
+  if (plain === null)
+    return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*$/.test(text)
+      ? { host: text, port: undefined }
+      : undefined;
   const port = plain[2] === undefined ? undefined : Number(plain[2]);
   if (port !== undefined && (port < 1 || port > 65_535)) return undefined;
   return { host: plain[1] ?? '', port };

@@ -93,7 +93,11 @@ const queryText = (fields: Readonly<Record<string, unknown>>): string => {
 };
 
 /** Lays an input out over path, query and body; `peer` always travels in the query. */
-export const encodeRequest = (route: Route, input: Readonly<Record<string, unknown>>, peer?: string): EncodedRequest => {
+export const encodeRequest = (
+  route: Route,
+  input: Readonly<Record<string, unknown>>,
+  peer?: string,
+): EncodedRequest => {
   const rest: Record<string, unknown> = { ...input };
   const path = route.path.replace(/:([a-zA-Z]+)/g, (_, name: string) => {
     const value = rest[name];

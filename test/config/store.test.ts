@@ -136,18 +136,21 @@ describe('a change of the settings', () => {
     expect(seen).toEqual([6]);
   });
 
-  it(verifies('config.two-writers', 'loses no other, though node and command change the same file at once'), async () => {
-    const { store, source, clock } = await open();
-    const log = createLog({ level: 'error', clock, write: () => undefined });
-    const command = await openConfigStore({ source, clock, log });
-    const names = Array.from({ length: 8 }, (_, at) => `n${at}`);
-    const changing = names.map((name, at) =>
-      (at % 2 === 0 ? store : command).change({ [`execution.env.${name}`]: name }),
-    );
-    await driveClock(clock, Promise.all(changing));
-    await store.reload();
-    expect(Object.keys(store.current.execution.env).toSorted()).toEqual(names);
-  });
+  it(
+    verifies('config.two-writers', 'loses no other, though node and command change the same file at once'),
+    async () => {
+      const { store, source, clock } = await open();
+      const log = createLog({ level: 'error', clock, write: () => undefined });
+      const command = await openConfigStore({ source, clock, log });
+      const names = Array.from({ length: 8 }, (_, at) => `n${at}`);
+      const changing = names.map((name, at) =>
+        (at % 2 === 0 ? store : command).change({ [`execution.env.${name}`]: name }),
+      );
+      await driveClock(clock, Promise.all(changing));
+      await store.reload();
+      expect(Object.keys(store.current.execution.env).toSorted()).toEqual(names);
+    },
+  );
 
   it('starts from the file as a person has left it, and is refused while that is broken', async () => {
     const { store, file } = await open();

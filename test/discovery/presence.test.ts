@@ -42,14 +42,17 @@ describe('presence', () => {
     expect(seen).toEqual(['online']);
   });
 
-  it.each([0, 700, 1300, 2450])('says offline within 10 s of a cable that was pulled %i ms after a beat', async (ms) => {
-    const { watch, set, pass } = world();
-    watch.watch(NODE);
-    await pass(50 + ms);
-    set('silent');
-    await pass(9900);
-    expect(watch.state(NODE).presence).toBe('offline');
-  });
+  it.each([0, 700, 1300, 2450])(
+    'says offline within 10 s of a cable that was pulled %i ms after a beat',
+    async (ms) => {
+      const { watch, set, pass } = world();
+      watch.watch(NODE);
+      await pass(50 + ms);
+      set('silent');
+      await pass(9900);
+      expect(watch.state(NODE).presence).toBe('offline');
+    },
+  );
 
   it('does not say offline for one lost beat', async () => {
     const { watch, set, pass, seen } = world();

@@ -76,7 +76,9 @@ describe.each([true, false])('two nodes, tls.enabled %s', (tls) => {
   it('end the remote run when the reader of its output leaves', async () => {
     const child = a.spawn(['exec', 'maria', '--', 'sh', '-c', 'echo $$; exec yes']);
     const over = once(child, 'close');
-    const pid = await new Promise<number>((resolve) => child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))));
+    const pid = await new Promise<number>((resolve) =>
+      child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))),
+    );
     child.stdout?.destroy();
     await until(() => Promise.resolve(!isAlive(pid)), 5000);
     await over;
@@ -85,7 +87,9 @@ describe.each([true, false])('two nodes, tls.enabled %s', (tls) => {
   it('end the whole remote tree on Ctrl-C', async () => {
     const child = a.spawn(['exec', 'maria', '--', 'sh', '-c', 'sleep 60 & echo $!; wait']);
     const done = finished(child);
-    const pid = await new Promise<number>((resolve) => child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))));
+    const pid = await new Promise<number>((resolve) =>
+      child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))),
+    );
     expect(isAlive(pid)).toBe(true);
     child.kill('SIGINT');
     await until(() => Promise.resolve(!isAlive(pid)), 5000);
@@ -103,7 +107,13 @@ describe.each([true, false])('two nodes, tls.enabled %s', (tls) => {
 
   it('show a run in the lists of both sides', async () => {
     await a.run(['exec', 'maria', '--', 'echo', 'listed']);
-    const { jobs } = await a.json<{ jobs: { command: string; state: string; exitCode: number }[] }>(['jobs', 'list', '--peer', 'maria', '--all']);
+    const { jobs } = await a.json<{ jobs: { command: string; state: string; exitCode: number }[] }>([
+      'jobs',
+      'list',
+      '--peer',
+      'maria',
+      '--all',
+    ]);
     expect(jobs[0]).toMatchObject({ command: 'echo', state: 'ended', exitCode: 0 });
   });
 });

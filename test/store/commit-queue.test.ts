@@ -41,19 +41,25 @@ const openQueue = (clock = new FakeClock()) => {
 };
 
 describe('the queue of commits', () => {
-  it(verifies('store.group-commit', 'makes one group of what came in one turn, and the next of what came while that was written'), async () => {
-    const { queue, keys, accept, asked } = openQueue();
-    const all = ['a', 'b'].map((key) => queue.add(changes(key), 2, true));
-    await turn();
-    all.push(...['c', 'd'].map((key) => queue.add(changes(key), 2, true)), queue.add(changes('e'), 2, false));
-    await turn();
-    expect([asked.length, keys(0)]).toEqual([1, ['a', 'b']]);
-    accept(0);
-    await turn();
-    expect(keys(1)).toEqual(['c', 'd', 'e']);
-    accept(1);
-    expect(await Promise.all(all)).toEqual([1, 2, 1, 2, 3]);
-  });
+  it(
+    verifies(
+      'store.group-commit',
+      'makes one group of what came in one turn, and the next of what came while that was written',
+    ),
+    async () => {
+      const { queue, keys, accept, asked } = openQueue();
+      const all = ['a', 'b'].map((key) => queue.add(changes(key), 2, true));
+      await turn();
+      all.push(...['c', 'd'].map((key) => queue.add(changes(key), 2, true)), queue.add(changes('e'), 2, false));
+      await turn();
+      expect([asked.length, keys(0)]).toEqual([1, ['a', 'b']]);
+      accept(0);
+      await turn();
+      expect(keys(1)).toEqual(['c', 'd', 'e']);
+      accept(1);
+      expect(await Promise.all(all)).toEqual([1, 2, 1, 2, 3]);
+    },
+  );
 
   it('bounds a group by its commits and by its size', async () => {
     const { queue, asked, keys, accept } = openQueue();

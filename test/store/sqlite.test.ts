@@ -34,15 +34,21 @@ const missing = (reason: string) => (): never => {
 };
 
 describe('the engine', () => {
-  it(verifies('store.loader', 'is the built-in one from Node 24 on, else the vendored one, on 22 the built-in one at last'), () => {
-    const builtIn = { name: 'built in', load: () => engine };
-    const vendored = { name: 'vendored', load: () => engine };
-    const order = (nodeMajor: number): string[] => orderEngines(nodeMajor, builtIn, vendored).map(({ name }) => name);
-    expect(order(20)).toEqual(['vendored']);
-    expect(order(22)).toEqual(['vendored', 'built in']);
-    expect(order(24)).toEqual(['built in', 'vendored']);
-    expect(order(26)).toEqual(['built in', 'vendored']);
-  });
+  it(
+    verifies(
+      'store.loader',
+      'is the built-in one from Node 24 on, else the vendored one, on 22 the built-in one at last',
+    ),
+    () => {
+      const builtIn = { name: 'built in', load: () => engine };
+      const vendored = { name: 'vendored', load: () => engine };
+      const order = (nodeMajor: number): string[] => orderEngines(nodeMajor, builtIn, vendored).map(({ name }) => name);
+      expect(order(20)).toEqual(['vendored']);
+      expect(order(22)).toEqual(['vendored', 'built in']);
+      expect(order(24)).toEqual(['built in', 'vendored']);
+      expect(order(26)).toEqual(['built in', 'vendored']);
+    },
+  );
 
   it(verifies('store.loader', 'is the first that loads, and where none does the error has every reason'), () => {
     const broken = { name: 'built in', load: missing('No such built-in module') };

@@ -159,15 +159,18 @@ describe.skipIf(process.platform === 'win32')('the path guard', () => {
     expect(new Set(messages)).toEqual(new Set(['it is outside transfer.allowedPaths']));
   });
 
-  it(verifies('trust.guards', 'judges the opened object again: a link put in between does not get through'), async () => {
-    const safe = await guard.check('a/race');
-    await symlink(join(root, 'outside/secret'), safe);
-    await expect(realpath(safe).then((real) => guard.recheck(real))).rejects.toMatchObject({ error: 'path_denied' });
-    await rm(safe);
-    await writeFile(safe, 'x');
-    expect(await guard.recheck(await realpath(safe))).toBe(safe);
-    await rm(safe);
-  });
+  it(
+    verifies('trust.guards', 'judges the opened object again: a link put in between does not get through'),
+    async () => {
+      const safe = await guard.check('a/race');
+      await symlink(join(root, 'outside/secret'), safe);
+      await expect(realpath(safe).then((real) => guard.recheck(real))).rejects.toMatchObject({ error: 'path_denied' });
+      await rm(safe);
+      await writeFile(safe, 'x');
+      expect(await guard.recheck(await realpath(safe))).toBe(safe);
+      await rm(safe);
+    },
+  );
 
   it('notices within a second that a closed folder became a link to elsewhere', async () => {
     const store = join(root, 'tmp/keys');

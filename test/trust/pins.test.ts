@@ -111,16 +111,19 @@ describe('removing a machine', () => {
 });
 
 describe('naming a machine', () => {
-  it(verifies('cli.peer-names', 'finds it by name and by four characters of its id, and lists the known ones'), async () => {
-    await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });
-    expect(desk.book.resolve('KAI').machineId).toBe(kai.id);
-    expect(desk.book.resolve(kai.id.slice(0, 4)).machineId).toBe(kai.id);
-    for (const reference of [kai.id.slice(0, 3), 'mia', '', `${kai.id}x`]) {
-      expect(() => desk.book.resolve(reference)).toThrow(
-        expect.objectContaining({ error: 'peer_not_found', hint: 'known peers: kai' }),
-      );
-    }
-  });
+  it(
+    verifies('cli.peer-names', 'finds it by name and by four characters of its id, and lists the known ones'),
+    async () => {
+      await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });
+      expect(desk.book.resolve('KAI').machineId).toBe(kai.id);
+      expect(desk.book.resolve(kai.id.slice(0, 4)).machineId).toBe(kai.id);
+      for (const reference of [kai.id.slice(0, 3), 'mia', '', `${kai.id}x`]) {
+        expect(() => desk.book.resolve(reference)).toThrow(
+          expect.objectContaining({ error: 'peer_not_found', hint: 'known peers: kai' }),
+        );
+      }
+    },
+  );
 
   it(verifies('cli.peer-names', 'lists the matches of an ambiguous id'), async () => {
     await desk.book.trustMachine({ certificate: kai.certificate, name: 'kai' });

@@ -48,18 +48,24 @@ describe('entries of the config', () => {
     expect(desk.problems.map(({ about }) => about)).toEqual(['ci', 'agent', 'two']);
   });
 
-  it(verifies('config.tls.pinnedCerts', 'trust a machine by its fingerprint as soon as it shows its certificate, also before that is on disk'), async () => {
-    desk.setConfig({ pinnedCerts: { kai: kai.fingerprint.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:') } });
-    expect(desk.book.unmetPins()).toMatchObject([{ name: 'kai', fingerprint: kai.fingerprint }]);
-    expect(desk.identify(mia.certificate)).toEqual({ refused: 'unknown' });
-    expect(desk.identify(kai.certificate)).toEqual({ machineId: kai.id, nodeId: kai.id });
-    expect(desk.book.resolve('kai')).toMatchObject({ source: 'config', grant: grantOfLevel('full') });
-    await desk.book.addKey('wait-for-the-disk');
-    const again = desk.open(1);
-    expect(again.resolve('kai').machineId).toBe(kai.id);
-    desk.setConfig({ pinnedCerts: {} });
-    expect(desk.identify(kai.certificate)).toEqual({ refused: 'unknown' });
-  });
+  it(
+    verifies(
+      'config.tls.pinnedCerts',
+      'trust a machine by its fingerprint as soon as it shows its certificate, also before that is on disk',
+    ),
+    async () => {
+      desk.setConfig({ pinnedCerts: { kai: kai.fingerprint.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:') } });
+      expect(desk.book.unmetPins()).toMatchObject([{ name: 'kai', fingerprint: kai.fingerprint }]);
+      expect(desk.identify(mia.certificate)).toEqual({ refused: 'unknown' });
+      expect(desk.identify(kai.certificate)).toEqual({ machineId: kai.id, nodeId: kai.id });
+      expect(desk.book.resolve('kai')).toMatchObject({ source: 'config', grant: grantOfLevel('full') });
+      await desk.book.addKey('wait-for-the-disk');
+      const again = desk.open(1);
+      expect(again.resolve('kai').machineId).toBe(kai.id);
+      desk.setConfig({ pinnedCerts: {} });
+      expect(desk.identify(kai.certificate)).toEqual({ refused: 'unknown' });
+    },
+  );
 
   it('keep the grant that a person gave a pin', async () => {
     desk.setConfig({ pinnedCerts: { kai: kai.fingerprint } });

@@ -87,7 +87,8 @@ export class Repeats {
 
   #endWindow(): void {
     this.#emitCounts();
-    this.#timer = this.#sources.size === 0 ? undefined : this.#clock.after(this.#rule.windowMs, () => this.#endWindow());
+    this.#timer =
+      this.#sources.size === 0 ? undefined : this.#clock.after(this.#rule.windowMs, () => this.#endWindow());
   }
 
   #emitCounts(): void {

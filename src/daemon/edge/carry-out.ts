@@ -76,7 +76,11 @@ const findObject = (
 };
 
 /** @param named is told the id of the object that the call makes. */
-const callOf = (run: Run, signal: AbortSignal, { parts, named }: { parts: EdgeParts; named: (id: string) => void }): Call => {
+const callOf = (
+  run: Run,
+  signal: AbortSignal,
+  { parts, named }: { parts: EdgeParts; named: (id: string) => void },
+): Call => {
   const { exchange } = run;
   const { request, state } = exchange;
   const onBehalfOf = request.headers[HEADERS.onBehalfOf];

@@ -47,7 +47,11 @@ export class EffectTable {
    * @param gone aborted when this request's connection is lost.
    * @throws {LoopsyError} `outcome_unknown` for a repeat whose first result is no longer held.
    */
-  async once(key: string, run: RunEffect, { gone, repeat }: { gone: AbortSignal; repeat: boolean }): Promise<EffectAnswer> {
+  async once(
+    key: string,
+    run: RunEffect,
+    { gone, repeat }: { gone: AbortSignal; repeat: boolean },
+  ): Promise<EffectAnswer> {
     this.#forget();
     const record = this.#records.get(key) ?? this.#begin(key, run, repeat);
     record.waiting += 1;

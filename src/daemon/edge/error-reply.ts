@@ -12,7 +12,10 @@ import { nearest } from '../../kernel/nearest.ts';
 export const toLoopsyError = (thrown: unknown, log: Log): LoopsyError => {
   if (thrown instanceof LoopsyError) return thrown;
   const reference = randomHex(6);
-  log.error('internal error', { reference, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) });
+  log.error('internal error', {
+    reference,
+    error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown),
+  });
   return new LoopsyError('internal', {
     message: `something went wrong inside the node (reference ${reference})`,
     details: { reference },
@@ -35,7 +38,10 @@ export const invalidInput = (error: z.ZodError, known: readonly string[]): Loops
   }
   const field = issue.path.join('.');
   return new LoopsyError('invalid_request', {
-    message: field === '' ? `the request is not valid: ${issue.message}` : `the field "${field}" is not valid: ${issue.message}`,
+    message:
+      field === ''
+        ? `the request is not valid: ${issue.message}`
+        : `the field "${field}" is not valid: ${issue.message}`,
     details: { field },
   });
 };

@@ -22,7 +22,11 @@ export const GUARD_HEADERS = {
 } as const;
 
 /** Answers with a text of JSON. */
-export const sendJsonText = ({ request, response }: Pick<Exchange, 'request' | 'response'>, status: number, text: string): void => {
+export const sendJsonText = (
+  { request, response }: Pick<Exchange, 'request' | 'response'>,
+  status: number,
+  text: string,
+): void => {
   if (response.headersSent || response.destroyed) return;
   // A body that nobody read would be taken for the next request of the connection.
   if (!request.complete) response.setHeader('connection', 'close');

@@ -20,7 +20,9 @@ export const readBody = async (request: IncomingMessage, limitBytes: number): Pr
     return await collectText(request, limitBytes);
   } catch (error) {
     if (error instanceof TooLarge) {
-      throw new LoopsyError('body_too_large', { message: `this operation takes bodies of at most ${limitBytes} bytes` });
+      throw new LoopsyError('body_too_large', {
+        message: `this operation takes bodies of at most ${limitBytes} bytes`,
+      });
     }
     throw new LoopsyError('request_timeout', { message: 'the body ended before its end', cause: error });
   }
@@ -51,7 +53,10 @@ const parseJson = (text: string): Record<string, unknown> => {
 };
 
 /** The fields of a request before validation, from path, query and body; `peer` is not among them. */
-export const gatherInput = async (op: Operation, { request, params, query }: Exchange): Promise<Record<string, unknown>> => {
+export const gatherInput = async (
+  op: Operation,
+  { request, params, query }: Exchange,
+): Promise<Record<string, unknown>> => {
   const { peer: _peer, ...rest } = query;
   if (inputInQuery(op)) return { ...rest, ...params };
   const field = Object.keys(rest)[0];
@@ -64,7 +69,8 @@ export const gatherInput = async (op: Operation, { request, params, query }: Exc
   return { ...parseJson(await readBody(request, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
 };
 
-const fieldsOf = (schema: z.ZodType): string[] => ('shape' in schema && isObject(schema.shape) ? Object.keys(schema.shape) : []);
+const fieldsOf = (schema: z.ZodType): string[] =>
+  'shape' in schema && isObject(schema.shape) ? Object.keys(schema.shape) : [];
 
 /** Validates; the error names the field. */
 export const validate = (op: Operation, fields: Record<string, unknown>): Record<string, unknown> => {

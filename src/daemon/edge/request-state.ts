@@ -46,7 +46,8 @@ const peerOf = ({ peer }: Exchange['query']): string | undefined => {
 const requestIdOf = (header: string | string[] | undefined): string | undefined => {
   if (header === undefined) return undefined;
   const parsed = requestIdSchema.safeParse(header);
-  if (!parsed.success) throw new LoopsyError('invalid_request', { message: `the header ${HEADERS.requestId} is not a request id` });
+  if (!parsed.success)
+    throw new LoopsyError('invalid_request', { message: `the header ${HEADERS.requestId} is not a request id` });
   return parsed.data;
 };
 

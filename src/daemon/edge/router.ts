@@ -47,7 +47,9 @@ const serve = async (id: OperationId | undefined, served: Served, parts: EdgePar
     const { caller } = exchange.state;
     if (caller.kind !== 'stranger') promote(served.request.socket, callerName(caller));
     if (id === undefined) {
-      throw new LoopsyError('unknown_route', { message: `there is no route ${served.request.method} ${exchange.path}` });
+      throw new LoopsyError('unknown_route', {
+        message: `there is no route ${served.request.method} ${exchange.path}`,
+      });
     }
     admit(exchange, { op: rowOf(id), facts, refusal }, parts);
     answerChallenge(exchange, parts);

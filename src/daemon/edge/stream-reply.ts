@@ -112,7 +112,11 @@ const FORMS = {
   events: { contentType: 'text/event-stream; charset=utf-8', heartbeat: ': heartbeat\n\n' },
 } as const;
 
-const sendStream = async (source: StreamSource, form: keyof typeof FORMS, options: StreamReplyOptions): Promise<void> => {
+const sendStream = async (
+  source: StreamSource,
+  form: keyof typeof FORMS,
+  options: StreamReplyOptions,
+): Promise<void> => {
   const { request, response, clock, jobId, since } = options;
   const { contentType, heartbeat } = FORMS[form];
   response.writeHead(200, { ...GUARD_HEADERS, 'content-type': contentType });

@@ -29,6 +29,8 @@ export class JobRecords {
   #unwritten = new Map<string, JobRecord>();
   #writing = new Map<string, JobRecord>();
   readonly #marked = new Set<string>();
+  /** How many of those that are being written are not in the store at all. */
+  #writingFirst = 0;
   #timer: Timer | undefined;
   #flushing: Promise<void> | undefined;
   #faultSaid = false;
@@ -66,9 +68,10 @@ export class JobRecords {
     return entries.map(({ key, value }) => ({ jobId: key.slice(PREFIX.length), record: parseRecord(value) }));
   }
 
-  /** How many are stored. */
+  /** How many there are, with those that the store does not have yet. */
   count(): number {
-    return this.#options.store.count(PREFIX);
+    const isNew = (jobId: string): boolean => !this.#marked.has(jobId) && !this.#writing.has(jobId);
+    return this.#options.store.count(PREFIX) + this.#writingFirst + [...this.#unwritten.keys()].filter(isNew).length;
   }
 
   /** Runs that went on when the node ended: read once, at the start. */
@@ -107,6 +110,7 @@ export class JobRecords {
   async #write(): Promise<void> {
     this.#writing = this.#unwritten;
     this.#unwritten = new Map();
+    this.#writingFirst = [...this.#writing.keys()].filter((jobId) => !this.#marked.has(jobId)).length;
     const changes = [...this.#writing.values()].flatMap((record) => this.#changesOf(record));
     try {
       await this.#options.store.commit(changes, { durability: 'later' });
@@ -115,6 +119,7 @@ export class JobRecords {
       this.#keepForLater(error);
     }
     this.#writing = new Map();
+    this.#writingFirst = 0;
   }
 
   #changesOf(record: JobRecord): Change[] {

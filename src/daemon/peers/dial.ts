@@ -10,7 +10,8 @@ export interface Address {
 }
 
 /** `host:port`, with brackets around an IPv6 address. */
-export const formatAddress = ({ host, port }: Address): string => (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+export const formatAddress = ({ host, port }: Address): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 
 /** What this node shows of itself on a link. */
 export interface OwnCertificate {
@@ -52,7 +53,10 @@ const explain = (error: unknown, address: Address): LoopsyError => {
       });
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return new LoopsyError('peer_unreachable', { message: `the name ${address.host} is not known to this machine`, details });
+      return new LoopsyError('peer_unreachable', {
+        message: `the name ${address.host} is not known to this machine`,
+        details,
+      });
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
       return new LoopsyError('peer_unreachable', { message: `there is no way from here to ${at}`, details });
@@ -96,7 +100,10 @@ const shakeHands = ({ address, context, signal }: Attempt): Promise<TLSSocket> =
       reject(explain(error, address));
     };
     const onAbort = (): void => stop(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
-    const timer = setTimeout(() => stop(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })), CONNECT_TIMEOUT_MS);
+    const timer = setTimeout(
+      () => stop(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })),
+      CONNECT_TIMEOUT_MS,
+    );
     const cleanUp = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
@@ -201,7 +208,9 @@ export const probe = async (address: Address, signal: AbortSignal): Promise<Uint
   try {
     const shown = socket.getPeerX509Certificate();
     if (shown !== undefined) return shown.raw;
-    throw new LoopsyError('peer_handshake', { message: `what answers at ${formatAddress(address)} showed no certificate` });
+    throw new LoopsyError('peer_handshake', {
+      message: `what answers at ${formatAddress(address)} showed no certificate`,
+    });
   } finally {
     socket.destroy();
   }

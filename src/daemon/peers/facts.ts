@@ -25,7 +25,12 @@ const factsSchema = z.object({
   lastSeen: z.number().optional(),
 });
 
-const manualSchema = z.object({ v: z.literal(1), address: addressSchema, name: peerNameSchema.optional(), nodeId: nodeIdSchema.optional() });
+const manualSchema = z.object({
+  v: z.literal(1),
+  address: addressSchema,
+  name: peerNameSchema.optional(),
+  nodeId: nodeIdSchema.optional(),
+});
 
 /** What a peer said of itself, and where it was found. Not trust: that is in the trust book. */
 export type PeerFacts = z.infer<typeof factsSchema>;
@@ -103,7 +108,8 @@ export class PeerFactsBook {
   nodeAt(text: string): string | undefined {
     const address = parseAddress(text);
     if (address === undefined) return undefined;
-    const fits = (known: Address): boolean => known.host === address.host && (address.port ?? DEFAULT_PORT) === known.port;
+    const fits = (known: Address): boolean =>
+      known.host === address.host && (address.port ?? DEFAULT_PORT) === known.port;
     return [...this.#facts.values()].find((facts) => facts.addresses.some(fits))?.nodeId;
   }
 
@@ -133,7 +139,9 @@ export class PeerFactsBook {
   }
 
   async #save(facts: PeerFacts): Promise<void> {
-    await this.#store.commit([{ put: `${FACTS}${facts.nodeId}`, value: JSON.stringify(facts) }], { durability: 'later' });
+    await this.#store.commit([{ put: `${FACTS}${facts.nodeId}`, value: JSON.stringify(facts) }], {
+      durability: 'later',
+    });
   }
 }
 

@@ -56,7 +56,12 @@ const isLong = (op: Operation): boolean => op.kind !== 'json' || op.limit === 'e
 
 /** What the peer knows an effect by. To it all of this machine is one caller: an id that one chose is never another's. */
 const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
-  resumable ? createHash('sha256').update(`${callerName(caller)}\n${requestId}`).digest('hex').slice(0, 32) : requestId;
+  resumable
+    ? createHash('sha256')
+        .update(`${callerName(caller)}\n${requestId}`)
+        .digest('hex')
+        .slice(0, 32)
+    : requestId;
 
 const headersOf = ({ request, way, op, accept }: Exchange, repeat: boolean): Record<string, string> => ({
   accept,

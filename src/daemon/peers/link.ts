@@ -89,7 +89,8 @@ const openSockets = (agent: http.Agent): number =>
 
 const exchange = (agent: http.Agent, request: LinkRequest, closed: AbortSignal): Promise<http.IncomingMessage> =>
   new Promise((resolve, reject) => {
-    const length = typeof request.body === 'string' ? { 'content-length': String(Buffer.byteLength(request.body)) } : {};
+    const length =
+      typeof request.body === 'string' ? { 'content-length': String(Buffer.byteLength(request.body)) } : {};
     const outgoing = http.request({
       agent,
       host: 'peer.loopsy.internal',

@@ -42,7 +42,9 @@ export class RemoteObjects implements ObjectOwners {
     const [oldest] = this.#recent.keys();
     if (this.#recent.size > MAX_CACHED && oldest !== undefined) this.#recent.delete(oldest);
     const expiresAt = this.#clock.now() + this.#keepMs();
-    void this.#store.commit([{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }], { durability: 'later' });
+    void this.#store.commit([{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }], {
+      durability: 'later',
+    });
   }
 
   maySee(caller: Caller, objectId: string): boolean {

@@ -21,13 +21,26 @@ const LOW_DISK_BYTES = 536_870_912;
 const MAX_SKEW_MS = 5000;
 
 const good = (name: string, detail: string): Check => ({ name, ok: true, level: 'ok', detail });
-const warn = (name: string, detail: string, fix?: string): Check => ({ name, ok: true, level: 'warning', detail, ...(fix === undefined ? {} : { fix }) });
-const bad = (name: string, detail: string, fix?: string): Check => ({ name, ok: false, level: 'error', detail, ...(fix === undefined ? {} : { fix }) });
+const warn = (name: string, detail: string, fix?: string): Check => ({
+  name,
+  ok: true,
+  level: 'warning',
+  detail,
+  ...(fix === undefined ? {} : { fix }),
+});
+const bad = (name: string, detail: string, fix?: string): Check => ({
+  name,
+  ok: false,
+  level: 'error',
+  detail,
+  ...(fix === undefined ? {} : { fix }),
+});
 
 const checkConfig = (parts: DoctorParts): Check[] => {
   const restart = parts.restartNeeded();
   const checks = parts.warnings().map((warning) => warn('config', warning));
-  if (restart.length > 0) checks.push(warn('config', `changed, but not yet in force: ${restart.join(', ')}`, 'loopsy restart'));
+  if (restart.length > 0)
+    checks.push(warn('config', `changed, but not yet in force: ${restart.join(', ')}`, 'loopsy restart'));
   return checks.length > 0 ? checks : [good('config', 'read and in force')];
 };
 
@@ -55,7 +68,10 @@ const checkDisk = async (parts: DoctorParts): Promise<Check> => {
     const text = `${Math.floor(free / 1_048_576)} MiB free at ${parts.dataDir}`;
     return free < LOW_DISK_BYTES ? warn('disk', text, 'free some space') : good('disk', text);
   } catch (error) {
-    return bad('disk', `${parts.dataDir} can not be written: ${error instanceof Error ? error.message : String(error)}`);
+    return bad(
+      'disk',
+      `${parts.dataDir} can not be written: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 };
 
@@ -71,12 +87,20 @@ const checkPeer = async (peer: Peer, parts: DoctorParts): Promise<Check> => {
     const { latencyMs, clockSkewMs, version } = await parts.ping(peer.nodeId);
     const text = `reachable at ${peer.address ?? '?'}:${peer.port ?? '?'}, pin matches, ${latencyMs.toFixed(1)} ms, version ${version}`;
     if (Math.abs(clockSkewMs) > MAX_SKEW_MS) {
-      return warn(name, `${text}; its clock is ${Math.round(clockSkewMs / 1000)} s away from this one`, 'set both clocks (NTP)');
+      return warn(
+        name,
+        `${text}; its clock is ${Math.round(clockSkewMs / 1000)} s away from this one`,
+        'set both clocks (NTP)',
+      );
     }
     const note = version === VERSION ? '' : ` (this one is ${VERSION})`;
     return good(name, `${text}${note}`);
   } catch (error) {
-    return bad(name, error instanceof Error ? error.message : String(error), 'is loopsy running there, and does its firewall let the port in?');
+    return bad(
+      name,
+      error instanceof Error ? error.message : String(error),
+      'is loopsy running there, and does its firewall let the port in?',
+    );
   }
 };
 

@@ -97,7 +97,9 @@ describe('effects', () => {
       return Promise.resolve(big);
     };
     for (let at = 0; at < 4; at += 1) await table.once(`a\n${at}`, run, { gone: never, repeat: false });
-    await expect(table.once('a\n0', run, { gone: never, repeat: true })).rejects.toMatchObject({ error: 'outcome_unknown' });
+    await expect(table.once('a\n0', run, { gone: never, repeat: true })).rejects.toMatchObject({
+      error: 'outcome_unknown',
+    });
     expect(runs).toBe(4);
   });
 });

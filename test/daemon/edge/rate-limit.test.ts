@@ -24,25 +24,34 @@ const refusal = (rates: RateLimits, caller: Caller, category: LimitCategory = 'e
 };
 
 describe('rate limits', () => {
-  it(verifies(['edge.rate', 'config.rateLimits'], 'refuse the 4th of three a minute, say when to come again, and let that come through'), () => {
-    const clock = new FakeClock();
-    const rates = new RateLimits(clock, () => SIZES);
-    for (let i = 0; i < 3; i += 1) rates.take(peer('a'), 'execute');
-    const refused = refusal(rates, peer('a'));
-    expect(refused).toMatchObject({ error: 'rate_limited', status: 429, details: { retryAfterMs: 20_000 } });
-    clock.advance(20_000);
-    expect(refusal(rates, peer('a'))).toBeUndefined();
-    expect(refusal(rates, peer('a'))).toBeDefined();
-  });
+  it(
+    verifies(
+      ['edge.rate', 'config.rateLimits'],
+      'refuse the 4th of three a minute, say when to come again, and let that come through',
+    ),
+    () => {
+      const clock = new FakeClock();
+      const rates = new RateLimits(clock, () => SIZES);
+      for (let i = 0; i < 3; i += 1) rates.take(peer('a'), 'execute');
+      const refused = refusal(rates, peer('a'));
+      expect(refused).toMatchObject({ error: 'rate_limited', status: 429, details: { retryAfterMs: 20_000 } });
+      clock.advance(20_000);
+      expect(refusal(rates, peer('a'))).toBeUndefined();
+      expect(refusal(rates, peer('a'))).toBeDefined();
+    },
+  );
 
-  it(verifies('config.rateLimits', 'count the sessions of a machine together, and machines, keys and categories apart'), () => {
-    const rates = new RateLimits(new FakeClock(), () => SIZES);
-    for (const session of ['a', 'a1', 'a2']) rates.take(peer('a', session), 'execute');
-    expect(refusal(rates, peer('a', 'a3'))).toBeDefined();
-    expect(refusal(rates, peer('b'))).toBeUndefined();
-    expect(refusal(rates, key('a'))).toBeUndefined();
-    expect(refusal(rates, peer('a'), 'context')).toBeUndefined();
-  });
+  it(
+    verifies('config.rateLimits', 'count the sessions of a machine together, and machines, keys and categories apart'),
+    () => {
+      const rates = new RateLimits(new FakeClock(), () => SIZES);
+      for (const session of ['a', 'a1', 'a2']) rates.take(peer('a', session), 'execute');
+      expect(refusal(rates, peer('a', 'a3'))).toBeDefined();
+      expect(refusal(rates, peer('b'))).toBeUndefined();
+      expect(refusal(rates, key('a'))).toBeUndefined();
+      expect(refusal(rates, peer('a'), 'context')).toBeUndefined();
+    },
+  );
 
   it('count a repeat with its request, for ten minutes, and never with another caller or a refused one', () => {
     const clock = new FakeClock();

@@ -22,7 +22,11 @@ const newest = (jobs: Jobs): string => jobs.list({ state: 'all' }, OWNER).jobs[0
 
 const diskBytes = async (folder: string): Promise<number> => {
   // A segment that goes between the two looks counts for nothing.
-  const sizeOf = (name: string): Promise<number> => stat(join(folder, name)).then(({ size }) => size, () => 0);
+  const sizeOf = (name: string): Promise<number> =>
+    stat(join(folder, name)).then(
+      ({ size }) => size,
+      () => 0,
+    );
   const sizes = await Promise.all((await readdir(folder)).map(sizeOf));
   return sizes.reduce((sum, size) => sum + size, 0);
 };

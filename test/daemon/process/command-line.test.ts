@@ -62,17 +62,20 @@ describe('the shell', () => {
     expect(findShell({ platform: 'darwin', variables: { SHELL: '/bin/zsh' }, exists: () => true })).toEqual(SH);
   });
 
-  it(verifies('platform.windows-shell', 'is Git Bash’s sh on Windows where the node runs in it, or finds it; else cmd'), () => {
-    const inBash = { MSYSTEM: 'MINGW64', SHELL: '/c/Git/usr/bin/bash' };
-    expect(windows(inBash, 'C:\\Git\\usr\\bin\\sh.exe').file).toBe('C:\\Git\\usr\\bin\\sh.exe');
-    const program = 'C:\\Program Files\\Git\\bin\\sh.exe';
-    expect(windows({ ProgramFiles: 'C:\\Program Files' }, program)).toEqual({ kind: 'sh', file: program });
-    expect(windows({ ProgramFiles: 'C:\\Program Files', ComSpec: 'C:\\w\\cmd.exe' })).toEqual({
-      kind: 'cmd',
-      file: 'C:\\w\\cmd.exe',
-    });
-    expect(windows({})).toEqual({ kind: 'cmd', file: 'cmd.exe' });
-  });
+  it(
+    verifies('platform.windows-shell', 'is Git Bash’s sh on Windows where the node runs in it, or finds it; else cmd'),
+    () => {
+      const inBash = { MSYSTEM: 'MINGW64', SHELL: '/c/Git/usr/bin/bash' };
+      expect(windows(inBash, 'C:\\Git\\usr\\bin\\sh.exe').file).toBe('C:\\Git\\usr\\bin\\sh.exe');
+      const program = 'C:\\Program Files\\Git\\bin\\sh.exe';
+      expect(windows({ ProgramFiles: 'C:\\Program Files' }, program)).toEqual({ kind: 'sh', file: program });
+      expect(windows({ ProgramFiles: 'C:\\Program Files', ComSpec: 'C:\\w\\cmd.exe' })).toEqual({
+        kind: 'cmd',
+        file: 'C:\\w\\cmd.exe',
+      });
+      expect(windows({})).toEqual({ kind: 'cmd', file: 'cmd.exe' });
+    },
+  );
 
   it('paths of Git Bash are translated', () => {
     expect(nativePath('/c/Users/kai')).toBe('C:\\Users\\kai');
