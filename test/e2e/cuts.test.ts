@@ -56,6 +56,8 @@ beforeEach(async ({ skip }) => {
   toB.chaos = {};
   toB.refuses = false;
   toB.stalled = false;
+  // What an earlier test planned for a connection goes with it.
+  toB.cutAll();
   await until(isOnline, 10_000);
 });
 
@@ -89,6 +91,7 @@ describe('a link that is cut', () => {
       'link.once',
       `somewhere in each of ${SHORT_REQUESTS} short requests: none runs twice, and each answer is true`,
     ),
+    { timeout: 120_000 },
     async () => {
       const outcomes: Record<string, number> = {};
       for (let round = 0; round < SHORT_REQUESTS; round += 1) {
@@ -138,6 +141,33 @@ describe('a link that is cut', () => {
     expect(await stream).toMatchObject({ bytes: 12, gaps: 0, exit: { exitCode: 0, endedBy: 'exit' } });
     expect(await buffered).toMatchObject({ exitCode: 0, stdout: '1\n2\n3\n4\n5\n6\n' });
     expect(await linesOf('flap')).toEqual(['ran', 'ran']);
+  });
+
+  it(
+    'in silence, for good: who waits for a buffered run hears that its outcome is unknown',
+    { timeout: 60_000 },
+    async ({ skip }) => {
+      skip(!LONG, 'takes 40 s: in test:long');
+      const line = 'echo ran >> silent; sleep 1';
+      const running = asOwner.call('job.execute', { command: line, shell: true, timeout: 0 }, { peer: 'far' });
+      await until(async () => (await linesOf('silent')).length > 0, 5000);
+      toB.stalled = true;
+      await expect(running).rejects.toMatchObject({ error: 'outcome_unknown' });
+      expect(await linesOf('silent')).toEqual(['ran']);
+    },
+  );
+
+  it('in silence, for five seconds: a stream and a buffered run go on', async ({ skip }) => {
+    skip(!LONG, 'takes 7 s: in test:long');
+    const line = 'for i in 1 2 3 4 5 6; do echo $i; sleep 1; done';
+    const stream = readRun(asOwner.stream('job.stream', { command: line, shell: true }, { peer: 'far' }));
+    const buffered = asOwner.call('job.execute', { command: line, shell: true }, { peer: 'far' });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    toB.stalled = true;
+    await new Promise((resolve) => setTimeout(resolve, 5000));
+    toB.stalled = false;
+    expect(await stream).toMatchObject({ bytes: 12, gaps: 0, exit: { exitCode: 0, endedBy: 'exit' } });
+    expect(await buffered).toMatchObject({ exitCode: 0, stdout: '1\n2\n3\n4\n5\n6\n' });
   });
 
   it('does not fail a read: it is asked again', async () => {

@@ -38,6 +38,7 @@ const anonymous = (): SecureContext => createSecureContext({ ca: [], minVersion:
 
 const CONNECT_TIMEOUT_MS = 2000;
 const STAGGER_MS = 250;
+const KEEP_ALIVE_MS = 10_000;
 
 const explain = (error: unknown, address: Address): LoopsyError => {
   if (error instanceof LoopsyError) return error;
@@ -116,6 +117,8 @@ const shakeHands = ({ address, context, signal }: Attempt): Promise<TLSSocket> =
       // An error before the next owner listens ends this socket, never the node.
       socket.on('error', () => socket.destroy());
       socket.setNoDelay(true);
+      // A peer that was switched off says nothing: whoever waits for its answer finds out this way.
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
       resolve(socket);
     });
     if (signal.aborted) onAbort();

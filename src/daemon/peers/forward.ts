@@ -15,7 +15,7 @@ import type { Call, StreamPiece, StreamSource } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource, StreamCut } from '../edge/frame-source.ts';
 import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
-import { type Link, LinkCut } from './link.ts';
+import { type Link, LinkCut, SILENCE_MS } from './link.ts';
 
 /** The link to a peer, and what is known of the peer at this moment. */
 export interface PeerWay {
@@ -39,7 +39,6 @@ const FIRST_PAUSE_MS = 25;
 const LONGEST_PAUSE_MS = 1000;
 /** From then on a broken exchange gets no more time, however often the peer is reached. */
 const MAX_CONTACTS = 2000;
-const SILENCE_MS = 25_000;
 const CANCEL_MS = 5000;
 const MAX_ANSWER_BYTES = 33_554_432;
 

@@ -28,6 +28,9 @@ export class LinkCut extends Error {
   }
 }
 
+/** A peer from which nothing came for so long, not even a heartbeat, counts as gone. */
+export const SILENCE_MS = 25_000;
+
 const SHORT_CONNECTIONS = 16;
 const LONG_CONNECTIONS = 200;
 const IDLE_CONNECTION_MS = 55_000;
@@ -76,11 +79,16 @@ export class Link {
     return exchange(agent, request, this.#closed.signal);
   }
 
-  /** Destroys every connection. */
-  close(): void {
-    this.#closed.abort();
+  /** Destroys every connection there is: who waits on one tries again, or hears that the outcome is unknown. */
+  cut(): void {
     this.#short.destroy();
     this.#long.destroy();
+  }
+
+  /** Ends the link for good. */
+  close(): void {
+    this.#closed.abort();
+    this.cut();
   }
 }
 

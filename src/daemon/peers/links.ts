@@ -7,11 +7,12 @@ import type { TrustBook } from '../../trust/pins.ts';
 import { type Address, dial, linkContext, type Reached } from './dial.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { PeerFactsBook } from './facts.ts';
-import { Link } from './link.ts';
+import { Link, LinkCut, SILENCE_MS } from './link.ts';
 
 interface Known {
   readonly link: Link;
   boot: string;
+  answeredAtMs: number;
 }
 
 /** One link for each peer, made when it is first needed and closed when trust ends. */
@@ -34,7 +35,8 @@ export class Links {
     const known = this.#links.get(nodeId);
     if (known !== undefined) return known;
     if (this.#trust.machine(nodeId) === undefined) throw new LoopsyError('peer_not_found');
-    const made = { link: new Link((signal) => this.#dial(nodeId, signal)), boot: '' };
+    const link = new Link((signal) => this.#dial(nodeId, signal));
+    const made = { link, boot: '', answeredAtMs: this.#clock.monotonicMs() };
     this.#links.set(nodeId, made);
     return made;
   }
@@ -43,6 +45,21 @@ export class Links {
   booted(nodeId: string, boot: string): void {
     const known = this.#links.get(nodeId);
     if (known !== undefined) known.boot = boot;
+  }
+
+  /** The peer answered over its link: more than a contact of its own, which comes another way. */
+  answered(nodeId: string): void {
+    const known = this.#links.get(nodeId);
+    if (known !== undefined) known.answeredAtMs = this.#clock.monotonicMs();
+  }
+
+  /** A beat brought no answer. Where none has come for long, what waits on a connection there is waits in vain. */
+  missed(nodeId: string, error: unknown): void {
+    const known = this.#links.get(nodeId);
+    const silent = error instanceof LinkCut || (error instanceof LoopsyError && error.error === 'peer_unreachable');
+    if (known === undefined || !silent || this.#clock.monotonicMs() - known.answeredAtMs < SILENCE_MS) return;
+    known.answeredAtMs = this.#clock.monotonicMs();
+    known.link.cut();
   }
 
   close(nodeId: string): void {

@@ -312,16 +312,13 @@ export class Peers implements Service {
 
   async #beat(nodeId: string, limitMs: number): Promise<Beat> {
     try {
-      const name = this.#nameOf(nodeId);
-      const greeting = await greet(this.#links.to(nodeId).link, {
-        ...this.#own(),
-        limitMs,
-        clock: this.#parts.clock,
-        name,
-      });
+      const [name, { link }, { clock }] = [this.#nameOf(nodeId), this.#links.to(nodeId), this.#parts];
+      const greeting = await greet(link, { ...this.#own(), limitMs, clock, name });
+      this.#links.answered(nodeId);
       this.#learn(nodeId, greeting.handshake);
       return { ok: true, latencyMs: greeting.latencyMs };
     } catch (error) {
+      this.#links.missed(nodeId, error);
       return { ok: false, reason: error instanceof Error ? error.message : String(error) };
     }
   }
