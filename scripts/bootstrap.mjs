@@ -14,7 +14,14 @@ const LOCK_FILE = path.join(ROOT, 'package-lock.json');
 const INSTALLED = path.join(ROOT, 'node_modules', '.package-lock.json');
 const INSTALL_STAMP = path.join(ROOT, 'node_modules', '.loopsy-install');
 const BUILD_STAMP = path.join(CACHE, 'build.stamp');
-const SOURCES = ['src', 'scripts/build.mjs', 'scripts/vendor-sqlite.mjs', 'package.json', 'package-lock.json'];
+const SOURCES = [
+  'src',
+  'scripts/build.mjs',
+  'scripts/lib/command-files.mjs',
+  'scripts/vendor-sqlite.mjs',
+  'package.json',
+  'package-lock.json',
+];
 
 /** Something that the person who reads it can mend: shown without a stack. */
 class Failure extends Error {}

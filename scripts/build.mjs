@@ -8,12 +8,17 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import esbuild from 'esbuild';
 
+import { commandFiles, FORM } from './lib/command-files.mjs';
+
 export const ROOT = path.resolve(fileURLToPath(new URL('..', import.meta.url)));
 const KEEP_SUPERSEDED_MS = 7 * 24 * 3600 * 1000;
 
-/** Each group has chunks of its own: the CLI starts faster when it shares none with the node. */
+/**
+ * Each group has chunks of its own: the CLI starts faster when it shares none with the node. Where there is a loader, it
+ * is what is run, and loads the rest as CommonJS.
+ */
 const GROUPS = [
-  { name: 'cli', entry: 'src/cli/index.ts', executable: true, commonJs: true, forbidden: ['zod', 'find-my-way'] },
+  { name: 'cli', entry: 'src/cli/command.ts', loader: 'src/cli/index.ts', forbidden: ['zod', 'find-my-way'] },
   { name: 'daemon', entry: 'src/daemon/main.ts' },
   { name: 'store', entry: 'src/store/worker.ts', optional: true },
 ];
@@ -105,12 +110,14 @@ export async function evaluate(file) {
 }
 
 async function bundle(group) {
+  const naming = `${group.name}/[name]-[hash]`;
   const result = await esbuild.build({
     ...COMMON,
     entryPoints: [group.entry],
     outbase: 'src',
     outdir: 'dist',
-    chunkNames: `${group.name}/[name]-[hash]`,
+    chunkNames: naming,
+    ...(group.loader ? { entryNames: naming, banner: { js: `/* ${FORM} */` } } : {}),
     write: false,
     metafile: true,
     plugins: [routesAsData, englishOnly, lazyCommonJs],
@@ -118,45 +125,23 @@ async function bundle(group) {
   const packages = packagesOf(result.metafile);
   const wrong = (group.forbidden ?? []).filter((name) => packages.has(name));
   if (wrong.length > 0) throw new Error(`${group.entry} must not load ${wrong.join(', ')}: its start would be slow`);
-  const files = await Promise.all(
-    result.outputFiles.map(({ path: file, text }) =>
-      outputFile(group, path.relative(path.join(ROOT, 'dist'), file), text),
-    ),
-  );
-  if (group.commonJs) files.push({ name: `${group.name}/package.json`, text: '{"type":"commonjs"}\n', mode: 0o644 });
+  const nameOf = (file) => path.relative(path.join(ROOT, 'dist'), path.resolve(ROOT, file)).replaceAll(path.sep, '/');
+  const modules = result.outputFiles.map(({ path: file, text }) => ({ name: nameOf(file), text }));
+  const outputs = Object.entries(result.metafile.outputs);
+  const [entry, { imports }] = outputs.find(([, { entryPoint }]) => entryPoint === group.entry);
+  const last = nameOf(entry);
   // Entries come last, so that what they import is there before them.
-  return { packages, files: files.sort((a, b) => Number(a.entry ?? false) - Number(b.entry ?? false)) };
-}
-
-async function outputFile(group, name, module) {
-  const entry = name === path.relative('src', group.entry).replace(/\.ts$/, '.js');
-  const text = group.commonJs ? await toCommonJs(module) : withRequire(module);
-  return {
-    name: name.replaceAll(path.sep, '/'),
-    text: (entry && group.executable ? '#!/usr/bin/env node\n' : '') + text,
-    entry,
-    mode: entry && group.executable ? 0o755 : 0o644,
-  };
+  modules.sort((a, b) => Number(a.name === last) - Number(b.name === last));
+  if (!group.loader) return { packages, files: modules.map(withRequire) };
+  const atOnce = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: file }) => nameOf(file));
+  const loader = { name: `${group.name}/index.js`, source: await readFile(path.join(ROOT, group.loader), 'utf8') };
+  return { packages, files: await commandFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader }) };
 }
 
 /** Only the module that holds esbuild's shim needs a `require`, for CommonJS packages that load Node's own modules. */
-function withRequire(module) {
-  if (!module.includes('typeof require')) return module;
-  return `import{createRequire as $r}from"node:module";const require=$r(import.meta.url);${module}`;
-}
-
-/** Node loads this form 3 ms sooner: a seventh of a bare start. esbuild can't split it, so split modules are turned. */
-async function toCommonJs(module) {
-  const { code } = await esbuild.transform(module, {
-    format: 'cjs',
-    target: COMMON.target,
-    platform: COMMON.platform,
-    minify: true,
-    supported: { 'dynamic-import': false },
-    define: { 'import.meta.url': '$url' },
-  });
-  const url = code.includes('$url') ? 'const $url=require("node:url").pathToFileURL(__filename).href;' : '';
-  return `"use strict";${url}${code}`;
+function withRequire({ name, text }) {
+  if (!text.includes('typeof require')) return { name, text };
+  return { name, text: `import{createRequire as $r}from"node:module";const require=$r(import.meta.url);${text}` };
 }
 
 /** The packages that a bundle holds, by name, with their folders. */
@@ -184,11 +169,11 @@ async function licences(packages) {
   return `loopsy contains these packages.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`;
 }
 
-async function replaceFile(target, text, mode) {
-  if (existsSync(target) && (await readFile(target, 'utf8')) === text) return;
+async function replaceFile(target, content, mode = 0o644) {
+  if (existsSync(target) && (await readFile(target)).equals(Buffer.from(content))) return;
   await mkdir(path.dirname(target), { recursive: true });
   const temporary = `${target}.${process.pid}.tmp`;
-  await writeFile(temporary, text, { mode });
+  await writeFile(temporary, content, { mode });
   await rename(temporary, target);
 }
 

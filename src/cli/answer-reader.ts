@@ -46,7 +46,7 @@ export class AnswerReader {
     return { status, headers, length: bodyLength(status, headers) };
   }
 
-  async *readBody({ length }: AnswerHead): AsyncGenerator<Uint8Array> {
+  async *readBody({ length }: AnswerHead): AsyncGenerator<Uint8Array, undefined> {
     if (length !== undefined) return yield* this.#take(length);
     for (;;) {
       const line = await this.#until('\r\n', 8);
@@ -57,7 +57,7 @@ export class AnswerReader {
     }
     for (let left = MAX_HEAD_BYTES; ;) {
       const trailer = await this.#until('\r\n', left);
-      if (trailer === '') return;
+      if (trailer === '') return undefined;
       left = Math.max(0, left - trailer.length);
     }
   }
@@ -78,7 +78,7 @@ export class AnswerReader {
   }
 
   /** `bytes` bytes, passed on as they come. */
-  async *#take(bytes: number): AsyncGenerator<Uint8Array> {
+  async *#take(bytes: number): AsyncGenerator<Uint8Array, undefined> {
     for (let left = bytes; left > 0;) {
       const chunk = this.isEmpty ? await this.#chunk() : this.#rest;
       this.#rest = chunk.subarray(left);

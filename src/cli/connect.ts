@@ -84,7 +84,7 @@ const open = async (registration: Registration, token: string): Promise<{ socket
 };
 
 /** True where nothing listens on the port that was dialled. */
-export const wasRefused = (thrown: unknown): boolean =>
+const wasRefused = (thrown: unknown): boolean =>
   thrown instanceof Error && 'code' in thrown && thrown.code === 'ECONNREFUSED';
 
 const nothingThere = (port: number): LoopsyError =>

@@ -232,16 +232,19 @@ describe('the stdin of exec', () => {
     expect(await running).toMatchObject({ code: 0, stdout: 'one two' });
   });
 
-  it(verifies('cli.exec.pipes', 'is left alone with -n, and not asked for where it is empty or not there'), async () => {
-    const node = await FakeNode.start(cat());
-    const untouched = new PassThrough().end('for the loop');
-    await runCli(['exec', '-n', 'maria', 'x'], { dataDir: node.folder, stdin: untouched });
-    expect(untouched.read()?.toString()).toBe('for the loop');
-    await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
-    await runCli(['exec', 'maria', 'x'], { dataDir: node.folder, stdin: '' });
-    expect(node.inputs('job.stream').map((input) => input['stdinStream'])).toEqual([undefined, undefined, undefined]);
-    expect(node.inputs('job.stdin')).toEqual([]);
-  });
+  it(
+    verifies('cli.exec.pipes', 'is left alone with -n, and not asked for where it is empty or not there'),
+    async () => {
+      const node = await FakeNode.start(cat());
+      const untouched = new PassThrough().end('for the loop');
+      await runCli(['exec', '-n', 'maria', 'x'], { dataDir: node.folder, stdin: untouched });
+      expect(untouched.read()?.toString()).toBe('for the loop');
+      await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
+      await runCli(['exec', 'maria', 'x'], { dataDir: node.folder, stdin: '' });
+      expect(node.inputs('job.stream').map((input) => input['stdinStream'])).toEqual([undefined, undefined, undefined]);
+      expect(node.inputs('job.stdin')).toEqual([]);
+    },
+  );
 
   it('is opened before the node gives it up, where nothing is typed for long', async () => {
     const clock = new FakeClock();

@@ -28,7 +28,7 @@ beforeAll(async () => {
     logLevel: 'error',
   } as const;
   await writeFile(join(installed, 'package.json'), '{"type":"module"}');
-  await build({ ...common, entryPoints: ['src/cli/index.ts'], outbase: 'src', outdir: installed });
+  await build({ ...common, entryPoints: ['src/cli/command.ts'], outbase: 'src', outdir: installed });
   await build({ ...common, entryPoints: { main: 'test/cli/fake-daemon.ts' }, outdir: join(installed, 'daemon') });
 }, 30_000);
 
@@ -40,7 +40,7 @@ const start = (
   dataDir: string,
   { stdio = 'pipe', env = {} }: { stdio?: StdioOptions; env?: Record<string, string> } = {},
 ): ChildProcess =>
-  spawn(process.execPath, [join(installed, 'cli/index.js'), ...argv], {
+  spawn(process.execPath, [join(installed, 'cli/command.js'), ...argv], {
     stdio,
     env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, ...env },
   });
@@ -191,7 +191,7 @@ describe('init, start, stop and restart', () => {
     const restarted = JSON.parse((await run(['restart', '--json'], dataDir)).stdout);
     expect(restarted.pid).not.toBe(status.pid);
     expect(await run(['stop'], dataDir)).toMatchObject({ code: 0, stdout: `Stopped (pid ${restarted.pid}).\n` });
-    expect(() => process.kill(restarted.pid, 0)).toThrow('ESRCH');
+    expect(await hasEnded(restarted.pid)).toBe(true);
     expect(await run(['stop'], dataDir)).toMatchObject({ code: 3 });
     expect(await run(['status'], dataDir)).toMatchObject({ code: 3 });
   });
@@ -253,9 +253,19 @@ describe('init, start, stop and restart', () => {
     });
     expect(other.seen.every(({ token }) => token === undefined)).toBe(true);
     other.server.removeAllListeners('request').on('request', (_request, response) => void response.end('hello'));
-    expect((await run(['start'], dataDir)).stderr).toContain('is taken by another program');
+    expect((await run(['start'], dataDir)).stderr).toMatch(/is taken by (another program|\S.* \(pid \d+\))/);
   });
 });
+
+/** True for a process that is gone, or that only waits to be fetched by a parent that never does. */
+const hasEnded = async (pid: number): Promise<boolean> => {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return true;
+  }
+  return (await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')).includes(') Z ');
+};
 
 /** Whether a real terminal can be had: `script` of util-linux. */
 const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux');
@@ -265,9 +275,9 @@ describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script
   const converse = async (
     argv: string,
     dataDir: string,
-    dialogue: readonly (readonly [question: string, answer: string])[],
+    dialogue: readonly (readonly [question: RegExp, answer: string])[],
   ) => {
-    const line = `stty cols 100 rows 40; ${process.execPath} ${join(installed, 'cli/index.js')} ${argv}`;
+    const line = `stty cols 100 rows 40; ${process.execPath} ${join(installed, 'cli/command.js')} ${argv}`;
     const child = spawn('script', ['-qec', line, '/dev/null'], {
       env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, TERM: 'xterm' },
     });
@@ -276,7 +286,7 @@ describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script
     child.stdout.on('data', (chunk: Buffer) => {
       screen += chunk.toString();
       const [next] = left;
-      if (next === undefined || !screen.includes(next[0])) return;
+      if (next === undefined || !next[0].test(screen)) return;
       left.shift();
       child.stdin.write(next[1]);
     });
@@ -284,37 +294,46 @@ describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script
     return { code, screen };
   };
 
-  it(verifies('cli.connect', 'tries addresses until one answers, shows both fingerprints and what is granted, and trusts after a yes'), async () => {
-    const node = await FakeNode.start();
-    const probed = {
-      nodeId: 'b'.repeat(32),
-      fingerprint: '3f9a'.repeat(16),
-      address: '10.0.0.7',
-      port: 19532,
-      ownFingerprint: '00ff'.repeat(16),
-      trusted: false,
-    };
-    node.on('peer.probe', ({ input }) => {
-      if (input['address'] === '10.0.0.6')
-        throw new LoopsyError('peer_unreachable', { message: 'nobody answers at 10.0.0.6:19532' });
-      return probed;
-    });
-    const { code, screen } = await converse('connect', node.folder, [
-      ['Address of the other machine', '10.0.0.6\r'],
-      ['nobody answers at', '10.0.0.7\r'],
-      ['do you trust it?', 'y'],
-    ]);
-    expect(code).toBe(0);
-    expect(screen).toContain('3f9a '.repeat(15));
-    expect(screen).toContain('00ff '.repeat(15));
-    expect(screen).toContain('may run any command as kai');
-    expect(screen).toContain('is trusted here (full)');
-    expect(node.inputs('peer.trust')).toEqual([{ address: '10.0.0.7', fingerprint: '3f9a'.repeat(16), grant: 'full' }]);
-  });
+  it(
+    verifies(
+      'cli.connect',
+      'tries addresses until one answers, shows both fingerprints and what is granted, and trusts after a yes',
+    ),
+    async () => {
+      const node = await FakeNode.start();
+      const probed = {
+        nodeId: 'b'.repeat(32),
+        fingerprint: '3f9a'.repeat(16),
+        address: '10.0.0.7',
+        port: 19532,
+        ownFingerprint: '00ff'.repeat(16),
+        trusted: false,
+      };
+      node.on('peer.probe', ({ input }) => {
+        if (input['address'] === '10.0.0.6')
+          throw new LoopsyError('peer_unreachable', { message: 'nobody answers at 10.0.0.6:19532' });
+        return probed;
+      });
+      const { code, screen } = await converse('connect', node.folder, [
+        [/Address of the other machine/, '10.0.0.6\r'],
+        // What is typed before the question stands there again would be lost.
+        [/nobody answers at[^]*Address of the other machine/, '10.0.0.7\r'],
+        [/do you trust it\?/, 'y'],
+      ]);
+      expect(code).toBe(0);
+      expect(screen).toContain('3f9a '.repeat(15));
+      expect(screen).toContain('00ff '.repeat(15));
+      expect(screen).toContain('may run any command as kai');
+      expect(screen).toContain('is trusted here (full)');
+      expect(node.inputs('peer.trust')).toEqual([
+        { address: '10.0.0.7', fingerprint: '3f9a'.repeat(16), grant: 'full' },
+      ]);
+    },
+  );
 
   it('trusts nobody when the answer is the default, or the fingerprint another one', async () => {
     const node = await FakeNode.start();
-    const no = await converse('connect 192.168.1.20', node.folder, [['do you trust it?', '\r']]);
+    const no = await converse('connect 192.168.1.20', node.folder, [[/do you trust it\?/, '\r']]);
     expect(no.screen).toContain('Nothing was changed');
     expect(no.code).toBe(1);
     const other = await converse(`connect 192.168.1.20 --fingerprint ${'0'.repeat(64)}`, node.folder, []);

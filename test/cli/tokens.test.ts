@@ -22,7 +22,7 @@ const asNodeDoes = (argv: readonly string[]): unknown => {
     ]),
   );
   const { tokens } = parseArgs({ args: [...argv], options, strict: false, allowPositionals: true, tokens: true });
-  return tokens.map(({ inlineValue: _, ...token }: { inlineValue?: boolean | undefined }) => token);
+  return tokens.map((token) => ({ ...token, inlineValue: undefined }));
 };
 
 describe('the words of a command line', () => {

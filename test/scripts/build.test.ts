@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -13,7 +14,7 @@ const SOURCES = {
     "import { mkdir, writeFile } from 'node:fs/promises';\nexport const vendorSqlite = async (dir) => { await mkdir(dir, { recursive: true }); await writeFile(`${dir}/engine`, ''); };\n",
   'src/protocol/version.ts': "export const VERSION = '1.2.3';\n",
   'src/client/routes.ts': "import { z } from 'zod';\nexport const ROUTES = { 'job.get': z.string().parse('/jobs') };\n",
-  'src/cli/index.ts':
+  'src/cli/command.ts':
     "import { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], word));\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
   'src/daemon/main.ts':
@@ -36,12 +37,17 @@ const build = (...args: string[]): Promise<{ failed: boolean; output: string }> 
 const lazyFiles = async (): Promise<string[]> =>
   (await readdir(at('dist', 'cli'))).filter((name) => name.startsWith('lazy-'));
 
+const commandFile = async (): Promise<string> =>
+  (await readdir(at('dist', 'cli'))).find((name) => /^command-.*\.js$/.test(name)) ?? 'none';
+
 beforeEach(async () => {
   // Inside the repository, so that the packages are found.
   await mkdir(path.join(ROOT, '.cache'), { recursive: true });
   root = await mkdtemp(path.join(ROOT, '.cache', 'build-test-'));
   for (const [file, text] of Object.entries(SOURCES)) await write(file, text);
-  await cp(path.join(ROOT, 'scripts', 'build.mjs'), at('scripts', 'build.mjs'));
+  for (const file of ['scripts/build.mjs', 'scripts/lib/command-files.mjs', 'src/cli/index.ts']) {
+    await cp(path.join(ROOT, file), at(file));
+  }
   await write('node_modules/.keep', '');
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
@@ -50,10 +56,33 @@ describe('the build', () => {
   it('bundles the command and the node, with the routes as data', async () => {
     expect(await build()).toMatchObject({ failed: false });
     expect(await node('dist/cli/index.js')).toEqual({ failed: false, output: '/jobs first\n' });
-    const cli = await readFile(at('dist', 'cli', 'index.js'), 'utf8');
-    expect(cli.startsWith('#!/usr/bin/env node\n')).toBe(true);
-    expect(cli).toContain('={"job.get":"/jobs"}');
+    expect((await readFile(at('dist', 'cli', 'index.js'), 'utf8')).startsWith('#!/usr/bin/env node\n')).toBe(true);
+    expect(await readFile(at('dist', 'cli', await commandFile()), 'utf8')).toContain('={"job.get":"/jobs"}');
     expect(JSON.parse(await readFile(at('dist', 'build.json'), 'utf8'))).toMatchObject({ version: '1.2.3' });
+  });
+
+  it('makes bytecode of the command that this Node takes, and runs without it too', async () => {
+    await build();
+    const name = await commandFile();
+    const cache = at('dist', 'cli', `${name}.${process.version}-${process.platform}-${process.arch}.cache`);
+    const made = await readFile(cache);
+    const source = await readFile(at('dist', 'cli', name), 'utf8');
+    expect(new Script(source, { cachedData: made }).cachedDataRejected).toBe(false);
+    for (const content of [made.subarray(0, 100), Buffer.from('nonsense'), Buffer.alloc(0)]) {
+      await writeFile(cache, content);
+      expect(await node('dist/cli/index.js')).toEqual({ failed: false, output: '/jobs first\n' });
+    }
+    await rm(cache);
+    expect(await node('dist/cli/index.js')).toEqual({ failed: false, output: '/jobs first\n' });
+  });
+
+  it('gives each version of the command files of its own, so that no bytecode meets the code of another', async () => {
+    await build();
+    const before = await commandFile();
+    await write('src/client/routes.ts', "export const ROUTES = { 'job.get': '/runs' };\n");
+    await build('--clean');
+    expect(await commandFile()).not.toBe(before);
+    expect((await node('dist/cli/index.js')).output).toBe('/runs first\n');
   });
 
   it('gives lazily loaded CommonJS packages their names, as Node does', async () => {

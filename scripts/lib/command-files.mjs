@@ -1,0 +1,59 @@
+// The files of the `loopsy` command: modules turned into what src/cli/index.ts loads, the fastest form that Node has.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import v8 from 'node:v8';
+import { Script } from 'node:vm';
+
+import esbuild from 'esbuild';
+
+const TARGET = { target: 'node20', platform: 'node', format: 'cjs', minify: true };
+
+/** Stands in each module before its name is made of its content, so that the name tells how it was turned, too. */
+export const FORM = createHash('sha256')
+  .update(esbuild.version)
+  .update(readFileSync(fileURLToPath(import.meta.url)))
+  .digest('hex')
+  .slice(0, 16);
+
+/** Turns modules; `atOnce` names those that every command loads, and `loader` is what is run. */
+export async function commandFiles(modules, { entry, atOnce, loader }) {
+  const files = await Promise.all(modules.map(toFunction));
+  const bytecode = files.filter(({ name }) => atOnce.includes(name)).map(bytecodeOf);
+  const { code } = await esbuild.transform(loader.source, {
+    ...TARGET,
+    loader: 'ts',
+    define: { COMMAND_FILE: JSON.stringify(`./${path.posix.basename(entry)}`) },
+  });
+  const scope = {
+    name: path.posix.join(path.posix.dirname(loader.name), 'package.json'),
+    text: '{"type":"commonjs"}\n',
+  };
+  const start = { name: loader.name, text: `#!/usr/bin/env node\n"use strict";${code}`, mode: 0o755 };
+  return [scope, ...bytecode, ...files, start];
+}
+
+/** A module as one CommonJS function. esbuild can't split this form, so that it is turned when it has been split. */
+async function toFunction({ name, text }) {
+  const { code } = await esbuild.transform(text, {
+    ...TARGET,
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': '$url' },
+  });
+  const url = code.includes('$url') ? 'const $url=require("node:url").pathToFileURL($file).href;' : '';
+  const body = code.replaceAll('require("./', '$load("./');
+  return { name, text: `($parts=>{"use strict";const{module,file:$file,load:$load,require}=$parts;${url}${body}})` };
+}
+
+/** What V8 makes of a file: of every function, and not only of those that run at once. It serves this Node alone. */
+function bytecodeOf({ name, text }) {
+  v8.setFlagsFromString('--no-lazy');
+  const script = new Script(text);
+  // V8 takes bytecode that was made with the flags it has.
+  v8.setFlagsFromString('--lazy');
+  return {
+    name: `${name}.${process.version}-${process.platform}-${process.arch}.cache`,
+    text: script.createCachedData(),
+  };
+}
