@@ -57,10 +57,9 @@ try {
   const stream = a.spawn(['exec', 'bench-b', '--', 'head', '-c', '1000000000', '/dev/zero']);
   stream.stdout?.resume();
   const beside: number[] = [];
-  let flowing = true;
-  const end = once(stream, 'close').then(() => (flowing = false));
-  while (flowing) beside.push(await timeMs(() => post('/execute?peer=bench-b')));
-  await end;
+  const over = once(stream, 'close');
+  while (stream.exitCode === null) beside.push(await timeMs(() => post('/execute?peer=bench-b')));
+  await over;
   report([
     {
       name: verifies('bench.exec-beside-stream', 'exec true beside a 1 GB stream, p95'),

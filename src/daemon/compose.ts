@@ -39,6 +39,7 @@ import { Peers } from './peers/service.ts';
 import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { settingsHandlers } from './settings/service.ts';
+import type { DoctorParts } from './system/doctor.ts';
 import { systemHandlers } from './system/handlers.ts';
 import { System } from './system/service.ts';
 
@@ -114,12 +115,54 @@ const peerCaller = (trust: TrustBook, leaf: Leaf): Caller | Refusal => {
   return machine === undefined ? 'invalid_key' : { kind: 'peer', ...found, grant: machine.grant };
 };
 
-/** The ONLY place where services are made and wired. */
-export const composeNode = (options: NodeOptions): ComposedNode => {
-  const { config, paths, identity, clock, log } = options;
-  const store = openStore({ file: paths.database, clock, log: log.child({ room: 'store' }) });
-  const trustStore = openStore({ file: paths.trustDatabase, clock, log: log.child({ room: 'store' }) });
-  const trust = new TrustBook({
+/**
+ * Everything that a node is made of, made in this order. What is made sooner reaches what is made later through this
+ * object, when it is first asked for it.
+ */
+class Parts {
+  readonly options: NodeOptions;
+  readonly store: Store;
+  readonly trustStore: Store;
+  readonly trust: TrustBook;
+  readonly audit: AuditLog;
+  readonly open = new OpenRequests();
+  readonly effects: EffectTable;
+  readonly agents: AgentTokens;
+  readonly system: System;
+  readonly jobs: Jobs;
+  readonly peers: Peers;
+  readonly owners: RemoteObjects;
+  readonly keys: Keys;
+  readonly sources: CallerSources;
+  readonly listener: Listener;
+
+  constructor(options: NodeOptions) {
+    const { clock, paths } = options;
+    this.options = options;
+    this.store = this.#openStore(paths.database);
+    this.trustStore = this.#openStore(paths.trustDatabase);
+    this.trust = makeTrust(this);
+    this.audit = makeAudit(this);
+    this.effects = new EffectTable(clock);
+    this.agents = new AgentTokens(clock);
+    this.system = makeSystem(this);
+    this.jobs = makeJobs(this);
+    this.peers = makePeers(this);
+    this.owners = new RemoteObjects(this.store, clock, () => options.config.current.jobs.keepDays * DAY_MS);
+    this.keys = makeKeys(this);
+    this.sources = makeSources(this);
+    this.listener = makeListener(this);
+  }
+
+  #openStore(file: string): Store {
+    const { clock, log } = this.options;
+    return openStore({ file, clock, log: log.child({ room: 'store' }) });
+  }
+}
+
+const makeTrust = ({ options, trustStore }: Parts): TrustBook => {
+  const { config, clock, log, identity } = options;
+  return new TrustBook({
     store: trustStore,
     clock,
     ownCertificate: identity.machineCertificate,
@@ -129,87 +172,97 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     },
     report: (problem) => log.warn('trust record refused', { ...problem }),
   });
-  const audit = new AuditLog({
-    file: paths.auditLog,
-    clock,
-    peerIdOf: (reference) => peers.resolve(reference)?.nodeId,
-    ...config.current.audit,
-  });
-  const open = new OpenRequests();
-  const effects = new EffectTable(clock);
-  const agents = new AgentTokens(clock);
-  const rates = new RateLimits(clock, () => config.current.rateLimits);
+};
 
-  const system: System = new System({
+const makeAudit = (parts: Parts): AuditLog => {
+  const { paths, clock, config } = parts.options;
+  const peerIdOf = (reference: string): string | undefined => parts.peers.resolve(reference)?.nodeId;
+  return new AuditLog({ file: paths.auditLog, clock, peerIdOf, ...config.current.audit });
+};
+
+const makeSystem = (parts: Parts): System => {
+  const { identity, paths, clock, config } = parts.options;
+  return new System({
     nodeId: identity.nodeId,
     fingerprint: identity.fingerprint,
     dataDir: paths.dataDir,
     clock,
     hostname: () => config.current.server.hostname,
     tlsEnabled: () => config.current.tls.enabled,
-    port: () => listener.port,
-    listening: () => listener.addresses,
-    peers: () => peers.counts(),
-    jobs: () => jobs.counts(),
+    port: () => parts.listener.port,
+    listening: () => parts.listener.addresses,
+    peers: () => parts.peers.counts(),
+    jobs: () => parts.jobs.counts(),
     restartNeeded: () => config.restartNeeded,
     warnings: () => config.warnings,
   });
-  const dialect = findShell({ platform: options.platform, variables: options.variables, exists: existsSync }).kind;
-  const jobs: Jobs = createJobs({
+};
+
+const makeJobs = ({ options, store, system }: Parts): Jobs => {
+  const { config, clock, log, platform, variables, identity, home, shell } = options;
+  const dialect = findShell({ platform, variables, exists: existsSync }).kind;
+  return createJobs({
     store,
-    dir: paths.jobsDir,
+    dir: options.paths.jobsDir,
     settings: () => jobSettings(config.current),
-    guardCommand: ({ command, args = [], shell = false }) => {
+    guardCommand: ({ command, args = [], shell: inShell = false }) => {
       const { denylist, allowlist } = config.current.execution;
-      const wanted = { command, args, ...(shell ? { shell: dialect } : {}) };
-      return guardCommand(wanted, { denylist, allowlist, platform: options.platform });
+      const wanted = { command, args, ...(inShell ? { shell: dialect } : {}) };
+      return guardCommand(wanted, { denylist, allowlist, platform });
     },
     clock,
     log: log.child({ room: 'jobs' }),
-    facts: () => ({ host: system.hostname, nodeId: identity.nodeId, user: system.user, home: options.home }),
-    platform: options.platform,
-    variables: options.variables,
-    ...(options.shell === undefined ? {} : { shell: options.shell }),
+    facts: () => ({ host: system.hostname, nodeId: identity.nodeId, user: system.user, home }),
+    platform,
+    variables,
+    ...(shell === undefined ? {} : { shell }),
   });
-  const peers: Peers = new Peers({
+};
+
+const makePeers = ({ options, trust, store, system }: Parts): Peers => {
+  const { identity, clock, log, boot, config } = options;
+  return new Peers({
     identity,
     trust,
     store,
     clock,
     log: log.child({ room: 'peers' }),
     facts: () => system.facts(),
-    boot: options.boot,
+    boot,
     manualPeers: () => config.current.discovery.manualPeers,
   });
-  const owners = new RemoteObjects(store, clock, () => config.current.jobs.keepDays * DAY_MS);
-  const forward = new Forward({ way: (nodeId) => peers.way(nodeId), owners, clock });
-  const keys = new Keys({
+};
+
+const makeKeys = ({ options, trust, agents }: Parts): Keys =>
+  new Keys({
     trust,
     agents,
-    ownerKey: () => config.current.auth.apiKey,
+    ownerKey: () => options.config.current.auth.apiKey,
     replaceOwnerKey: async (key) => {
-      await config.replaceApiKey(key);
+      await options.config.replaceApiKey(key);
     },
     startToken: options.startToken,
     agentSecret: options.agentSecret,
   });
-  const sources: CallerSources = {
-    certificate: (shown) => {
-      const leaf = leafOf(shown);
-      return leaf === undefined ? 'invalid_key' : peerCaller(trust, leaf);
-    },
-    token: (token, loopback) => keys.caller(token, loopback),
-    plainAllowed: () => !config.current.tls.enabled,
-  };
-  const listener: Listener = new Listener({
-    bindings: bindAddresses(
-      options.reach === 'lan' ? '0.0.0.0' : config.current.server.host,
-      options.reach === 'local-only',
-    ),
-    port: config.current.server.port,
+
+const makeSources = ({ options, trust, keys }: Parts): CallerSources => ({
+  certificate: (shown) => {
+    const leaf = leafOf(shown);
+    return leaf === undefined ? 'invalid_key' : peerCaller(trust, leaf);
+  },
+  token: (token, loopback) => keys.caller(token, loopback),
+  plainAllowed: () => !options.config.current.tls.enabled,
+});
+
+const makeListener = ({ options, peers, sources }: Parts): Listener => {
+  const { config, identity, clock, log, reach, limits } = options;
+  const { host, port } = config.current.server;
+  return new Listener({
+    bindings: bindAddresses(reach === 'lan' ? '0.0.0.0' : host, reach === 'local-only'),
+    port,
     identity: { key: identity.keyPem, cert: identity.certificatePem },
     isLoopback: options.isLoopback ?? ((remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress })),
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    ...(limits === undefined ? {} : { limits }),
     isKnownAddress: (address) => peers.isKnownAddress(address),
     callerOf: (certificate) => {
       const caller = sources.certificate(certificate);
@@ -218,8 +271,12 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     clock,
     log: log.child({ room: 'edge' }),
   });
-  const handlers: Handlers = {
-    ...systemHandlers(system, doctorParts(), options.onStop),
+};
+
+const makeHandlers = (parts: Parts): Handlers => {
+  const { options, open, effects, jobs, peers, keys, audit, system } = parts;
+  return {
+    ...systemHandlers(system, doctorParts(parts), options.onStop),
     ...peerHandlers(peers),
     ...requestHandlers([
       (caller, requestId) => open.cancel(caller, requestId),
@@ -228,11 +285,31 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     ]),
     ...jobHandlers(jobs),
     ...keyHandlers(keys),
-    ...settingsHandlers(config),
+    ...settingsHandlers(options.config),
     ...auditHandlers(audit),
   };
-  const edge: EdgeParts = {
-    handlers,
+};
+
+const doctorParts = ({ options, peers }: Parts): DoctorParts => {
+  const { paths, config, platform } = options;
+  return {
+    dataDir: paths.dataDir,
+    privateFiles: [paths.config, paths.database, paths.trustDatabase, paths.privateKey, paths.registration],
+    platform,
+    tlsEnabled: () => config.current.tls.enabled,
+    warnings: () => config.warnings,
+    restartNeeded: () => config.restartNeeded,
+    peers: () => peers.list(),
+    ping: (nodeId) => peers.ping(nodeId),
+  };
+};
+
+const makeEdge = (parts: Parts): EdgeParts => {
+  const { options, peers, owners, keys, sources, audit, effects, open } = parts;
+  const { clock, log, config, boot, identity } = options;
+  const forward = new Forward({ way: (nodeId) => peers.way(nodeId), owners, clock });
+  return {
+    handlers: makeHandlers(parts),
     sources,
     forwarder: {
       resolve: (reference) => peers.resolve(reference),
@@ -241,30 +318,21 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       stream: (request) => forward.stream(request),
     },
     owners,
-    rates,
+    rates: new RateLimits(clock, () => config.current.rateLimits),
     audit,
     effects,
     open,
-    boot: options.boot,
+    boot,
     nodeId: identity.nodeId,
     prove: (challenge, localPort) => answerChallenge(challenge, { localPort, findHash: (id) => keys.hashByKeyId(id) }),
     clock,
     log: log.child({ room: 'edge' }),
   };
-  const jobsService = stopOnce(jobs);
-  listener.serve(createRouter(edge));
-  const revocation = new Revocation({
-    trust,
-    open,
-    effects,
-    jobs,
-    peers,
-    agents,
-    listener,
-    log,
-    now: () => clock.now(),
-  });
-  config.subscribe({
+};
+
+/** What follows a change of the settings beyond those who ask for them each time. */
+const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
+  options.config.subscribe({
     name: 'node',
     commit: (next, previous) => {
       audit.setBounds(next.audit);
@@ -272,36 +340,42 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       if (next.server.hostname !== previous.server.hostname) peers.announce();
     },
   });
+};
+
+/** The ONLY place where services are made and wired. */
+export const composeNode = (options: NodeOptions): ComposedNode => {
+  const parts = new Parts(options);
+  const { store, trustStore, trust, audit, open, effects, agents, jobs, peers, listener, system } = parts;
+  listener.serve(createRouter(makeEdge(parts)));
+  followConfig(parts);
+  const runs = stopOnce(jobs);
   return {
     services: [
       storeService('database', store),
       storeService('trust database', trustStore),
-      config,
+      options.config,
       { name: 'trust', start: () => Promise.resolve(), stop: () => trust.close() },
       audit,
-      jobsService,
-      revocation,
+      runs,
+      new Revocation({
+        trust,
+        open,
+        effects,
+        jobs,
+        peers,
+        agents,
+        listener,
+        log: options.log,
+        now: () => options.clock.now(),
+      }),
       listener,
       // It tells others where this node listens.
       peers,
     ],
     system,
     listener,
-    quiesce: () => jobsService.stop(),
+    quiesce: () => runs.stop(),
   };
-
-  function doctorParts(): Parameters<typeof systemHandlers>[1] {
-    return {
-      dataDir: paths.dataDir,
-      privateFiles: [paths.config, paths.database, paths.trustDatabase, paths.privateKey, paths.registration],
-      platform: options.platform,
-      tlsEnabled: () => config.current.tls.enabled,
-      warnings: () => config.warnings,
-      restartNeeded: () => config.restartNeeded,
-      peers: () => peers.list(),
-      ping: (nodeId) => peers.ping(nodeId),
-    };
-  }
 };
 
 /** A service that may be stopped before its turn. */

@@ -70,7 +70,7 @@ const findObject = (
   const objectId = String(input[op.object.field]);
   const found = state.target ?? (state.caller.kind === 'peer' ? undefined : parts.forwarder.locate(objectId));
   if (found === undefined) return;
-  if (state.target === undefined) allowTarget(state, found, { op, facts: socketFacts(request.socket) }, parts);
+  if (state.target === undefined) allowTarget(state, { target: found, op, facts: socketFacts(request.socket) }, parts);
   if (parts.owners.maySee(state.caller, objectId)) return;
   throw new LoopsyError('job_not_found', { message: `no job ${objectId} was started by this caller` });
 };
@@ -107,8 +107,10 @@ const callOf = (
 const handle = (run: Run, call: Call, parts: EdgeParts): unknown => {
   // `input` was validated by the same row that types the handler.
   const handler = parts.handlers[run.id] as Handler<OperationId>;
-  return handler(run.input as never, call);
+  return handler(run.input, call);
 };
+
+const jobIdIn = ({ jobId }: Record<string, unknown>): string => (typeof jobId === 'string' ? jobId : '');
 
 const answerOf = async (run: Run, signal: AbortSignal, parts: EdgeParts): Promise<EffectAnswer> => {
   let object: string | undefined;
@@ -185,7 +187,7 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
   await replyStream(source, {
     request: exchange.request,
     response: exchange.response,
-    jobId: object ?? String(input['jobId'] ?? ''),
+    jobId: object ?? jobIdIn(input),
     since: Number(input['since'] ?? 0),
     waitMs: Number(input['wait'] ?? 0),
     signal: controller.signal,

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 
 import { LoopsyError } from '../../protocol/errors.ts';
 import { randomHex } from '../../kernel/ids.ts';

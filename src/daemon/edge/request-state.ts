@@ -86,7 +86,8 @@ export interface Asking {
 }
 
 /** May the caller have this peer carry it out? */
-export const allowTarget = (state: RequestState, target: Target, asking: Asking, parts: EdgeParts): void => {
+export const allowTarget = (state: RequestState, asking: Asking & { target: Target }, parts: EdgeParts): void => {
+  const { target } = asking;
   const { loopback } = asking.facts;
   const viaLink = state.caller.kind === 'peer';
   const peer = { machineId: target.nodeId, nodeId: target.nodeId };
@@ -120,7 +121,7 @@ export const admit = ({ state, request, query }: Exchange, asking: Asking, parts
   // Who may not ask at all learns nothing about peers.
   check(decide(state.caller, op, viaLink && named !== undefined ? { ...here, peer: {} } : here), refusal);
   const target = named === undefined ? undefined : findTarget(state, { ...asking, named }, parts);
-  if (target !== undefined) allowTarget(state, target, asking, parts);
+  if (target !== undefined) allowTarget(state, { ...asking, target }, parts);
   if (op.limit === undefined || parts.effects.isUnderWay(effectKey(state))) return;
   parts.rates.take(state.caller, op.limit, given);
 };

@@ -73,7 +73,8 @@ export const createRouter = (parts: EdgeParts): RequestListener => {
   });
   for (const id of OPERATION_IDS) {
     const { method, path } = rowOf(id);
-    router.on(method, `${BASE_PATH}${path}`, (request, response, params, _store, query) =>
+    // The router's own list of arguments; the fourth is a store that no route has.
+    router.on(method, `${BASE_PATH}${path}`, (...[request, response, params, , query]) =>
       serve(id, { request, response, params, query }, parts),
     );
   }

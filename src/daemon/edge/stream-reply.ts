@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
-import { LoopsyError } from '../../protocol/errors.ts';
+import type { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FRAMES_TYPE, frameHeader, isOutput } from '../../protocol/frames.ts';
 import type { StreamPiece, StreamSource } from './call.ts';
 import { toLoopsyError } from './error-reply.ts';

@@ -3,8 +3,8 @@ import type tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
 
 import type { SocketFacts } from '../../../src/daemon/edge/connection.ts';
-import { Listener, type ListenerOptions, promote, socketFacts } from '../../../src/daemon/edge/listener.ts';
-import { GET, listen, newIdentity, silentLog, timed, visit, visitSecurely } from './listening.ts';
+import { type ListenerOptions, promote, socketFacts } from '../../../src/daemon/edge/listener.ts';
+import { GET, listen, newIdentity, timed, visit, visitSecurely } from './listening.ts';
 import { verifies } from '../../requirements.ts';
 
 const factsOf = async (
