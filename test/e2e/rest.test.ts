@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { createClient } from '../../src/client/client.ts';
 import { fetchTransport } from '../../src/client/fetch-transport.ts';
+import { errorFromBody, type LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME, FrameReader, FRAMES_TYPE } from '../../src/protocol/frames.ts';
 import { jobEventSchema, jobSliceSchema, type JobEvent } from '../../src/protocol/jobs.ts';
 import type { OperationId, OutputOf } from '../../src/protocol/operations.ts';
@@ -29,13 +30,35 @@ afterAll(async () => {
   await far?.remove();
 }, 60_000);
 
+interface Sending {
+  readonly body?: unknown;
+  readonly headers?: Record<string, string>;
+}
+
+/** A request to the first node as its owner. */
+const send = async (method: string, path: string, { body, headers = {} }: Sending = {}): Promise<Response> => {
+  const { url, token } = await near.registration();
+  const type = body === undefined ? {} : { 'content-type': 'application/json' };
+  return fetch(`${url}/api/v1${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...type, ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+};
+
+/** The status and the error of an answer. */
+const failureOf = async (response: Response): Promise<[number, LoopsyError | undefined]> => [
+  response.status,
+  errorFromBody(await response.json()),
+];
+
 /** A request to the first node as its owner: 200, and the shape that the table says. */
 const ask = async <Id extends OperationId>(
   id: Id,
   [method, path]: readonly [string, string],
   body?: unknown,
 ): Promise<OutputOf<Id>> => {
-  const response = await near.fetch(method, path, body);
+  const response = await send(method, path, { body });
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${method} ${path}: ${response.status} ${text}`);
   return shapeOf(id, JSON.parse(text));
@@ -97,11 +120,7 @@ describe('facts', () => {
       '/openapi.json',
     ]) {
       const response = await fetch(`${url}/api/v1${path}`);
-      expect([path, response.status, (await response.json()).error]).toMatchObject([
-        path,
-        401,
-        { code: 1001, name: 'missing_key' },
-      ]);
+      expect([path, ...(await failureOf(response))]).toMatchObject([path, 401, { error: 'missing_key', code: 1001 }]);
     }
   });
 
@@ -154,7 +173,7 @@ describe('facts', () => {
       });
       expect((await ask('peer.list', ['GET', '/peers'])).peers).toHaveLength(2);
       const types = { 'content-type': 'application/json' };
-      const gone = await near.fetch('DELETE', `/peers/${encodeURIComponent(`127.0.0.1:${at.port}`)}`, undefined, types);
+      const gone = await send('DELETE', `/peers/${encodeURIComponent(`127.0.0.1:${at.port}`)}`, { headers: types });
       expect([gone.status, await gone.json()]).toMatchObject([200, { success: true }]);
       expect((await ask('peer.list', ['GET', '/peers'])).peers).toHaveLength(1);
       await third.remove();
@@ -217,12 +236,14 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
       expect(textOf(events, 'stdout')).toBe('a\u00c3\u00a4b\u00ff');
       expect(events.at(-1)?.event).toMatchObject({ type: 'exit', data: { exitCode: 2 } });
       const first = events.find(({ event, id }) => event.type === 'stdout' && id !== undefined);
-      const rest = await near.fetch('GET', `/execute/${jobId}/output?since=${first?.id}`, undefined, {
-        accept: 'text/event-stream',
+      const rest = await send('GET', `/execute/${jobId}/output?since=${first?.id}`, {
+        headers: {
+          accept: 'text/event-stream',
+        },
       });
       const again = readSse(await rest.text());
       expect(textOf([...(first === undefined ? [] : [first]), ...again], 'stdout')).toBe('a\u00c3\u00a4b\u00ff');
-      const framed = await near.fetch('POST', `/execute/stream${query}`, body, { accept: FRAMES_TYPE });
+      const framed = await send('POST', `/execute/stream${query}`, { body, headers: { accept: FRAMES_TYPE } });
       expect(framed.headers.get('content-type')).toBe(FRAMES_TYPE);
       const pieces = [...new FrameReader().read(Buffer.from(await framed.arrayBuffer()))];
       const out = pieces.filter(({ type }) => type === FRAME.stdout).map(({ bytes }) => bytes);
@@ -252,16 +273,18 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
         delivered: true,
       });
       await until(async () => (await ask('job.get', ['GET', `/execute/${jobId}`])).outputBytes > 0, 5000);
-      const gone = await near.fetch('DELETE', `/execute/${jobId}${query}`, undefined, {
-        'content-type': 'application/json',
+      const gone = await send('DELETE', `/execute/${jobId}${query}`, {
+        headers: {
+          'content-type': 'application/json',
+        },
       });
       expect(await gone.json()).toEqual({ success: true, jobId, state: 'cancelled' });
       const events = readSse(await response.text());
       expect(textOf(events, 'stdout')).toBe('usr\n');
       expect(events.at(-1)?.event.data).toMatchObject({ endedBy: 'cancel', killed: true, exitCode: null });
       await until(async () => !(await isAlive(job.pid ?? 0)), 3000);
-      const unknown = await near.fetch('GET', `/execute/${'0'.repeat(26)}${query}`);
-      expect([unknown.status, (await unknown.json()).error.code]).toEqual([404, 3006]);
+      const unknown = await send('GET', `/execute/${'0'.repeat(26)}${query}`);
+      expect(await failureOf(unknown)).toMatchObject([404, { code: 3006 }]);
     },
   );
 
@@ -275,7 +298,7 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
       const slice = async (text: string): Promise<ReturnType<typeof jobSliceSchema.parse>> =>
         jobSliceSchema.parse(
           await (
-            await near.fetch('GET', `/execute/${jobId}/output${text}`, undefined, { accept: 'application/json' })
+            await send('GET', `/execute/${jobId}/output${text}`, { headers: { accept: 'application/json' } })
           ).json(),
         );
       await until(async () => (await slice('?since=0&wait=1000')).cursor === 4, 5000);
@@ -334,8 +357,8 @@ describe('lists', () => {
     expect(seen).toEqual(jobs.map(({ jobId }) => jobId));
     expect(seen).toEqual(seen.toSorted().toReversed());
     expect(jobs[0]?.args).toEqual(['page 4']);
-    const over = await near.fetch('GET', '/execute/jobs?limit=1001');
-    expect([over.status, (await over.json()).error.details]).toEqual([400, { field: 'limit' }]);
+    const over = await send('GET', '/execute/jobs?limit=1001');
+    expect(await failureOf(over)).toMatchObject([400, { details: { field: 'limit' } }]);
   });
 
   it('the API describes itself', async () => {

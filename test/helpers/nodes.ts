@@ -125,14 +125,13 @@ export class Machine {
   }
 
   /** One request to the node as its owner. */
-  async fetch(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  async fetch(method: string, path: string, body?: unknown): Promise<Response> {
     const { url, token } = await this.registration();
     return fetch(`${url}/api/v1${path}`, {
       method,
       headers: {
         authorization: `Bearer ${token}`,
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-        ...headers,
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
