@@ -42,14 +42,14 @@ export const checkUser = ({ io }: Cli): Check =>
 export const checkModes = ({ io, paths }: Cli, fix: boolean): Check[] => {
   if (io.platform === 'win32' || lstatSync(paths.dataDir, { throwIfNoEntry: false }) === undefined) return [];
   const open = openEntries(paths.dataDir);
-  if (open.length === 0) return [passed('file modes', 'nobody else can read the data folder')];
+  if (open.length === 0) return [passed('files', 'nobody else can read the data folder')];
   if (fix) {
     for (const { path, mode } of open) chmodSync(path, mode & 0o700);
-    return [passed('file modes', `closed ${count(open.length, 'file')} to other users`)];
+    return [passed('files', `closed ${count(open.length, 'file')} to other users`)];
   }
   const [first] = open;
   const detail = `other users can get at ${count(open.length, 'file')}, e.g. ${first?.path ?? ''}`;
-  return [{ name: 'file modes', ok: false, level: 'error', detail, fix: '`loopsy doctor --fix` closes them' }];
+  return [{ name: 'files', ok: false, level: 'error', detail, fix: '`loopsy doctor --fix` closes them' }];
 };
 
 interface Entry {

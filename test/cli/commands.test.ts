@@ -336,11 +336,16 @@ describe('doctor', () => {
     await writeFile(join(folder, 'config.yaml'), '', { mode: 0o644 });
     const ill = await runCli(['doctor'], { dataDir: folder, uid: 0 });
     expect(ill.code).toBe(1);
-    expect(ill.stdout).toMatch(/✗ file modes: other users can get at 1 file, e\.g\. .*config\.yaml/);
+    expect(ill.stdout).toMatch(/✗ files: other users can get at 1 file, e\.g\. .*config\.yaml/);
     expect(ill.stdout).toContain('this is root');
     const node = await FakeNode.start();
     await writeFile(join(node.folder, 'config.yaml'), '', { mode: 0o644 });
-    expect((await runCli(['doctor', '--fix'], { dataDir: node.folder })).stdout).toContain('closed 1 file');
+    node.on('system.doctor', () => ({
+      checks: ['config', 'files'].map((name) => ({ name, ok: true, level: 'ok', detail: 'x' })),
+    }));
+    const { stdout } = await runCli(['doctor', '--fix'], { dataDir: node.folder });
+    expect(stdout).toContain('closed 1 file');
+    expect([...stdout.matchAll(/^✓ (\w+):/gm)].map(([, name]) => name)).toEqual(['node', 'config', 'files']);
     expect((await stat(join(node.folder, 'config.yaml'))).mode & 0o777).toBe(0o600);
   });
 

@@ -13,11 +13,17 @@ const doctor: Command = async (cli) => {
   const node = await reach(cli, checks, fix);
   // A running node checks itself and its peers; of one that is down this command finds out what it can.
   if (node === undefined) checks.unshift(checkConfig(cli), checkUser(cli), ...modes);
-  else checks.push(...(await node.client.call('system.doctor', {})).checks, ...(fix ? modes : []));
+  else checks.push(...withMended((await node.client.call('system.doctor', {})).checks, fix ? modes : []));
   if (cli.out.json) cli.out.document({ checks });
   cli.out.print(...checks.flatMap((check) => checkLines(check, cli.out.paint)), '', summary(checks));
   return checks.some(({ level }) => level === 'error') ? EXIT.failed : EXIT.ok;
 };
+
+/** What the node found, but for what this command has mended and knows better. */
+const withMended = (found: readonly Check[], mended: readonly Check[]): Check[] => [
+  ...found.filter(({ name }) => !mended.some((check) => check.name === name)),
+  ...mended,
+];
 
 /** The running node; where there is none, a check that says so. */
 const reach = async (cli: Cli, checks: Check[], fix: boolean): Promise<LocalNode | undefined> => {
