@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 
 import type { Config } from '../config/schema.ts';
 import type { ConfigStore } from '../config/store.ts';
@@ -338,6 +339,7 @@ const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
       audit.setBounds(next.audit);
       jobs.refresh();
       if (next.server.hostname !== previous.server.hostname) peers.announce();
+      if (!isDeepStrictEqual(next.discovery.manualPeers, previous.discovery.manualPeers)) peers.findManualPeers();
     },
   });
 };

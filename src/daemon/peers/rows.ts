@@ -38,3 +38,20 @@ export const manualRow = (manual: ManualAddress): Peer => ({
   manuallyAdded: true,
   reason: `not trusted: \`loopsy connect ${formatAddress(manual.address)}\``,
 });
+
+/** One row a node and one an address: an address of a trusted node adds none. `nodeAt` says who was met there. */
+export const withManualRows = (
+  trusted: readonly Peer[],
+  manual: readonly ManualAddress[],
+  nodeAt: (address: string) => string | undefined,
+): Peer[] => {
+  const nodes = new Set(trusted.map((row) => row.nodeId));
+  const rows = new Map<string, Peer>();
+  for (const entry of manual) {
+    const at = formatAddress(entry.address);
+    const nodeId = entry.nodeId ?? nodeAt(at);
+    if (rows.has(at) || (nodeId !== undefined && nodes.has(nodeId))) continue;
+    rows.set(at, manualRow(entry));
+  }
+  return [...trusted, ...rows.values()];
+};

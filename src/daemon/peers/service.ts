@@ -19,11 +19,11 @@ import type { TrustBook } from '../../trust/pins.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { Target } from '../edge/parts.ts';
 import { type Address, formatAddress, probe } from './dial.ts';
-import { type ManualAddress, PeerFactsBook } from './facts.ts';
+import { PeerFactsBook } from './facts.ts';
 import type { PeerWay } from './forward.ts';
 import { bidFarewell, greet } from './greet.ts';
 import { Links } from './links.ts';
-import { manualRow, trustedRow } from './rows.ts';
+import { manualRow, trustedRow, withManualRows } from './rows.ts';
 
 /** What the peers' service needs. */
 export interface PeersParts {
@@ -68,6 +68,11 @@ export class Peers implements Service {
 
   async start(): Promise<void> {
     for (const machine of this.#parts.trust.machines()) this.#presence.watch(machine.machineId);
+    this.findManualPeers();
+  }
+
+  /** Looks whether addresses that a person listed are those of trusted peers. */
+  findManualPeers(): void {
     for (const { address, port } of this.#parts.manualPeers()) void this.#findManual({ host: address, port });
   }
 
@@ -78,20 +83,11 @@ export class Peers implements Service {
 
   /** The rows of GET /peers. */
   list(): Peer[] {
-    const rows = this.#parts.trust.machines().map((machine) => this.#row(machine));
-    const manual: ManualAddress[] = [
-      ...this.#facts.manual(),
-      ...this.#parts.manualPeers().map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } })),
-    ];
-    const known = new Set(rows.map((row) => `${row.address}\n${row.port}`));
-    const seen = new Set(rows.map((row) => row.nodeId));
-    for (const entry of manual) {
-      const at = `${entry.address.host}\n${entry.address.port}`;
-      if (known.has(at) || (entry.nodeId !== undefined && seen.has(entry.nodeId))) continue;
-      known.add(at);
-      rows.push(manualRow(entry));
-    }
-    return rows;
+    const trusted = this.#parts.trust.machines().map((machine) => this.#row(machine));
+    const listed = this.#parts
+      .manualPeers()
+      .map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } }));
+    return withManualRows(trusted, [...this.#facts.manual(), ...listed], (at) => this.#facts.nodeAt(at));
   }
 
   show(reference: string): Peer {
