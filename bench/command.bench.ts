@@ -1,8 +1,9 @@
 // Whole commands, as a person or a script runs them: beside a new ssh and beside a bare `node -e 0`.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
 
-import { connectMachines, Machine } from '../test/helpers/nodes.ts';
+import { CLI, connectMachines, environment, Machine } from '../test/helpers/nodes.ts';
 import { interleave, report, rssGrowth } from './lib/measure.ts';
 import { startSshd } from './lib/sshd.ts';
 import { verifies } from '../test/requirements.ts';
@@ -10,30 +11,29 @@ import { verifies } from '../test/requirements.ts';
 const QUIET = 'rateLimits:\n  execute: 1000000\n';
 const GIGABYTE = 1_073_741_824;
 
-const run = async (program: string, args: readonly string[]): Promise<void> => {
-  const [code] = await once(spawn(program, args, { stdio: ['ignore', 'ignore', 'ignore'] }), 'close');
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}`);
-};
-
 const [a, b] = [await Machine.create('bench-a', { extra: QUIET }), await Machine.create('bench-b', { extra: QUIET })];
 const sshd = await startSshd();
 try {
   await connectMachines(a, b);
-  const command = async (args: readonly string[]): Promise<void> => {
-    const child = a.spawn(args);
-    child.stdout?.resume();
+  // One environment for all: what a program inherits here (more certificates, options of Node) slows some of them only.
+  const env = environment(a.home);
+  const run = async (program: string, args: readonly string[]): Promise<void> => {
+    const child = spawn(program, args, { env, cwd: a.home, stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.resume();
+    const said = text(child.stderr);
     const [code] = await once(child, 'close');
-    if (code !== 0) throw new Error(`loopsy ${args.join(' ')} ended with ${code}`);
+    if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${await said}`);
   };
-  const ssh = (remote: readonly string[]): Promise<void> => run('ssh', [...(sshd?.args ?? []), ...remote]);
+  const command = (...args: readonly string[]): Promise<void> => run(process.execPath, [CLI, ...args]);
+  const ssh = (...remote: readonly string[]): Promise<void> => run('ssh', [...(sshd?.args ?? []), ...remote]);
   const times = await interleave(
     {
       bare: () => run(process.execPath, ['-e', '0']),
-      status: () => command(['status']),
-      exec: () => command(['exec', 'bench-b', '--', 'true']),
-      ssh: () => (sshd === undefined ? Promise.resolve() : ssh(['true'])),
+      status: () => command('status'),
+      exec: () => command('exec', 'bench-b', '--', 'true'),
+      ssh: () => (sshd === undefined ? Promise.resolve() : ssh('true')),
     },
-    { rounds: 31, warmUp: 3 },
+    { rounds: 41, warmUp: 3 },
   );
   report([
     {
@@ -66,7 +66,7 @@ try {
   if (sshd !== undefined) {
     const bytes = ['head', '-c', String(GIGABYTE), '/dev/zero'];
     const rates = await interleave(
-      { exec: () => command(['exec', 'bench-b', '--', ...bytes]), ssh: () => ssh(bytes) },
+      { exec: () => command('exec', 'bench-b', '--', ...bytes), ssh: () => ssh(...bytes) },
       { rounds: 5, warmUp: 1 },
     );
     report([
@@ -82,7 +82,7 @@ try {
   for (const [role, machine] of Object.entries({ calling: a, running: b })) {
     const { pid } = await machine.registration();
     const value = await rssGrowth(pid, () =>
-      command(['exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero']),
+      command('exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero'),
     );
     report([{ name: `growth of the ${role} node's memory while 1 GiB passes`, value, unit: 'MiB', most: 50 }]);
   }

@@ -21,7 +21,7 @@ export const CLI = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/
 export const DAEMON = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/daemon/main.js');
 
 /** The environment of a test's commands: its own home, nothing of the caller's loopsy. */
-const environment = (home: string): NodeJS.ProcessEnv => ({
+export const environment = (home: string): NodeJS.ProcessEnv => ({
   PATH: process.env['PATH'],
   HOME: home,
   USERPROFILE: home,
