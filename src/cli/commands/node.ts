@@ -4,7 +4,8 @@ import { connect } from 'node:net';
 
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { readRegistration } from '../../config/read-registration.ts';
-import { findNodeProgram, NODE_FLAGS, NODE_VARIABLES } from '../../config/start-node.ts';
+import { NODE_FLAGS, NODE_VARIABLES } from '../../config/node-flags.ts';
+import { findNodeProgram } from '../../config/start-node.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
@@ -46,7 +47,7 @@ const runHere = async (cli: Cli, args: readonly string[]): Promise<number> => {
   const running = await findRunning(cli);
   if (running !== undefined) return showUp(cli, { node: running, wasUp: true });
   mustBeSetUp(cli);
-  const child = spawn(process.execPath, [...NODE_FLAGS, findNodeProgram(), ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, findNodeProgram(), '--foreground', ...args], {
     stdio: 'inherit',
     env: { ...buildNodeEnvironment(io.env), ...NODE_VARIABLES, LOOPSY_DATA_DIR: paths.dataDir },
   });
