@@ -15,7 +15,7 @@ import { verifies } from '../requirements.ts';
 
 const LONG = process.env['LOOPSY_LONG'] === '1';
 const ANSWER_CUTS = LONG ? 1000 : 60;
-const SHORT_REQUESTS = LONG ? 200 : 24;
+const SHORT_REQUESTS = LONG ? 200 : 16;
 const PATTERN = fileURLToPath(new URL('../fixtures/programs/pattern.mjs', import.meta.url));
 
 let a: Machine;
@@ -168,6 +168,14 @@ describe('a link that is cut', () => {
     toB.stalled = false;
     expect(await stream).toMatchObject({ bytes: 12, gaps: 0, exit: { exitCode: 0, endedBy: 'exit' } });
     expect(await buffered).toMatchObject({ exitCode: 0, stdout: '1\n2\n3\n4\n5\n6\n' });
+  });
+
+  it('or slow, 50 ms for each chunk: a stream is identical', async () => {
+    toB.chaos = { delayMs: 50 };
+    toB.cutAll();
+    const args = [PATTERN, '2000000'];
+    const read = await readRun(asOwner.stream('job.stream', { command: process.execPath, args }, { peer: 'far' }));
+    expect(read).toMatchObject({ bytes: 2_000_000, hash: patternHash(2_000_000), gaps: 0, exit: { exitCode: 0 } });
   });
 
   it('does not fail a read: it is asked again', async () => {

@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Client } from '../../src/client/client.ts';
 import type { Peer } from '../../src/protocol/peers.ts';
 import { clientOf } from '../helpers/links.ts';
+import { joinNetworks } from '../helpers/networks.ts';
 import { connectMachines, freePort, Machine } from '../helpers/nodes.ts';
 import { childrenOf, faultsOfChildren, NO_PROC, until } from '../helpers/process-facts.ts';
 import { verifies } from '../requirements.ts';
@@ -32,13 +33,13 @@ describe('the presence of a peer', () => {
     await b?.remove();
   });
 
-  it(
+  it.concurrent(
     verifies(
       'link.presence',
       'is offline within 10 s of a silent loss, online within 3 s of its return, without a process',
     ),
     { timeout: 30_000 },
-    async () => {
+    async ({ onTestFinished }) => {
       const { pid } = await a.registration();
       const lost = (await b.registration()).pid;
       // The node asks its login shell once, half a second after its start.
@@ -56,6 +57,42 @@ describe('the presence of a peer', () => {
       console.log(
         `a peer that stopped: offline after ${Math.round(offline)} ms, online after ${Math.round(online)} ms`,
       );
+    },
+  );
+
+  it.concurrent(
+    verifies(
+      'link.presence',
+      'follows a cable between two networks: offline within 10 s, online within 3 s of its return, streams go on',
+    ),
+    { timeout: 60_000 },
+    async ({ skip, onTestFinished }) => {
+      const networks = await joinNetworks();
+      if (typeof networks === 'string') return skip(networks);
+      onTestFinished(() => networks.remove());
+      const [left, right] = await Promise.all(
+        ['left', 'right'].map((name, at) =>
+          Machine.create(name, { host: '0.0.0.0', within: networks.within[at] ?? [] }),
+        ),
+      );
+      if (left === undefined || right === undefined) throw new Error('no machines');
+      onTestFinished(async () => {
+        await networks.cable('up');
+        await left.remove();
+        await right.remove();
+      });
+      await connectMachines(left, right, networks.addresses);
+      const status = async (): Promise<string | undefined> =>
+        (await left.json<{ peers: { status: string }[] }>(['peers'])).peers[0]?.status;
+      await until(async () => (await status()) === 'online', 5000);
+      const ticking = left.run(['exec', 'right', '--shell', 'for i in 1 2 3 4 5 6; do echo $i; sleep 1; done']);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await networks.cable('down');
+      const offline = await until(async () => (await status()) === 'offline', OFFLINE_MS);
+      await networks.cable('up');
+      const online = await until(async () => (await status()) === 'online', ONLINE_MS);
+      expect(await ticking).toMatchObject({ code: 0, stdout: '1\n2\n3\n4\n5\n6\n' });
+      console.log(`a pulled cable: offline after ${Math.round(offline)} ms, online after ${Math.round(online)} ms`);
     },
   );
 

@@ -6,25 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { connectMachines, finished, Machine } from '../helpers/nodes.ts';
-
-/** Waits until a check holds; real processes have no fake clock. */
-const until = async (check: () => Promise<boolean>, limitMs: number): Promise<number> => {
-  const startedAtMs = performance.now();
-  while (performance.now() - startedAtMs < limitMs) {
-    if (await check()) return performance.now() - startedAtMs;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`it did not happen within ${limitMs} ms`);
-};
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-};
+import { isAlive, until } from '../helpers/process-facts.ts';
 
 const statusOf = async (machine: Machine, name: string): Promise<string | undefined> => {
   const { peers } = await machine.json<{ peers: { name: string; status: string }[] }>(['peers']);
@@ -80,7 +62,7 @@ describe.each([true, false])('two nodes, tls.enabled %s', (tls) => {
       child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))),
     );
     child.stdout?.destroy();
-    await until(() => Promise.resolve(!isAlive(pid)), 5000);
+    await until(async () => !(await isAlive(pid)), 5000);
     await over;
   });
 
@@ -90,9 +72,9 @@ describe.each([true, false])('two nodes, tls.enabled %s', (tls) => {
     const pid = await new Promise<number>((resolve) =>
       child.stdout?.once('data', (data: Buffer) => resolve(Number.parseInt(data.toString(), 10))),
     );
-    expect(isAlive(pid)).toBe(true);
+    expect(await isAlive(pid)).toBe(true);
     child.kill('SIGINT');
-    await until(() => Promise.resolve(!isAlive(pid)), 5000);
+    await until(async () => !(await isAlive(pid)), 5000);
     expect((await done).code).toBe(130);
   });
 

@@ -37,6 +37,8 @@ export interface ForwardParts {
 const RETRY_MS = 8000;
 const FIRST_PAUSE_MS = 25;
 const LONGEST_PAUSE_MS = 1000;
+/** Handshakes that may be cut off before the first one that is not. */
+const MAX_DIALS = 4;
 /** From then on a broken exchange gets no more time, however often the peer is reached. */
 const MAX_CONTACTS = 2000;
 const CANCEL_MS = 5000;
@@ -183,7 +185,7 @@ export class Forward {
     let maybeDone = begun;
     let endAtMs = clock.monotonicMs() + RETRY_MS;
     let pauseMs = FIRST_PAUSE_MS;
-    for (let contacts = 0; ;) {
+    for (let [contacts, dials] = [0, 0]; ;) {
       try {
         return await attempt(maybeDone);
       } catch (error) {
@@ -195,8 +197,9 @@ export class Forward {
             endAtMs = clock.monotonicMs() + RETRY_MS;
           maybeDone = true;
         }
-        const again = maybeDone && canRepeat(error, exchange) && clock.monotonicMs() < endAtMs;
-        if (!again) throw finalError(error, exchange, maybeDone);
+        dials += 1;
+        const inTime = maybeDone ? clock.monotonicMs() < endAtMs : wasReset(error) && dials < MAX_DIALS;
+        if (!inTime || !canRepeat(error, exchange)) throw finalError(error, exchange, maybeDone);
         await pause(clock, pauseMs);
         pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
       }
@@ -249,6 +252,9 @@ const canRepeat = (error: unknown, exchange: Exchange): boolean => {
   if (error instanceof LinkCut) return true;
   return error instanceof LoopsyError && error.error === 'peer_unreachable';
 };
+
+/** Someone was there, and was cut off in the middle of the handshake: nothing was sent. */
+const wasReset = (error: unknown): boolean => error instanceof LoopsyError && error.details?.['cause'] === 'ECONNRESET';
 
 const finalError = (error: unknown, { request, way }: Exchange, maybeDone: boolean): LoopsyError => {
   if (error instanceof LoopsyError && error.error !== 'peer_unreachable') return error;
