@@ -18,10 +18,22 @@ const KEEP_SUPERSEDED_MS = 7 * 24 * 3600 * 1000;
  * is what is run, and loads the rest as CommonJS.
  */
 const GROUPS = [
-  { name: 'cli', entry: 'src/cli/command.ts', loader: 'src/cli/index.ts', forbidden: ['zod', 'find-my-way'] },
-  { name: 'daemon', entry: 'src/daemon/main.ts' },
+  {
+    name: 'cli',
+    entry: 'src/cli/command.ts',
+    loader: 'src/cli/index.ts',
+    program: 'index.js',
+    forbidden: ['zod', 'find-my-way'],
+  },
+  { name: 'daemon', entry: 'src/daemon/main.ts', loader: 'src/cli/index.ts', program: 'main.js', flags: nodeFlags },
   { name: 'store', entry: 'src/store/worker.ts', optional: true },
 ];
+
+/** What a node is run with: bytecode counts only under the flags that it was made with. */
+async function nodeFlags() {
+  const file = path.join(ROOT, 'src/config/node-flags.ts');
+  return existsSync(file) ? (await evaluate(file)).NODE_FLAGS : [];
+}
 
 const COMMON = {
   bundle: true,
@@ -134,8 +146,10 @@ async function bundle(group) {
   modules.sort((a, b) => Number(a.name === last) - Number(b.name === last));
   if (!group.loader) return { packages, files: modules.map(withRequire) };
   const atOnce = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: file }) => nameOf(file));
-  const loader = { name: `${group.name}/index.js`, source: await readFile(path.join(ROOT, group.loader), 'utf8') };
-  return { packages, files: await commandFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader }) };
+  const source = await readFile(path.join(ROOT, group.loader), 'utf8');
+  const loader = { name: `${group.name}/${group.program}`, source };
+  const flags = group.flags === undefined ? [] : await group.flags();
+  return { packages, files: await commandFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader, flags }) };
 }
 
 /** Only the module that holds esbuild's shim needs a `require`, for CommonJS packages that load Node's own modules. */

@@ -1,10 +1,9 @@
 // The files of the `loopsy` command: modules turned into what src/cli/index.ts loads, the fastest form that Node has.
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import v8 from 'node:v8';
-import { Script } from 'node:vm';
 
 import esbuild from 'esbuild';
 
@@ -18,9 +17,9 @@ export const FORM = createHash('sha256')
   .slice(0, 16);
 
 /** Turns modules; `atOnce` names those that every command loads, and `loader` is what is run. */
-export async function commandFiles(modules, { entry, atOnce, loader }) {
+export async function commandFiles(modules, { entry, atOnce, loader, flags }) {
   const files = await Promise.all(modules.map(toFunction));
-  const bytecode = files.filter(({ name }) => atOnce.includes(name)).map(bytecodeOf);
+  const bytecode = files.filter(({ name }) => atOnce.includes(name)).map((file) => bytecodeOf(file, flags));
   const { code } = await esbuild.transform(loader.source, {
     ...TARGET,
     loader: 'ts',
@@ -47,13 +46,21 @@ async function toFunction({ name, text }) {
 }
 
 /** What V8 makes of a file: of every function, and not only of those that run at once. It serves this Node alone. */
-function bytecodeOf({ name, text }) {
-  v8.setFlagsFromString('--no-lazy');
-  const script = new Script(text);
-  // V8 takes bytecode that was made with the flags it has.
-  v8.setFlagsFromString('--lazy');
-  return {
-    name: `${name}.${process.version}-${process.platform}-${process.arch}.cache`,
-    text: script.createCachedData(),
-  };
+function bytecodeOf({ name, text }, flags) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', MAKE_BYTECODE], {
+    input: text,
+    maxBuffer: 64 * 1_048_576,
+  });
+  if (status !== 0) throw new Error(`no bytecode of ${name}: ${stderr}`);
+  return { name: `${name}.${process.version}-${process.platform}-${process.arch}.cache`, text: stdout };
 }
+
+// V8 takes bytecode only under the flags that it was made with.
+const MAKE_BYTECODE = `
+const v8 = require('node:v8');
+const text = require('node:fs').readFileSync(0, 'utf8');
+v8.setFlagsFromString('--no-lazy');
+const script = new (require('node:vm').Script)(text);
+v8.setFlagsFromString('--lazy');
+process.stdout.write(script.createCachedData());
+`;

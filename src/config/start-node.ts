@@ -10,6 +10,7 @@ import { ensurePrivateDir } from '../kernel/atomic-file.ts';
 import { systemClock, type Clock } from '../kernel/clock.ts';
 import { errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { buildNodeEnvironment } from './node-environment.ts';
+import { NODE_FLAGS, NODE_VARIABLES } from './node-flags.ts';
 import { nodePaths } from './paths.ts';
 import { MAX_REPORT_BYTES, parseStartReport, REPORT_VARIABLE, type StartReport } from './start-report.ts';
 
@@ -84,19 +85,6 @@ export const startNode = async (options: StartNodeOptions): Promise<StartedNode>
     await log.close();
   }
 };
-
-/**
- * What a node's program is run with. A node starts many processes, and each start costs in proportion to the memory
- * that the node has touched: a small nursery halves that. Its collections are so short that more threads only cost.
- */
-export const NODE_FLAGS: readonly string[] = [
-  '--max-semi-space-size=1',
-  '--single-threaded-gc',
-  '--concurrent-array-buffer-sweeping',
-];
-
-/** The same for the C library; not passed on to what the node runs. */
-export const NODE_VARIABLES: Readonly<Record<string, string>> = { MALLOC_ARENA_MAX: '1' };
 
 const spawnNode = (options: StartNodeOptions, logFd: number): ChildProcess => {
   const { dataDir, args = [], env = process.env, program = findNodeProgram() } = options;

@@ -1,6 +1,5 @@
 import { homedir, userInfo } from 'node:os';
 import { parseArgs } from 'node:util';
-import { fileURLToPath } from 'node:url';
 
 import { nodePaths, resolveDataDir, type NodePaths } from '../config/paths.ts';
 import { reportStart } from '../config/start-report.ts';
@@ -43,7 +42,8 @@ const main = async (): Promise<void> => {
   const stop = await runNode({
     paths,
     clock: systemClock,
-    program: fileURLToPath(import.meta.url),
+    // The file that was run, not the one that this became part of.
+    program: process.argv[1] ?? '',
     foreground: values.foreground ?? false,
     ...(port === undefined ? {} : { port }),
     ...(values['local-only'] === true

@@ -18,7 +18,7 @@ const SOURCES = {
     "import { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], word));\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
   'src/daemon/main.ts':
-    "import route from 'find-my-way';\nconst { fork } = await import('cross-spawn').then(() => import('node:cluster'));\nconst { sync } = await import('cross-spawn');\nconsole.log(typeof route, typeof fork, typeof sync);\n",
+    "import route from 'find-my-way';\nconst main = async () => {\n  const { fork } = await import('cross-spawn').then(() => import('node:cluster'));\n  const { sync } = await import('cross-spawn');\n  console.log(typeof route, typeof fork, typeof sync);\n};\nvoid main();\n",
 };
 
 let root = '';
