@@ -1,0 +1,90 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+
+import { peerNameSchema } from '../../src/protocol/ids.ts';
+import { parseAddress, slugOf, uniqueName } from '../../src/protocol/names.ts';
+import { verifies } from '../requirements.ts';
+
+describe('a host name as a first name', () => {
+  it.each([
+    ['kai.local', 'kai'],
+    ["Kai's MacBook Pro.local", 'kais-macbook-pro'],
+    ['Kai’s MacBook Pro', 'kais-macbook-pro'],
+    ['Zürich Büro', 'zurich-buro'],
+    ['--a__b--', 'a-b'],
+    ['BUILD-01.corp.example', 'build-01-corp-example'],
+    ['box.internal', 'box'],
+    ['日本', 'peer'],
+    ['', 'peer'],
+    ['x'.repeat(80), 'x'.repeat(63)],
+    [`${'x'.repeat(62)} y`, 'x'.repeat(62)],
+  ])('%j is %j', (hostname, name) => expect(slugOf(hostname)).toBe(name));
+
+  it('is a name that commands take, whatever the host is called', () => {
+    const hostnames = fc.oneof(
+      fc.string({ unit: 'grapheme', maxLength: 300 }),
+      fc.string({ unit: 'binary', maxLength: 300 }),
+    );
+    fc.assert(fc.property(hostnames, (hostname) => peerNameSchema.safeParse(slugOf(hostname)).success));
+  });
+
+  it('stays a name, and becomes another one, where it is taken', () => {
+    expect(uniqueName('kai', (name) => ['kai', 'kai-2'].includes(name))).toBe('kai-3');
+    const long = 'x'.repeat(63);
+    expect(uniqueName(long, (name) => name === long)).toBe(`${'x'.repeat(61)}-2`);
+    const names = fc.string({ unit: 'grapheme', maxLength: 80 }).map(slugOf);
+    fc.assert(
+      fc.property(names, fc.nat(12), (wanted, takenOnes) => {
+        const taken = new Set<string>();
+        for (let at = 0; at <= takenOnes; at += 1) {
+          const name = uniqueName(wanted, (other) => taken.has(other));
+          expect(taken.has(name)).toBe(false);
+          expect(peerNameSchema.safeParse(name).success).toBe(true);
+          taken.add(name);
+        }
+      }),
+    );
+  });
+});
+
+describe('an address', () => {
+  it.each([
+    ['kai.local', { host: 'kai.local', port: undefined }],
+    ['192.168.1.20:19600', { host: '192.168.1.20', port: 19_600 }],
+    ['[fe80::1%eth0]:80', { host: 'fe80::1%eth0', port: 80 }],
+    ['[::1]', { host: '::1', port: undefined }],
+    ['fe80::1', { host: 'fe80::1', port: undefined }],
+    ['::1', { host: '::1', port: undefined }],
+  ])(verifies('cli.addresses', '%s is host and port'), (text, address) => expect(parseAddress(text)).toEqual(address));
+
+  it.each([
+    '',
+    ':80',
+    'a:0',
+    'a:65536',
+    'a:123456',
+    'a:b',
+    'a b',
+    'a/b',
+    'user@a',
+    '[::1',
+    '[a]:1:2',
+    'http://a',
+    '[::1]x',
+  ])('%j is none', (text) => expect(parseAddress(text)).toBeUndefined());
+
+  it('is read back as it was written, and nothing makes it throw', () => {
+    const host = fc.oneof(
+      fc.ipV4(),
+      fc.domain(),
+      fc.ipV6().map((v6) => `[${v6}]`),
+    );
+    const port = fc.integer({ min: 1, max: 65_535 });
+    fc.assert(
+      fc.property(host, port, (name, number) => {
+        expect(parseAddress(`${name}:${number}`)).toEqual({ host: name.replace(/^\[|\]$/g, ''), port: number });
+      }),
+    );
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => [parseAddress(text)].length === 1));
+  });
+});
