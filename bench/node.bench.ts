@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
 
+import { NODE_FLAGS, NODE_VARIABLES } from '../src/config/node-flags.ts';
 import { DAEMON, freePort, Machine } from '../test/helpers/nodes.ts';
 import { interleave, report, rssOf } from './lib/measure.ts';
 import { verifies } from '../test/requirements.ts';
@@ -22,13 +23,14 @@ const machine = await Machine.create('bench-node', { start: false });
 try {
   const port = await freePort();
   const env = {
+    ...NODE_VARIABLES,
     PATH: process.env['PATH'],
     HOME: machine.home,
     LOOPSY_DATA_DIR: machine.path(),
     LOOPSY_PORT: String(port),
   };
   const ready = async (): Promise<void> => {
-    const child = spawn(process.execPath, [DAEMON], { env, stdio: 'ignore' });
+    const child = spawn(process.execPath, [...NODE_FLAGS, DAEMON], { env, stdio: 'ignore' });
     while (!(await isUp(port))) await new Promise((resolve) => setTimeout(resolve, 1));
     after.push(async () => {
       child.kill();
@@ -38,7 +40,7 @@ try {
   const after: (() => Promise<void>)[] = [];
   const times = await interleave(
     {
-      bare: async () => void (await once(spawn(process.execPath, ['-e', '0'], { stdio: 'ignore' }), 'close')),
+      bare: async () => void (await once(spawn(process.execPath, ['-e', '0'], { env, stdio: 'ignore' }), 'close')),
       ready,
       down: async () => after.pop()?.(),
     },
