@@ -1,0 +1,164 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Peer } from '../../../src/protocol/peers.ts';
+import { LINK_VERSION, VERSION } from '../../../src/protocol/version.ts';
+import { type Answer, shownBy } from '../../helpers/ask.ts';
+import { type InProcessNode, startNode } from '../../helpers/in-process-node.ts';
+import { until } from '../../helpers/process-facts.ts';
+import { makeMachine, type TestMachine } from '../../helpers/trust-desk.ts';
+import { verifies } from '../../requirements.ts';
+
+let node: InProcessNode;
+let other: InProcessNode;
+let desk: TestMachine;
+let laptop: TestMachine;
+
+const handshake = (nodeId: string, more: object = {}): Record<string, unknown> => ({
+  nodeId, hostname: 'Kai’s Laptop.local', platform: 'darwin', version: '9.9.9', port: 4711, capabilities: ['execute', 'flying'], link: LINK_VERSION, boot: 'b1', ...more,
+}); // prettier-ignore
+
+const greet = (machine: TestMachine, said: object): Promise<Answer> =>
+  node.ask({ method: 'POST', path: '/peers/handshake', tls: shownBy(machine), body: said });
+
+const rows = async (): Promise<Peer[]> => (await node.owner<{ peers: Peer[] }>('GET', '/peers')).peers;
+const rowOf = async (nodeId: string): Promise<Peer | undefined> => (await rows()).find((row) => row.nodeId === nodeId);
+
+beforeAll(async () => {
+  [desk, laptop] = [await makeMachine(), await makeMachine()];
+  other = await startNode({ name: 'other' });
+  node = await startNode({
+    name: 'here',
+    lan: true,
+    seed: async (now) => {
+      await now.trustMachine({ certificate: desk.certificate, name: 'desk' });
+      await now.trustMachine({ certificate: laptop.certificate, name: 'laptop' });
+    },
+  });
+});
+
+afterAll(async () => {
+  await node?.remove();
+  await other?.remove();
+});
+
+describe('the handshake', () => {
+  it(
+    verifies('rest.handshake', 'answers with the facts of this node, and changes the row of its caller alone'),
+    async () => {
+      const before = await rowOf(desk.id);
+      const answer = await greet(laptop, handshake(laptop.id));
+      expect(answer.status).toBe(200);
+      expect(JSON.parse(answer.text)).toMatchObject({
+        nodeId: node.identity.nodeId,
+        hostname: 'here',
+        platform: process.platform,
+        version: VERSION,
+        port: node.port,
+        capabilities: ['execute'],
+      });
+      await until(async () => (await rowOf(laptop.id))?.hostname === 'Kai’s Laptop.local', 3000);
+      expect(await rowOf(laptop.id)).toMatchObject({
+        platform: 'darwin',
+        version: '9.9.9',
+        capabilities: ['execute', 'flying'],
+      });
+      expect(await rowOf(desk.id)).toEqual(before);
+    },
+  );
+
+  it(
+    verifies('rest.handshake', 'that names another node in its body still speaks for its certificate alone'),
+    async () => {
+      const before = await rowOf(desk.id);
+      await greet(laptop, handshake(desk.id, { hostname: 'desk-of-somebody' }));
+      expect(await rowOf(desk.id)).toEqual(before);
+      expect((await rowOf(laptop.id))?.hostname).toBe('desk-of-somebody');
+      expect(await rows()).toHaveLength(2);
+    },
+  );
+
+  it(verifies('rest.handshake', 'counts over a link only'), async () => {
+    const body = handshake(laptop.id);
+    const asks = async (asking: object): Promise<string> =>
+      (await node.ask({ method: 'POST', path: '/peers/handshake', body, ...asking })).outcome;
+    const { key } = await node.owner<{ key: string }>('POST', '/keys', { name: 'program', grant: { level: 'full' } });
+    expect(await asks({})).toBe('missing_key');
+    expect(await asks({ key })).not.toBe('allowed');
+    expect(await asks({ key: node.tokens.start })).not.toBe('allowed');
+    expect(await asks({ tls: shownBy(await makeMachine()) })).toBe('invalid_key');
+  });
+
+  it(verifies('error.2005', 'of another version of the link is refused, and says which side is older'), async () => {
+    const newer = await greet(laptop, handshake(laptop.id, { link: LINK_VERSION + 1 }));
+    expect(newer).toMatchObject({ status: 409, outcome: 'peer_version' });
+    expect(newer.text).toContain('update loopsy on here');
+  });
+
+  it('of a newer node may hold fields that this one does not know', async () => {
+    expect((await greet(laptop, handshake(laptop.id, { flying: { height: 3 } }))).status).toBe(200);
+  });
+});
+
+describe('a key of the owner', () => {
+  it(verifies('rest.owner-loopback', 'counts on this machine only, as does the token of this start'), async () => {
+    const asks = async (key: string, asking: object): Promise<string> =>
+      (await node.ask({ path: '/status', key, ...asking })).outcome;
+    const lan = { from: '127.0.0.9' };
+    for (const key of [node.tokens.owner, node.tokens.start]) {
+      expect(await asks(key, {})).toBe('allowed');
+      expect(await asks(key, { tls: 'no certificate' })).toBe('allowed');
+      expect(await asks(key, { ...lan, tls: 'no certificate' })).toBe('invalid_key');
+      expect(await asks(key, lan)).toBe('plain_http');
+    }
+  });
+});
+
+describe('an address', () => {
+  it(
+    verifies(
+      'rest.peers-add',
+      'that is added is shaken hands with, shown as not trusted, and joins its node when it is',
+    ),
+    async () => {
+      const at = { address: '127.0.0.1', port: other.port };
+      const added = await node.owner<Peer>('POST', '/peers', { ...at, name: 'spare' });
+      expect(added).toMatchObject({
+        name: 'spare',
+        nodeId: other.identity.nodeId,
+        trusted: false,
+        status: 'unknown',
+        reason: `not trusted: \`loopsy connect 127.0.0.1:${other.port}\``,
+      });
+        expect(await node.ask({ path: '/peers/spare', key: node.tokens.start })).toMatchObject({ status: 404 });
+      const { fingerprint } = other.identity;
+      const trusted = await node.owner<{ peer: Peer }>('POST', '/peers/trust', { ...at, fingerprint });
+      expect(trusted.peer).toMatchObject({ nodeId: other.identity.nodeId, trusted: true });
+      expect((await rows()).filter(({ nodeId }) => nodeId === other.identity.nodeId)).toHaveLength(1);
+      expect(await node.owner('POST', '/peers', { address: 'localhost', port: other.port })).toMatchObject({
+        trusted: true,
+        manuallyAdded: true,
+        address: 'localhost',
+      });
+      expect(await rows()).toHaveLength(3);
+    },
+  );
+
+  it('of this machine itself is refused, and so is one where nobody is', async () => {
+    const add = (port: number): Promise<Answer> =>
+      node.ask({ method: 'POST', path: '/peers', key: node.tokens.start, body: { address: '127.0.0.1', port } });
+    expect(await add(node.port)).toMatchObject({ status: 409, outcome: 'conflict' });
+    expect(await add(1)).toMatchObject({ status: 503, outcome: 'peer_unreachable' });
+  });
+
+  it(
+    verifies('rest.peers-delete', 'or a trusted peer is removed by name, and an unknown one names the known ones'),
+    async () => {
+      const removed = await node.owner('DELETE', '/peers/desk');
+      expect(removed).toEqual({ success: true, nodeId: desk.id, name: 'desk', told: false });
+      expect((await greet(desk, handshake(desk.id))).outcome).toBe('revoked');
+      const gone = await node.ask({ method: 'DELETE', path: '/peers/desk', key: node.tokens.start });
+      expect(gone).toMatchObject({ status: 404, outcome: 'peer_not_found' });
+      expect(gone.text).toContain('laptop');
+    },
+  );
+});
