@@ -47,7 +47,7 @@ async function toFunction({ name, text }) {
 
 /** What V8 makes of a file: of every function, and not only of those that run at once. It serves this Node alone. */
 function bytecodeOf({ name, text }, flags) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', MAKE_BYTECODE], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', MAKE_BYTECODE, `loopsy/${name}`], {
     input: text,
     maxBuffer: 64 * 1_048_576,
   });
@@ -55,12 +55,12 @@ function bytecodeOf({ name, text }, flags) {
   return { name: `${name}.${process.version}-${process.platform}-${process.arch}.cache`, text: stdout };
 }
 
-// V8 takes bytecode only under the flags that it was made with.
+// V8 takes bytecode only under the flags that it was made with; its stack traces show the name that was given here.
 const MAKE_BYTECODE = `
 const v8 = require('node:v8');
 const text = require('node:fs').readFileSync(0, 'utf8');
 v8.setFlagsFromString('--no-lazy');
-const script = new (require('node:vm').Script)(text);
+const script = new (require('node:vm').Script)(text, { filename: process.argv[1] });
 v8.setFlagsFromString('--lazy');
 process.stdout.write(script.createCachedData());
 `;
