@@ -174,3 +174,16 @@ describe('a config', () => {
     },
   );
 });
+
+it(verifies('fault.root', 'root is told so at init and by doctor, and not refused'), async ({ skip }) => {
+  skip(process.getuid?.() !== 0, 'needs root');
+  const machine = await Machine.create('rooted', { start: false });
+  try {
+    const init = await machine.run(['init', '--no-mcp']);
+    expect([init.code, init.stdout + init.stderr]).toEqual([0, expect.stringContaining('this is root')]);
+    await machine.start();
+    expect((await machine.run(['doctor'])).stdout).toContain('the node runs as root');
+  } finally {
+    await machine.remove();
+  }
+});
