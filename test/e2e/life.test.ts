@@ -50,7 +50,7 @@ const modesOf = async (folder: string): Promise<Record<string, string>> => {
 describe('a node, from init to stop', () => {
   it(
     verifies(
-      ['cli.port-env', 'cli.data-dir', 'config.server.port'],
+      ['cli.port-env', 'cli.data-dir', 'config.server.port', 'fault.root'],
       'takes its port and folder from option, environment, config',
     ),
     async () => {
@@ -58,7 +58,9 @@ describe('a node, from init to stop', () => {
       const [port, other] = [await freePort(), await freePort()];
       const at = { HOME: home, LOOPSY_DATA_DIR: join(home, 'wrong') };
       const where = ['--data-dir', join(home, 'here'), '--json'];
-      expect((await loopsy(['init', '--no-mcp', ...where], { ...at, LOOPSY_PORT: String(port) })).code).toBe(0);
+      const init = await loopsy(['init', '--no-mcp', ...where], { ...at, LOOPSY_PORT: String(port) });
+      // Root is told so, and served.
+      expect([init.code, init.stderr.includes('this is root')]).toEqual([0, process.getuid?.() === 0]);
       expect(await readFile(join(home, 'here', 'config.yaml'), 'utf8')).toMatch(new RegExp(`^ +port: ${port}\\b`, 'm'));
       const started = async (env: object): Promise<number> => {
         const { stdout } = await loopsy(['start', '--local-only', ...where], { ...at, ...env });

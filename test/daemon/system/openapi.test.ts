@@ -40,9 +40,7 @@ describe('the OpenAPI document', () => {
     for (const id of OPERATION_IDS) {
       const entry = entryOf(id);
       expect(namesIn(entry, 'path'), id).toEqual(pathFields(rowOf(id).path));
-      // The audit log has a filter of that name.
-      const takesPeer = rowOf(id).remote || id.startsWith('audit.');
-      expect(namesIn(entry, 'query').includes('peer'), id).toBe(takesPeer);
+      expect(namesIn(entry, 'query').includes('peer'), id).toBe(rowOf(id).remote);
       expect(
         (entry.parameters ?? []).every((one) => one.in !== 'path' || one.required === true),
         id,
