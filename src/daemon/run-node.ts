@@ -50,7 +50,26 @@ export const fail = (thrown: unknown): LoopsyError => {
       cause: error,
     });
   }
-  return new LoopsyError('internal', { message: error instanceof Error ? error.message : String(error), cause: error });
+  return new LoopsyError('internal', {
+    message: reasonOf(error),
+    hint: '`loopsy logs --node` says more',
+    cause: error,
+  });
+};
+
+const DISK_FAULTS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the quota of the disk is used up',
+  EROFS: 'the disk can only be read',
+  EACCES: 'it may not be written',
+  EPERM: 'it may not be written',
+};
+
+const reasonOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error);
+  const why = 'code' in error ? DISK_FAULTS[String(error.code)] : undefined;
+  const file = 'path' in error && typeof error.path === 'string' ? error.path : 'the data folder';
+  return why === undefined ? error.message : `${file}: ${why}`;
 };
 
 const takeLock = async (paths: NodePaths): Promise<Lock> => {
@@ -147,23 +166,22 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
   // A commit that is waited for keeps no process alive: without this, a node could end in the middle of its start.
   const alive = setInterval(() => undefined, STAY_ALIVE_MS);
   const logging = openLog(options);
+  const undo: (() => Promise<unknown> | void)[] = [() => lock.release(), () => logging.close()];
   let stopNode: () => Promise<void> = () => Promise.resolve();
   try {
     // The answer to the one who asks for the stop leaves first.
     const running = await compose(options, logging, () => void setImmediate(() => void stopNode()));
-    const services = await startServices(running.node.services, {
-      clock,
-      log: logging.log,
-      signal: new AbortController().signal,
-    });
+    const signal = new AbortController().signal;
+    const services = await startServices(running.node.services, { clock, log: logging.log, signal });
+    undo.push(
+      () => logging.log.info('node stopped', {}),
+      () => removeRegistration(paths, running.boot),
+      () => services.stop(),
+      () => running.node.quiesce(),
+    );
     stopNode = once(async () => {
       logging.log.info('node stopping', {});
-      await running.node.quiesce();
-      await services.stop();
-      await removeRegistration(paths, running.boot);
-      logging.log.info('node stopped', {});
-      await logging.close();
-      lock.release();
+      await undoAll(undo, logging.log);
       process.exit();
     });
     watchFaults(logging.log, stopNode);
@@ -173,10 +191,20 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
     return stopNode;
   } catch (error) {
     logging.log.error('node not started', { error: fail(error).message });
-    await logging.close();
-    lock.release();
+    await undoAll(undo, logging.log);
     clearInterval(alive);
     throw error;
+  }
+};
+
+/** Undoes the steps of a start, the last one first. One that fails is written down and skips none. */
+const undoAll = async (steps: readonly (() => Promise<unknown> | void)[], log: Log): Promise<void> => {
+  for (const step of [...steps].reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      log.error('a step of the stop failed', { error: error instanceof Error ? error.message : String(error) });
+    }
   }
 };
 

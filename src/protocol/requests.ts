@@ -15,7 +15,10 @@ export const requestCancelledSchema = z.object({
 export const HEADERS = {
   /** The id of an effect; a repeat by the same caller gets the first result. */
   requestId: 'loopsy-request-id',
-  /** On a repeat: the peer's boot as the sender knows it. Another boot refuses, because its first result is gone. */
+  /**
+   * On a repeat: `<boot>.<age>`, the peer's boot as the sender knows it, and for how many ms the first result may have
+   * been kept. Another boot refuses, because its first result is gone; a great age, because it may be.
+   */
   repeat: 'loopsy-repeat',
   /** The id of the object that the answer is about, before its body. */
   object: 'loopsy-object',

@@ -148,16 +148,21 @@ const nameObject = ({ exchange, target }: Run, object: string | undefined): void
   if (target !== undefined) exchange.response.setHeader(HEADERS.node, target.nodeId);
 };
 
-/** @throws {LoopsyError} `outcome_unknown` for a repeat of what another start of this node was asked. */
-const isRepeat = ({ exchange }: Run, parts: EdgeParts): boolean => {
-  const repeatOf = exchange.request.headers[HEADERS.repeat];
-  if (repeatOf !== undefined && repeatOf !== parts.boot) throw new LoopsyError('outcome_unknown');
-  return repeatOf !== undefined;
+/**
+ * For how long the first result may have been kept, where this is a repeat.
+ * @throws {LoopsyError} `outcome_unknown` for a repeat of what another start of this node was asked.
+ */
+const repeatAgeOf = ({ request }: Exchange, parts: EdgeParts): number | undefined => {
+  const header = request.headers[HEADERS.repeat];
+  if (header === undefined) return undefined;
+  const [boot, age] = String(header).split('.');
+  if (boot !== parts.boot || !/^\d{1,15}$/.test(age ?? '')) throw new LoopsyError('outcome_unknown');
+  return Number(age);
 };
 
 const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
   const { state, response } = run.exchange;
-  const repeat = isRepeat(run, parts);
+  const repeatAgeMs = repeatAgeOf(run.exchange, parts);
   const gone = new AbortController();
   response.once('close', () => gone.abort());
   const key = effectKey(state);
@@ -169,12 +174,12 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
       mine.addEventListener('abort', () => parts.effects.cancel(key, String(mine.reason)), { once: true });
       return answerOf(run, signal, parts);
     },
-    { gone: gone.signal, repeat },
+    { gone: gone.signal, repeatAgeMs },
   );
 };
 
 const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
-  isRepeat(run, parts);
+  repeatAgeOf(run.exchange, parts);
   const { exchange, input, controller } = run;
   let object: string | undefined;
   const call = callOf(run, controller.signal, { parts, named: (id) => (object = id) });

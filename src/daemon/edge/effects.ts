@@ -24,6 +24,8 @@ interface Record {
 }
 
 const KEEP_MS = 600_000;
+/** A repeat that is older may be of a result that was forgotten. */
+const SURE_MS = 540_000;
 const GRACE_MS = 10_000;
 const MAX_RECORDS = 20_000;
 const MAX_BYTES = 16_777_216;
@@ -45,15 +47,16 @@ export class EffectTable {
   /**
    * Carries out `run` once for `key`, and gives every repeat the same answer.
    * @param gone aborted when this request's connection is lost.
+   * @param repeatAgeMs for how long the first result may have been kept, where this is a repeat.
    * @throws {LoopsyError} `outcome_unknown` for a repeat whose first result is no longer held.
    */
   async once(
     key: string,
     run: RunEffect,
-    { gone, repeat }: { gone: AbortSignal; repeat: boolean },
+    { gone, repeatAgeMs }: { gone: AbortSignal; repeatAgeMs: number | undefined },
   ): Promise<EffectAnswer> {
     this.#forget();
-    const record = this.#records.get(key) ?? this.#begin(key, run, repeat);
+    const record = this.#records.get(key) ?? this.#begin(key, run, repeatAgeMs);
     record.waiting += 1;
     record.grace?.cancel();
     record.grace = undefined;
@@ -87,9 +90,12 @@ export class EffectTable {
     }
   }
 
-  #begin(key: string, run: RunEffect, repeat: boolean): Record {
-    // Where results had to be dropped, a repeat can't be told from a request that never arrived.
-    if (repeat && this.#clock.monotonicMs() - this.#evictedAtMs < KEEP_MS) throw new LoopsyError('outcome_unknown');
+  #begin(key: string, run: RunEffect, repeatAgeMs: number | undefined): Record {
+    // Where a result may have been dropped, a repeat can't be told from a request that never arrived.
+    const sinceEvictionMs = this.#clock.monotonicMs() - this.#evictedAtMs;
+    if (repeatAgeMs !== undefined && (repeatAgeMs > SURE_MS || sinceEvictionMs < KEEP_MS)) {
+      throw new LoopsyError('outcome_unknown');
+    }
     const controller = new AbortController();
     const record: Record = {
       answer: run(controller.signal),

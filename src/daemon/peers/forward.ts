@@ -64,15 +64,18 @@ const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
         .slice(0, 32)
     : requestId;
 
-const headersOf = ({ request, way, op, accept }: Exchange, repeat: boolean): Record<string, string> => ({
+const headersOf = (
+  { request, way, op, accept }: Exchange,
+  repeatAgeMs: number | undefined,
+): Record<string, string> => ({
   accept,
   ...(op.kind === 'upload' ? { 'content-type': 'application/octet-stream' } : { 'content-type': 'application/json' }),
   ...(op.effect ? { [HEADERS.requestId]: effectIdOf(request.call) } : {}),
-  ...(op.effect && repeat ? { [HEADERS.repeat]: way.boot } : {}),
+  ...(op.effect && repeatAgeMs !== undefined ? { [HEADERS.repeat]: `${way.boot}.${repeatAgeMs}` } : {}),
   [HEADERS.onBehalfOf]: callerName(request.call.caller),
 });
 
-const send = (exchange: Exchange, repeat: boolean): Promise<IncomingMessage> => {
+const send = (exchange: Exchange, repeatAgeMs: number | undefined): Promise<IncomingMessage> => {
   const { op, request, way } = exchange;
   const { path, body } = encodeRequest(op, exchange.input);
   const bytes = request.call.body;
@@ -80,7 +83,7 @@ const send = (exchange: Exchange, repeat: boolean): Promise<IncomingMessage> => 
   return way.link.request({
     method: op.method,
     path: `${BASE_PATH}${path}`,
-    headers: headersOf(exchange, repeat),
+    headers: headersOf(exchange, repeatAgeMs),
     ...(op.kind === 'upload' && bytes !== undefined ? { body: bytes } : body === undefined ? {} : { body }),
     long,
     // A buffered run answers when it has ended; the connection's own life tells whether the peer is there.
@@ -121,8 +124,8 @@ export class Forward {
   /** A buffered or byte-body operation; the answer's bytes pass as they are. */
   async json(request: ForwardRequest): Promise<EffectAnswer> {
     const exchange = this.#exchange(request, 'application/json');
-    return this.#retrying(exchange, async (repeat) => {
-      const answer = await send(exchange, repeat);
+    return this.#retrying(exchange, async (repeatAgeMs) => {
+      const answer = await send(exchange, repeatAgeMs);
       const object = objectIn(answer);
       if (object !== undefined && request.op.object?.role === 'creates') request.call.announce(object);
       const body = await readAll(answer);
@@ -152,8 +155,10 @@ export class Forward {
     exchange: Exchange,
     { since, begun }: { since: number; begun: boolean },
   ): Promise<{ source: FrameSource; object: string | undefined }> {
-    const open = async (repeat: boolean): Promise<{ source: FrameSource; object: string | undefined }> => {
-      const answer = await send(exchange, repeat);
+    const open = async (
+      repeatAgeMs: number | undefined,
+    ): Promise<{ source: FrameSource; object: string | undefined }> => {
+      const answer = await send(exchange, repeatAgeMs);
       if (answer.statusCode !== 200) throw errorOf(await readAll(answer), exchange.way.name);
       return { source: new FrameSource(answer, since), object: objectIn(answer) };
     };
@@ -180,14 +185,19 @@ export class Forward {
    * Tries what may have begun again. With each contact the peer's patience begins anew, and with it the time that is
    * left to an effect; a read gets no more than the first.
    */
-  async #retrying<T>(exchange: Exchange, attempt: (repeat: boolean) => Promise<T>, begun = false): Promise<T> {
+  async #retrying<T>(
+    exchange: Exchange,
+    attempt: (repeatAgeMs: number | undefined) => Promise<T>,
+    begun = false,
+  ): Promise<T> {
     const { clock } = this.#parts;
+    const ageMs = agedSince(clock);
     let maybeDone = begun;
     let endAtMs = clock.monotonicMs() + RETRY_MS;
     let pauseMs = FIRST_PAUSE_MS;
     for (let [contacts, dials] = [0, 0]; ;) {
       try {
-        return await attempt(maybeDone);
+        return await attempt(maybeDone ? ageMs() : undefined);
       } catch (error) {
         if (exchange.request.call.signal.aborted) throw this.#abandoned(exchange);
         if (error instanceof LinkCut && error.sent) {
@@ -245,6 +255,15 @@ export class Forward {
     return typeof id === 'string' && this.#parts.owners.maySee(caller, id);
   }
 }
+
+/**
+ * For how long the peer may have kept a result: the time that this machine slept, which no monotonic clock counts, and
+ * that since the exchange broke. A run may take hours before.
+ */
+const agedSince = (clock: Clock): (() => number) => {
+  const [wallMs, monotonicMs] = [clock.now(), clock.monotonicMs()];
+  return () => Math.round(Math.max(0, clock.now() - wallMs - (clock.monotonicMs() - monotonicMs))) + RETRY_MS;
+};
 
 const canRepeat = (error: unknown, exchange: Exchange): boolean => {
   // A byte body can't be sent twice.

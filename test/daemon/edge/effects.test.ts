@@ -11,7 +11,9 @@ describe('effects', () => {
     const table = new EffectTable(new FakeClock());
     let runs = 0;
     const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
-    const answers = await Promise.all([0, 1, 2].map((at) => table.once('a\n1', run, { gone: never, repeat: at > 0 })));
+    const answers = await Promise.all(
+      [0, 1, 2].map((at) => table.once('a\n1', run, { gone: never, repeatAgeMs: at > 0 ? 0 : undefined })),
+    );
     expect(answers.map(({ body }) => body)).toEqual(['run 1', 'run 1', 'run 1']);
   });
 
@@ -19,7 +21,7 @@ describe('effects', () => {
     const table = new EffectTable(new FakeClock());
     let runs = 0;
     const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
-    for (const key of ['a\n1', 'a\n2', 'b\n1']) await table.once(key, run, { gone: never, repeat: false });
+    for (const key of ['a\n1', 'a\n2', 'b\n1']) await table.once(key, run, { gone: never, repeatAgeMs: undefined });
     expect(runs).toBe(3);
   });
 
@@ -33,10 +35,10 @@ describe('effects', () => {
       signal.addEventListener('abort', () => (ended = signal.reason));
       return new Promise((done) => (finish = done));
     };
-    const first = table.once('a\n1', run, { gone: gone.signal, repeat: false });
+    const first = table.once('a\n1', run, { gone: gone.signal, repeatAgeMs: undefined });
     gone.abort();
     clock.advance(9000);
-    const second = table.once('a\n1', run, { gone: never, repeat: true });
+    const second = table.once('a\n1', run, { gone: never, repeatAgeMs: 0 });
     clock.advance(60_000);
     finish(answer('done'));
     expect((await second).body).toBe('done');
@@ -56,7 +58,7 @@ describe('effects', () => {
           done(answer('ended'));
         });
       });
-    const first = table.once('a\n1', run, { gone: gone.signal, repeat: false });
+    const first = table.once('a\n1', run, { gone: gone.signal, repeatAgeMs: undefined });
     gone.abort();
     clock.advance(10_000);
     await first;
@@ -67,7 +69,7 @@ describe('effects', () => {
     const table = new EffectTable(new FakeClock());
     const run = (signal: AbortSignal): Promise<EffectAnswer> =>
       new Promise((done) => signal.addEventListener('abort', () => done(answer(String(signal.reason)))));
-    const pending = table.once('a\n1', run, { gone: never, repeat: false });
+    const pending = table.once('a\n1', run, { gone: never, repeatAgeMs: undefined });
     expect(table.cancel('a\n1', 'cancel')).toBe(true);
     expect((await pending).body).toBe('cancel');
     expect(table.cancel('a\n1', 'cancel')).toBe(false);
@@ -79,13 +81,22 @@ describe('effects', () => {
     const table = new EffectTable(clock);
     let runs = 0;
     const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
-    await table.once('a\n1', run, { gone: never, repeat: false });
+    await table.once('a\n1', run, { gone: never, repeatAgeMs: undefined });
     clock.advance(599_000);
-    await table.once('a\n1', run, { gone: never, repeat: true });
+    await table.once('a\n1', run, { gone: never, repeatAgeMs: 0 });
     expect(runs).toBe(1);
     clock.advance(2000);
-    await table.once('a\n1', run, { gone: never, repeat: false });
+    await table.once('a\n1', run, { gone: never, repeatAgeMs: undefined });
     expect(runs).toBe(2);
+  });
+
+  it('never does a thing twice because the one who asks slept for longer than results are kept', async () => {
+    const table = new EffectTable(new FakeClock());
+    let runs = 0;
+    const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`run ${(runs += 1)}`));
+    const repeat = { gone: never, repeatAgeMs: 1_800_000 };
+    await expect(table.once('a\n1', run, repeat)).rejects.toMatchObject({ error: 'outcome_unknown' });
+    expect(runs).toBe(0);
   });
 
   it('never does a thing twice because a result had to be dropped: the outcome is unknown then', async () => {
@@ -96,8 +107,8 @@ describe('effects', () => {
       runs += 1;
       return Promise.resolve(big);
     };
-    for (let at = 0; at < 4; at += 1) await table.once(`a\n${at}`, run, { gone: never, repeat: false });
-    await expect(table.once('a\n0', run, { gone: never, repeat: true })).rejects.toMatchObject({
+    for (let at = 0; at < 4; at += 1) await table.once(`a\n${at}`, run, { gone: never, repeatAgeMs: undefined });
+    await expect(table.once('a\n0', run, { gone: never, repeatAgeMs: 0 })).rejects.toMatchObject({
       error: 'outcome_unknown',
     });
     expect(runs).toBe(4);
