@@ -117,7 +117,10 @@ describe.each([true, false])('every command on real nodes, tls.enabled %s', (tls
   );
 
   it(
-    verifies(['cli.exec.options', 'cli.exec.defaults', 'cli.exec.streams'], 'exec, with its options and defaults'),
+    verifies(
+      ['show.e2e', 'cli.exec.options', 'cli.exec.defaults', 'cli.exec.streams'],
+      'exec, with its options and defaults',
+    ),
     async () => {
       const home = await realpath(maria.home);
       expect((await kai.run(['exec', 'maria', 'pwd'])).stdout.trim()).toBe(home);
