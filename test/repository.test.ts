@@ -73,7 +73,7 @@ describe('the repository', () => {
       /^(README\.md|LICENSE|CHANGELOG\.md|package\.json)$/,
       /^dist\/(build\.json|licenses\.txt|vendor\/sqlite\.version)$/,
       /^dist\/(cli|daemon|store)\/[\w.-]+\.js$/,
-      /^dist\/cli\/(package\.json|[\w.-]+\.js\.v[\w.-]+\.cache)$/,
+      /^dist\/(cli|daemon)\/(package\.json|[\w.-]+\.js\.v[\w.-]+\.cache)$/,
       /^dist\/vendor\/sqlite\/.+/,
     ];
     const files = first?.files ?? [];
