@@ -149,7 +149,11 @@ class Parts {
     this.system = makeSystem(this);
     this.jobs = makeJobs(this);
     this.peers = makePeers(this);
-    this.owners = new RemoteObjects(this.store, clock, () => options.config.current.jobs.keepDays * DAY_MS);
+    this.owners = new RemoteObjects(this.store, {
+      clock,
+      log: options.log,
+      keepMs: () => options.config.current.jobs.keepDays * DAY_MS,
+    });
     this.keys = makeKeys(this);
     this.sources = makeSources(this);
     this.listener = makeListener(this);
@@ -177,7 +181,7 @@ const makeTrust = ({ options, trustStore }: Parts): TrustBook => {
 
 const makeAudit = (parts: Parts): AuditLog => {
   const { paths, clock, config } = parts.options;
-  const peerIdOf = (reference: string): string | undefined => parts.peers.resolve(reference)?.nodeId;
+  const peerIdOf = (reference: string): string | undefined => parts.peers.find(reference)?.nodeId;
   return new AuditLog({ file: paths.auditLog, clock, peerIdOf, ...config.current.audit });
 };
 

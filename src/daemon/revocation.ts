@@ -76,7 +76,7 @@ export class Revocation implements Service {
     listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
     if (change.caller === AGENTS) agents.endAll();
     const [kind, machineId] = change.caller.split(':');
-    if (kind === 'peer' && machineId !== undefined && change.what === 'removed') void peers.dropped(machineId);
+    if (kind === 'peer' && machineId !== undefined && change.what === 'removed') peers.dropped(machineId);
   }
 
   /** What it may still do goes on. */

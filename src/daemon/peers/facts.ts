@@ -1,11 +1,13 @@
 import { z } from 'zod';
 
 import type { Log } from '../../kernel/log.ts';
+import { parseJson } from '../../kernel/parse-json.ts';
 import { hostSchema, nodeIdSchema, peerNameSchema, portSchema } from '../../protocol/ids.ts';
 import { parseAddress } from '../../protocol/names.ts';
 import { capabilitySchema, platformSchema } from '../../protocol/system.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
 import type { Store } from '../../store/store.ts';
+import { writeBehind } from '../../store/write-behind.ts';
 import type { Address } from './dial.ts';
 
 const addressSchema = z.object({ host: hostSchema, port: portSchema });
@@ -50,11 +52,13 @@ const sameAddress = (a: Address, b: Address): boolean => a.host === b.host && a.
 /** Facts about peers, held in memory and written behind. */
 export class PeerFactsBook {
   readonly #store: Store;
+  readonly #log: Log;
   readonly #facts = new Map<string, PeerFacts>();
   readonly #manual = new Map<string, ManualAddress>();
 
   constructor(store: Store, log: Log) {
     this.#store = store;
+    this.#log = log;
     const read = <T>(prefix: string, schema: z.ZodType<T>, take: (key: string, value: T) => void): void => {
       for (const entry of store.list({ prefix, limit: PAGE })) {
         const parsed = schema.safeParse(parseJson(entry.value));
@@ -80,7 +84,7 @@ export class PeerFactsBook {
     const after: PeerFacts = { ...before, ...news };
     this.#facts.set(nodeId, after);
     const changed = JSON.stringify({ ...before, lastSeen: 0 }) !== JSON.stringify({ ...after, lastSeen: 0 });
-    if (changed) void this.#save(after);
+    if (changed) this.#save(after);
     return changed;
   }
 
@@ -92,25 +96,28 @@ export class PeerFactsBook {
     const others = facts.addresses.filter((known) => !sameAddress(known, address));
     const next = { ...facts, addresses: [address, ...others].slice(0, MAX_ADDRESSES) };
     this.#facts.set(nodeId, next);
-    void this.#save(next);
+    this.#save(next);
   }
 
   /** Notes an address from which the peer called: tried when the others fail. */
   seenAt(nodeId: string, address: Address): void {
     const facts = this.get(nodeId);
     if (facts.addresses.some((known) => sameAddress(known, address))) return;
-    const next = { ...facts, addresses: [...facts.addresses, address].slice(-MAX_ADDRESSES) };
+    // The first is the one that worked: it stays, however many others are seen.
+    const [first, ...others] = [...facts.addresses, address];
+    const kept = first === undefined ? [] : [first, ...others.slice(1 - MAX_ADDRESSES)];
+    const next = { ...facts, addresses: kept };
     this.#facts.set(nodeId, next);
-    void this.#save(next);
+    this.#save(next);
   }
 
-  /** The node that was found at `host`, `host:port` or `[v6]:port`. */
-  nodeAt(text: string): string | undefined {
+  /** The nodes that were found at `host`, `host:port` or `[v6]:port`. */
+  nodesAt(text: string): string[] {
     const address = parseAddress(text);
-    if (address === undefined) return undefined;
+    if (address === undefined) return [];
     const fits = (known: Address): boolean =>
       known.host === address.host && (address.port ?? DEFAULT_PORT) === known.port;
-    return [...this.#facts.values()].find((facts) => facts.addresses.some(fits))?.nodeId;
+    return [...this.#facts.values()].filter((facts) => facts.addresses.some(fits)).map(({ nodeId }) => nodeId);
   }
 
   isKnownHost(host: string): boolean {
@@ -120,7 +127,7 @@ export class PeerFactsBook {
   /** Writes down when a peer was last there: called when it goes, not at each beat. */
   saveSeen(nodeId: string): void {
     const facts = this.#facts.get(nodeId);
-    if (facts !== undefined) void this.#save(facts);
+    if (facts !== undefined) this.#save(facts);
   }
 
   async addManual(manual: ManualAddress): Promise<void> {
@@ -134,21 +141,11 @@ export class PeerFactsBook {
     if (this.#manual.delete(key)) await this.#store.commit([{ delete: key }]);
   }
 
-  async forget(nodeId: string): Promise<void> {
-    if (this.#facts.delete(nodeId)) await this.#store.commit([{ delete: `${FACTS}${nodeId}` }]);
+  forget(nodeId: string): void {
+    if (this.#facts.delete(nodeId)) writeBehind(this.#store, [{ delete: `${FACTS}${nodeId}` }], this.#log);
   }
 
-  async #save(facts: PeerFacts): Promise<void> {
-    await this.#store.commit([{ put: `${FACTS}${facts.nodeId}`, value: JSON.stringify(facts) }], {
-      durability: 'later',
-    });
+  #save(facts: PeerFacts): void {
+    writeBehind(this.#store, [{ put: `${FACTS}${facts.nodeId}`, value: JSON.stringify(facts) }], this.#log);
   }
 }
-
-const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-};

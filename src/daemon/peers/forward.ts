@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { collectText, TooLarge } from '../../kernel/collect.ts';
-import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FRAMES_TYPE } from '../../protocol/frames.ts';
 import { jobIdSchema } from '../../protocol/ids.ts';
 import { encodeRequest, type Operation } from '../../protocol/operation.ts';
@@ -16,6 +16,7 @@ import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource, StreamCut } from '../edge/frame-source.ts';
 import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
 import { type Link, LinkCut, SILENCE_MS } from './link.ts';
+import { errorOfPeer, peerError } from './peer-errors.ts';
 
 /** The link to a peer, and what is known of the peer at this moment. */
 export interface PeerWay {
@@ -159,7 +160,7 @@ export class Forward {
       repeatAgeMs: number | undefined,
     ): Promise<{ source: FrameSource; object: string | undefined }> => {
       const answer = await send(exchange, repeatAgeMs);
-      if (answer.statusCode !== 200) throw errorOf(await readAll(answer), exchange.way.name);
+      if (answer.statusCode !== 200) throw errorOfPeer(await readAll(answer), exchange.way.name);
       return { source: new FrameSource(answer, since), object: objectIn(answer) };
     };
     return this.#retrying(exchange, open, begun);
@@ -290,23 +291,12 @@ const finalError = (error: unknown, { request, way }: Exchange, maybeDone: boole
   return new LoopsyError('peer_unreachable', { message: `the link to ${way.name} broke`, cause: error });
 };
 
-const parseError = (body: string): LoopsyError | undefined => {
-  try {
-    return errorFromBody(JSON.parse(body));
-  } catch {
-    // No JSON: no error of a node's.
-    return undefined;
-  }
-};
-
-const errorOf = (body: string, name: string): LoopsyError =>
-  parseError(body) ?? new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
-
 /** A peer's error is passed on as it is, names of a newer version too; what is none is not. */
 const passError = (status: number, body: string, name: string): { status: number; body: string } => {
-  if (status >= 400 && status <= 599 && parseError(body) !== undefined) return { status, body };
-  const error = errorOf('', name);
-  return { status: error.status, body: JSON.stringify(error.toBody()) };
+  const error = status >= 400 && status <= 599 ? peerError(body, name) : undefined;
+  if (error !== undefined && error.cause === undefined) return { status, body };
+  const own = error ?? errorOfPeer('', name);
+  return { status: own.status, body: JSON.stringify(own.toBody()) };
 };
 
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));

@@ -1,10 +1,11 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { collectText } from '../../kernel/collect.ts';
-import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { parseJson } from '../../kernel/parse-json.ts';
 import { OPERATIONS } from '../../protocol/operations.ts';
 import { type Handshake, handshakeSchema } from '../../protocol/peers.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
 import type { Link } from './link.ts';
+import { errorOfPeer } from './peer-errors.ts';
 
 /** What a greeting found. */
 export interface Greeting {
@@ -16,15 +17,10 @@ export interface Greeting {
 
 const MAX_BYTES = 65_536;
 
-const refusal = (body: string, name: string): LoopsyError => {
-  const error = errorFromBody(JSON.parse(body));
-  if (error?.error === 'invalid_key' || error?.error === 'revoked' || error?.error === 'missing_key') {
-    return new LoopsyError('peer_offline', {
-      message: `${name} does not trust this machine`,
-      hint: `run \`loopsy connect\` there`,
-    });
-  }
-  return error ?? new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+const readHandshake = (body: string, name: string): Handshake => {
+  const said = handshakeSchema.safeParse(parseJson(body));
+  if (said.success) return said.data;
+  throw errorOfPeer('', name);
 };
 
 /** Exchanges facts with a peer: the start of each link, and its heartbeat. */
@@ -45,10 +41,10 @@ export const greet = async (
   });
   const latencyMs = options.clock.monotonicMs() - sentAtMs;
   const body = await collectText(answer, MAX_BYTES);
-  if (answer.statusCode !== 200) throw refusal(body, options.name);
+  if (answer.statusCode !== 200) throw errorOfPeer(body, options.name);
   const theirs = Date.parse(answer.headers.date ?? '');
   const clockSkewMs = Number.isNaN(theirs) ? 0 : theirs - (options.clock.now() - latencyMs / 2);
-  return { handshake: handshakeSchema.parse(JSON.parse(body)), latencyMs, clockSkewMs };
+  return { handshake: readHandshake(body, options.name), latencyMs, clockSkewMs };
 };
 
 /** Tells a peer that this node no longer trusts it. @returns true where it has answered. */

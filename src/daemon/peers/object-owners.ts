@@ -1,5 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
 import type { Store } from '../../store/store.ts';
+import { writeBehind } from '../../store/write-behind.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import type { ObjectOwners, Target } from '../edge/parts.ts';
@@ -23,13 +25,15 @@ const isRemembered = (value: unknown): value is Remembered =>
 export class RemoteObjects implements ObjectOwners {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #log: Log;
   readonly #keepMs: () => number;
   #recent = new Map<string, Remembered>();
 
   /** @param keepMs how long a finished object can still be asked for. */
-  constructor(store: Store, clock: Clock, keepMs: () => number) {
+  constructor(store: Store, { clock, log, keepMs }: { clock: Clock; log: Log; keepMs: () => number }) {
     this.#store = store;
     this.#clock = clock;
+    this.#log = log;
     this.#keepMs = keepMs;
   }
 
@@ -42,9 +46,11 @@ export class RemoteObjects implements ObjectOwners {
     const [oldest] = this.#recent.keys();
     if (this.#recent.size > MAX_CACHED && oldest !== undefined) this.#recent.delete(oldest);
     const expiresAt = this.#clock.now() + this.#keepMs();
-    void this.#store.commit([{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }], {
-      durability: 'later',
-    });
+    writeBehind(
+      this.#store,
+      [{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }],
+      this.#log,
+    );
   }
 
   maySee(caller: Caller, objectId: string): boolean {

@@ -15,7 +15,7 @@ export const trustedRow = (machine: Machine, facts: PeerFacts, state: PresenceSt
     ...(facts.platform === undefined ? {} : { platform: facts.platform }),
     ...(facts.version === undefined ? {} : { version: facts.version }),
     capabilities: facts.capabilities,
-    status: state.presence === 'unknown' ? 'offline' : state.presence,
+    status: state.presence,
     ...(facts.lastSeen === undefined ? {} : { lastSeen: facts.lastSeen }),
     trusted: true,
     manuallyAdded: facts.manual,
@@ -52,6 +52,7 @@ export const withManualRows = (
     const nodeId = entry.nodeId ?? nodeAt(at);
     if (rows.has(at) || (nodeId !== undefined && nodes.has(nodeId))) continue;
     rows.set(at, manualRow(entry));
+    if (nodeId !== undefined) nodes.add(nodeId);
   }
   return [...trusted, ...rows.values()];
 };

@@ -1,5 +1,3 @@
-import { networkInterfaces } from 'node:os';
-
 import type { Clock } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
@@ -12,17 +10,16 @@ import type { Identity as Facts } from '../../protocol/system.ts';
 import { DEFAULT_PORT, LINK_VERSION } from '../../protocol/version.ts';
 import type { Store } from '../../store/store.ts';
 import type { Caller } from '../../trust/caller.ts';
-import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
 import type { Identity } from '../../trust/identity.ts';
-import { inspectLeaf } from '../../trust/leaf.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { Target } from '../edge/parts.ts';
-import { type Address, formatAddress, probe } from './dial.ts';
+import { type Address, formatAddress } from './dial.ts';
 import { PeerFactsBook } from './facts.ts';
 import type { PeerWay } from './forward.ts';
 import { bidFarewell, greet } from './greet.ts';
 import { Links } from './links.ts';
+import { LOOK_LIMIT_MS, lookAt, ownAddresses } from './look.ts';
 import { manualRow, trustedRow, withManualRows } from './rows.ts';
 
 /** What the peers' service needs. */
@@ -38,7 +35,6 @@ export interface PeersParts {
   readonly manualPeers: () => readonly { address: string; port: number }[];
 }
 
-const PROBE_LIMIT_MS = 4000;
 const FAREWELL_LIMIT_MS = 2000;
 
 const short = (nodeId: string): string => nodeId.slice(0, 8);
@@ -50,6 +46,9 @@ export class Peers implements Service {
   readonly #facts: PeerFactsBook;
   readonly #links: Links;
   readonly #presence: PresenceWatch;
+  /** Names that are being taken over. */
+  #naming: Promise<void> = Promise.resolve();
+  #unfollow: () => void = () => undefined;
   readonly #keeping = new Set<string>();
 
   constructor(parts: PeersParts) {
@@ -67,6 +66,10 @@ export class Peers implements Service {
   }
 
   async start(): Promise<void> {
+    this.#unfollow = this.#parts.trust.onChange((changes) => {
+      // Trusted by the config, or by another process of this machine.
+      for (const { what, caller } of changes) if (what === 'added') this.#presence.watch(caller.replace(/^peer:/, ''));
+    });
     for (const machine of this.#parts.trust.machines()) this.#presence.watch(machine.machineId);
     this.findManualPeers();
   }
@@ -77,6 +80,7 @@ export class Peers implements Service {
   }
 
   async stop(): Promise<void> {
+    this.#unfollow();
     this.#presence.stop();
     this.#links.closeAll();
   }
@@ -87,7 +91,7 @@ export class Peers implements Service {
     const listed = this.#parts
       .manualPeers()
       .map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } }));
-    return withManualRows(trusted, [...this.#facts.manual(), ...listed], (at) => this.#facts.nodeAt(at));
+    return withManualRows(trusted, [...this.#facts.manual(), ...listed], (at) => this.#facts.nodesAt(at)[0]);
   }
 
   show(reference: string): Peer {
@@ -96,8 +100,8 @@ export class Peers implements Service {
 
   counts(): { total: number; online: number; offline: number } {
     const states = this.#parts.trust.machines().map(({ machineId }) => this.#presence.state(machineId).presence);
-    const online = states.filter((state) => state === 'online').length;
-    return { total: states.length, online, offline: states.length - online };
+    const count = (wanted: string): number => states.filter((state) => state === wanted).length;
+    return { total: states.length, online: count('online'), offline: count('offline') };
   }
 
   /** The peer that a person named; undefined for this node itself. */
@@ -109,6 +113,16 @@ export class Peers implements Service {
     }
     const machine = this.#resolve(reference);
     return { nodeId: machine.machineId, name: machine.name };
+  }
+
+  /** As `resolve`, where a name that means nobody is no error. */
+  find(reference: string): Target | undefined {
+    try {
+      return this.resolve(reference);
+    } catch (error) {
+      if (error instanceof LoopsyError) return undefined;
+      throw error;
+    }
   }
 
   /** The link to a trusted peer. */
@@ -136,10 +150,10 @@ export class Peers implements Service {
   }
 
   /** Ends the link to a peer that is no longer trusted, and all that is remembered of it. */
-  async dropped(nodeId: string): Promise<void> {
+  dropped(nodeId: string): void {
     this.#presence.forget(nodeId);
     this.#links.close(nodeId);
-    await this.#facts.forget(nodeId);
+    this.#facts.forget(nodeId);
   }
 
   async add({
@@ -152,7 +166,7 @@ export class Peers implements Service {
     name?: string | undefined;
   }): Promise<Peer> {
     const at = { host: address, port: port ?? DEFAULT_PORT };
-    const leaf = await this.#look(at);
+    const leaf = await lookAt(at, this.#parts.identity);
     const machine = this.#parts.trust.machine(leaf.nodeId);
     if (machine !== undefined) {
       this.#facts.learn(machine.machineId, { manual: true });
@@ -211,7 +225,7 @@ export class Peers implements Service {
     name?: string;
   }> {
     const at = { host: address, port: port ?? DEFAULT_PORT };
-    const { nodeId, fingerprint } = await this.#look(at);
+    const { nodeId, fingerprint } = await lookAt(at, this.#parts.identity);
     const machine = this.#parts.trust.machine(nodeId);
     return {
       nodeId,
@@ -233,7 +247,7 @@ export class Peers implements Service {
     grant?: GrantInput['level'] | undefined;
   }): Promise<{ peer: Peer; mutual: boolean; ownFingerprint: string; ownAddresses: string[] }> {
     const at = { host: input.address, port: input.port ?? DEFAULT_PORT };
-    const shown = await this.#look(at);
+    const shown = await lookAt(at, this.#parts.identity);
     const { identity, trust } = this.#parts;
     if (shown.fingerprint !== input.fingerprint) {
       throw new LoopsyError('peer_handshake', {
@@ -253,7 +267,9 @@ export class Peers implements Service {
     if (input.name !== undefined || known !== undefined) this.#facts.learn(shown.nodeId, { named: true });
     this.#facts.reached(shown.nodeId, at);
     await this.#facts.removeManual(at);
-    const beat = await this.#beat(shown.nodeId, PROBE_LIMIT_MS);
+    const beat = await this.#beat(shown.nodeId, LOOK_LIMIT_MS);
+    // The answer shows the name that commands take from now on.
+    await this.#naming;
     this.#presence.watch(shown.nodeId);
     return {
       peer: this.show(shown.nodeId),
@@ -267,7 +283,7 @@ export class Peers implements Service {
     const { machineId, name } = this.#resolve(reference);
     const greeting = await greet(this.#links.to(machineId).link, {
       ...this.#own(),
-      limitMs: PROBE_LIMIT_MS,
+      limitMs: LOOK_LIMIT_MS,
       clock: this.#parts.clock,
       name,
     });
@@ -325,7 +341,7 @@ export class Peers implements Service {
     this.#facts.learn(nodeId, { hostname, platform, version, capabilities, lastSeen: this.#parts.clock.now() });
     if (this.#facts.get(nodeId).named === true) return;
     this.#facts.learn(nodeId, { named: true });
-    void this.#nameAfter(nodeId, hostname);
+    this.#naming = this.#naming.then(() => this.#nameAfter(nodeId, hostname));
   }
 
   /** The first name that a peer proposes is taken over once; from then on names are changed here alone. */
@@ -340,26 +356,10 @@ export class Peers implements Service {
     }
   }
 
-  async #look(at: Address): Promise<{ nodeId: string; fingerprint: string; certificate: Buffer }> {
-    const der = await probe(at, AbortSignal.timeout(PROBE_LIMIT_MS));
-    const machine = readMachineCertificate(der);
-    const leaf = inspectLeaf(der);
-    if (leaf === undefined || machine === undefined) {
-      throw new LoopsyError('peer_handshake', {
-        message: `what answers at ${formatAddress(at)} is not a loopsy machine`,
-        details: { address: at.host, port: at.port },
-      });
-    }
-    if (leaf.nodeId === this.#parts.identity.machineId) {
-      throw new LoopsyError('conflict', { message: `${formatAddress(at)} is this machine itself` });
-    }
-    return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(machine.x509.raw), certificate: machine.x509.raw };
-  }
-
   /** An address from the config may be a trusted peer's: then it joins that peer's row. */
   async #findManual(at: Address): Promise<void> {
     try {
-      const { nodeId } = await this.#look(at);
+      const { nodeId } = await lookAt(at, this.#parts.identity);
       if (this.#parts.trust.machine(nodeId) === undefined) return;
       this.#facts.learn(nodeId, { manual: true });
       this.#facts.seenAt(nodeId, at);
@@ -373,9 +373,21 @@ export class Peers implements Service {
     return this.#parts.trust.machines().some(({ name, machineId }) => name === reference || machineId === reference);
   }
 
+  /** A name, or a part of an id; only what is neither may be an address. */
   #resolve(reference: string): Machine {
-    const byAddress = this.#facts.nodeAt(reference);
-    return this.#parts.trust.resolve(byAddress ?? reference);
+    const { trust } = this.#parts;
+    try {
+      return trust.resolve(reference);
+    } catch (error) {
+      const [nodeId, ...others] = this.#facts.nodesAt(reference).filter((id) => trust.machine(id) !== undefined);
+      if (nodeId === undefined) throw error;
+      if (others.length === 0) return trust.resolve(nodeId);
+      const names = [nodeId, ...others].map((id) => this.#nameOf(id)).join(', ');
+      throw new LoopsyError('invalid_request', {
+        message: `several peers were met at ${reference}: ${names}`,
+        hint: 'use a name',
+      });
+    }
   }
 
   #row(machine: Machine): Peer {
@@ -386,10 +398,3 @@ export class Peers implements Service {
     return this.#parts.trust.machine(nodeId)?.name ?? short(nodeId);
   }
 }
-
-/** Where other machines of the network may find this one. */
-const ownAddresses = (port: number): string[] =>
-  Object.values(networkInterfaces())
-    .flat()
-    .filter((face) => face !== undefined && !face.internal && face.family === 'IPv4')
-    .map((face) => `${face?.address}:${port}`);

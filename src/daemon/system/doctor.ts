@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 
+import { LoopsyError } from '../../protocol/errors.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Check } from '../../protocol/system.ts';
 import { VERSION } from '../../protocol/version.ts';
@@ -96,11 +97,9 @@ const checkPeer = async (peer: Peer, parts: DoctorParts): Promise<Check> => {
     const note = version === VERSION ? '' : ` (this one is ${VERSION})`;
     return good(name, `${text}${note}`);
   } catch (error) {
-    return bad(
-      name,
-      error instanceof Error ? error.message : String(error),
-      'is loopsy running there, and does its firewall let the port in?',
-    );
+    const hint = error instanceof LoopsyError ? error.hint : undefined;
+    const detail = error instanceof Error ? error.message : String(error);
+    return bad(name, detail, hint ?? 'is loopsy running there, and does its firewall let the port in?');
   }
 };
 
