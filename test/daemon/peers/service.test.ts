@@ -129,7 +129,7 @@ describe('an address', () => {
         status: 'unknown',
         reason: `not trusted: \`loopsy connect 127.0.0.1:${other.port}\``,
       });
-        expect(await node.ask({ path: '/peers/spare', key: node.tokens.start })).toMatchObject({ status: 404 });
+      expect(await node.ask({ path: '/peers/spare', key: node.tokens.start })).toMatchObject({ status: 404 });
       const { fingerprint } = other.identity;
       const trusted = await node.owner<{ peer: Peer }>('POST', '/peers/trust', { ...at, fingerprint });
       expect(trusted.peer).toMatchObject({ nodeId: other.identity.nodeId, trusted: true });

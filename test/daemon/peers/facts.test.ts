@@ -1,0 +1,167 @@
+import { describe, expect, it } from 'vitest';
+
+import { PeerFactsBook } from '../../../src/daemon/peers/facts.ts';
+import { RemoteObjects } from '../../../src/daemon/peers/object-owners.ts';
+import { manualRow, trustedRow, withManualRows } from '../../../src/daemon/peers/rows.ts';
+import { peerSchema } from '../../../src/protocol/peers.ts';
+import { openMemoryStore } from '../../../src/store/memory.ts';
+import type { Caller } from '../../../src/trust/caller.ts';
+import { machineOf } from '../../../src/trust/trust-records.ts';
+import { FakeClock } from '../../helpers/clock.ts';
+import { makeMachine } from '../../helpers/trust-desk.ts';
+import { verifies } from '../../requirements.ts';
+import { silentLog } from '../edge/listening.ts';
+
+const ID = 'a'.repeat(32);
+const at = (host: string, port = 19_532) => ({ host, port });
+
+const openBook = () => {
+  const store = openMemoryStore({ clock: new FakeClock() });
+  return { store, book: new PeerFactsBook(store, silentLog) };
+};
+
+describe('facts about peers', () => {
+  it('survive a restart, but for those that make no sense', async () => {
+    const { store, book } = openBook();
+    book.learn(ID, { hostname: 'kai', platform: 'darwin', capabilities: ['execute'] });
+    book.reached(ID, at('10.0.0.7'));
+    await book.addManual({ v: 1, address: at('10.0.0.9'), name: 'spare' });
+    await store.commit([
+      { put: 'peer/x', value: '{' },
+      { put: 'peer/y', value: '{"v":2}' },
+      { put: 'address/z', value: 'null' },
+    ]);
+    const again = new PeerFactsBook(store, silentLog);
+    expect(again.get(ID)).toMatchObject({ hostname: 'kai', platform: 'darwin', addresses: [at('10.0.0.7')] });
+    expect(again.manual()).toEqual([{ v: 1, address: at('10.0.0.9'), name: 'spare' }]);
+  });
+
+  it('say whether there was news: being there is none', () => {
+    const { book } = openBook();
+    expect(book.learn(ID, { hostname: 'kai', lastSeen: 1 })).toBe(true);
+    expect(book.learn(ID, { hostname: 'kai', lastSeen: 2 })).toBe(false);
+    expect(book.get(ID).lastSeen).toBe(2);
+    expect(book.learn(ID, { hostname: 'kai-2' })).toBe(true);
+  });
+
+  it(
+    verifies(
+      'link.registry',
+      'keep the addresses that worked, the newest first, eight of them; where it called from comes last',
+    ),
+    () => {
+      const { book } = openBook();
+      for (let host = 1; host <= 10; host += 1) book.reached(ID, at(`10.0.0.${host}`));
+      expect(book.get(ID).addresses.map(({ host }) => host)).toEqual(
+        [10, 9, 8, 7, 6, 5, 4, 3].map((host) => `10.0.0.${host}`),
+      );
+      book.reached(ID, at('10.0.0.5'));
+      book.seenAt(ID, at('10.9.9.9'));
+      book.seenAt(ID, at('10.0.0.5'));
+      const { addresses } = book.get(ID);
+      expect(addresses).toHaveLength(8);
+      expect(addresses.at(-1)).toEqual(at('10.9.9.9'));
+      expect(addresses.filter(({ host }) => host === '10.0.0.5')).toHaveLength(1);
+    },
+  );
+
+  it(verifies('cli.addresses', 'find a node by its address; without a port it is 19532'), () => {
+    const { book } = openBook();
+    book.reached(ID, at('fe80::1'));
+    book.seenAt(ID, at('kai.local', 4711));
+    for (const text of ['[fe80::1]:19532', '[fe80::1]', 'fe80::1', 'kai.local:4711'])
+      expect(book.nodesAt(text)).toEqual([ID]);
+    for (const text of ['kai.local', 'kai.local:1', 'x y', '']) expect(book.nodesAt(text)).toEqual([]);
+    expect([book.isKnownHost('kai.local'), book.isKnownHost('kai')]).toEqual([true, false]);
+  });
+
+  it('are forgotten with the peer', async () => {
+    const { store, book } = openBook();
+    book.reached(ID, at('10.0.0.7'));
+    await book.addManual({ v: 1, address: at('10.0.0.9') });
+    book.forget(ID);
+    await store.commit([]);
+    await book.removeManual(at('10.0.0.9'));
+    await book.removeManual(at('10.0.0.10'));
+    expect([book.get(ID).addresses, book.manual(), store.count('')]).toEqual([[], [], 0]);
+  });
+});
+
+describe('the rows of peers', () => {
+  it(verifies('link.registry', 'are one for each node and one for each other address'), async () => {
+    const { book } = openBook();
+    const made = await makeMachine();
+    const machine = machineOf(made.certificate, {
+      name: 'kai',
+      source: 'paired',
+      grant: { level: 'full', scopes: [], reach: 'all' },
+    });
+    if (machine === undefined) throw new Error('no machine');
+    book.learn(made.id, { hostname: 'kai.local', platform: 'win32', version: '2.0.0', lastSeen: 7 });
+    book.reached(made.id, at('10.0.0.7'));
+    book.seenAt(made.id, at('10.0.0.8'));
+    const row = trustedRow(machine, book.get(made.id), { presence: 'online', latencyMs: 1.23456, reason: undefined });
+    expect(peerSchema.parse(row)).toMatchObject({
+      name: 'kai',
+      nodeId: made.id,
+      status: 'online',
+      latencyMs: 1.23,
+      address: '10.0.0.7',
+      platform: 'win32',
+      manuallyAdded: false,
+    });
+    expect(
+      trustedRow(machine, book.get(made.id), { presence: 'offline', latencyMs: undefined, reason: 'no answer' }),
+    ).toMatchObject({ status: 'offline', reason: 'no answer' });
+    const rows = withManualRows(
+      [row],
+      [at('10.0.0.8'), at('10.0.0.9'), at('10.0.0.9'), at('fe80::1')].map((address) => ({ v: 1, address })),
+      (text) => book.nodesAt(text)[0],
+    );
+    expect(rows.map(({ name }) => name)).toEqual(['kai', '10.0.0.9:19532', '[fe80::1]:19532']);
+    expect(peerSchema.parse(manualRow({ v: 1, address: at('10.0.0.9'), name: 'spare' }))).toMatchObject({
+      name: 'spare',
+      trusted: false,
+      status: 'unknown',
+    });
+  });
+});
+
+describe('objects on other nodes', () => {
+  const key = (name: string): Caller => ({ kind: 'key', name, grant: { level: 'full', scopes: [], reach: 'all' } });
+
+  it(
+    verifies(
+      'trust.owners',
+      'are seen by who started them and by the owner, after a restart too; unknown ones by the owner alone',
+    ),
+    async () => {
+      const clock = new FakeClock();
+      const store = openMemoryStore({ clock });
+      const owners = new RemoteObjects(store, { clock, log: silentLog, keepMs: () => 1000 });
+      owners.record('job', { nodeId: ID, name: 'kai' }, key('ci'));
+      await store.commit([]);
+      for (const book of [owners, new RemoteObjects(store, { clock, log: silentLog, keepMs: () => 1000 })]) {
+        expect(book.locate('job')).toMatchObject({ nodeId: ID, name: 'kai' });
+        expect([
+          book.maySee(key('ci'), 'job'),
+          book.maySee(key('board'), 'job'),
+          book.maySee({ kind: 'owner' }, 'job'),
+        ]).toEqual([true, false, true]);
+        expect([book.maySee(key('ci'), 'nobody’s'), book.maySee({ kind: 'owner' }, 'nobody’s')]).toEqual([false, true]);
+      }
+      clock.advance(2000);
+      expect(new RemoteObjects(store, { clock, log: silentLog, keepMs: () => 1000 }).locate('job')).toBeUndefined();
+    },
+  );
+
+  it('are remembered a thousand at a time in memory, the rest on disk', async () => {
+    const clock = new FakeClock();
+    const store = openMemoryStore({ clock });
+    const owners = new RemoteObjects(store, { clock, log: silentLog, keepMs: () => 1_000_000 });
+    for (let at = 0; at < 1500; at += 1) owners.record(`job-${at}`, { nodeId: ID, name: 'kai' }, key('ci'));
+    await store.commit([]);
+    expect(owners.maySee(key('ci'), 'job-0')).toBe(true);
+    expect(owners.maySee(key('ci'), 'job-1499')).toBe(true);
+  });
+});

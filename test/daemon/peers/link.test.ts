@@ -1,0 +1,162 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+import { bidFarewell, greet } from '../../../src/daemon/peers/greet.ts';
+import { Link, LinkCut, type LinkRequest } from '../../../src/daemon/peers/link.ts';
+import { collectText } from '../../../src/kernel/collect.ts';
+import { systemClock as clock } from '../../../src/kernel/clock.ts';
+import { LoopsyError } from '../../../src/protocol/errors.ts';
+import type { Handshake } from '../../../src/protocol/peers.ts';
+import { verifies } from '../../requirements.ts';
+
+interface Peer {
+  readonly link: Link;
+  /** Connections that were made. */
+  readonly dials: () => number;
+}
+
+/** A link to a server of this test, over sockets of its own. */
+const linkTo = async (handler: http.RequestListener): Promise<Peer> => {
+  const server = http.createServer(handler);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // It listens on an address.
+  const { port } = server.address() as AddressInfo;
+  let dials = 0;
+  const link = new Link(async () => {
+    dials += 1;
+    const socket = net.connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  });
+  onTestFinished(async () => {
+    link.close();
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  });
+  return { link, dials: () => dials };
+};
+
+const request = (more: Partial<LinkRequest> = {}): LinkRequest => ({
+  method: 'GET', path: '/', headers: {}, long: false, idleMs: 5000, signal: new AbortController().signal, ...more,
+}); // prettier-ignore
+
+const HANDSHAKE: Handshake = {
+  nodeId: 'a'.repeat(32),
+  hostname: 'kai',
+  platform: 'linux',
+  version: '2.0.0',
+  port: 19_532,
+  capabilities: [],
+  link: 1,
+  boot: 'b',
+};
+
+describe('a link', () => {
+  it('keeps its connections, and streams have their own', async () => {
+    const { link, dials } = await linkTo((_, response) => response.end('x'));
+    for (let at = 0; at < 5; at += 1) await collectText(await link.request(request()), 10);
+    expect(dials()).toBe(1);
+    await collectText(await link.request(request({ long: true })), 10);
+    expect(dials()).toBe(2);
+  });
+
+  it(verifies('link.pool', 'answers short requests at once beside streams that never end'), async () => {
+    const { link } = await linkTo((asked, response) =>
+      asked.url === '/stream' ? response.write('x') : response.end('x'),
+    );
+    for (let at = 0; at < 30; at += 1) await link.request(request({ path: '/stream', long: true }));
+    expect(await collectText(await link.request(request()), 10)).toBe('x');
+  });
+
+  it('has room for 200 streams, and refuses the next one by name', async () => {
+    const { link } = await linkTo((_, response) => response.write('x'));
+    await Promise.all(Array.from({ length: 200 }, () => link.request(request({ long: true }))));
+    expect(() => link.request(request({ long: true }))).toThrow(expect.objectContaining({ error: 'too_many_streams' }));
+  });
+
+  it('says whether a request that failed can have arrived', async () => {
+    const { link } = await linkTo((asked) => asked.socket.destroy());
+    await expect(link.request(request())).rejects.toMatchObject({ name: 'LinkCut', sent: true });
+    const nowhere = new Link(() => Promise.reject(new LoopsyError('peer_unreachable')));
+    await expect(nowhere.request(request())).rejects.toMatchObject({ error: 'peer_unreachable' });
+    const broken = new Link(() => Promise.reject(new Error('no route')));
+    await expect(broken.request(request())).rejects.toMatchObject({ name: 'LinkCut', sent: false });
+  });
+
+  it('counts a peer that is silent as cut, and ends with its requests when it is closed', async () => {
+    const { link } = await linkTo(() => undefined);
+    await expect(link.request(request({ idleMs: 50 }))).rejects.toBeInstanceOf(LinkCut);
+    const waiting = link.request(request());
+    setTimeout(() => link.close(), 30);
+    await expect(waiting).rejects.toMatchObject({ error: 'revoked' });
+  });
+
+  it('carries a body of bytes as it comes', async () => {
+    const { link } = await linkTo((asked, response) => {
+      let bytes = 0;
+      asked.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      asked.on('end', () => response.end(String(bytes)));
+    });
+    const body = (async function* chunks() {
+      for (let at = 0; at < 50; at += 1) yield Buffer.alloc(60_000);
+    })();
+    expect(await collectText(await link.request(request({ method: 'POST', body, long: true })), 20)).toBe('3000000');
+  });
+});
+
+describe('a greeting', () => {
+  it('gives the facts of the other side, the way there and back, and how far its clock is off', async () => {
+    const { link } = await linkTo((asked, response) => {
+      expect([asked.method, asked.url]).toEqual(['POST', '/api/v1/peers/handshake']);
+      response.setHeader('date', new Date(Date.now() + 90_000).toUTCString());
+      response.end(JSON.stringify(HANDSHAKE));
+    });
+    const greeting = await greet(link, { handshake: HANDSHAKE, limitMs: 2000, clock, name: 'kai' });
+    expect(greeting.handshake).toEqual(HANDSHAKE);
+    expect(greeting.latencyMs).toBeGreaterThan(0);
+    expect(Math.abs(greeting.clockSkewMs - 90_000)).toBeLessThan(2000);
+  });
+
+  it.each(['invalid_key', 'revoked', 'missing_key'])(
+    'that is answered with %s says that the other side has no trust',
+    async (name) => {
+      const { link } = await linkTo((_, response) => {
+        response.statusCode = 403;
+        response.end(JSON.stringify({ error: { code: 1, name, message: 'no' } }));
+      });
+      const greeting = greet(link, { handshake: HANDSHAKE, limitMs: 2000, clock, name: 'kai' });
+      await expect(greeting).rejects.toMatchObject({
+        error: 'peer_offline',
+        message: 'kai does not trust this machine',
+      });
+    },
+  );
+
+  it('that is answered with anything else, or never, is a failure', async () => {
+    const odd = await linkTo((_, response) => {
+      response.statusCode = 500;
+      response.end('{"hello":1}');
+    });
+    const asking = { handshake: HANDSHAKE, limitMs: 100, clock, name: 'kai' };
+    await expect(greet(odd.link, asking)).rejects.toMatchObject({ error: 'peer_handshake' });
+    const silent = await linkTo(() => undefined);
+    await expect(greet(silent.link, asking)).rejects.toBeInstanceOf(LinkCut);
+  });
+});
+
+describe('a farewell', () => {
+  it(verifies('link.farewell', 'says whether the other side has heard it, and never fails'), async () => {
+    const heard = await linkTo((asked, response) => {
+      asked.resume();
+      response.end('{}');
+    });
+    expect(await bidFarewell(heard.link, 1000)).toBe(true);
+    const deaf = await linkTo(() => undefined);
+    expect(await bidFarewell(deaf.link, 50)).toBe(false);
+  });
+});
