@@ -1,0 +1,201 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+
+import { describe, expect, it, onTestFinished } from 'vitest';
+
+import type { Call } from '../../../src/daemon/edge/call.ts';
+import type { ForwardRequest, Target } from '../../../src/daemon/edge/parts.ts';
+import { Forward } from '../../../src/daemon/peers/forward.ts';
+import { Link } from '../../../src/daemon/peers/link.ts';
+import { collectText } from '../../../src/kernel/collect.ts';
+import { systemClock } from '../../../src/kernel/clock.ts';
+import { FRAME, frameHeader } from '../../../src/protocol/frames.ts';
+import { type OperationId, rowOf } from '../../../src/protocol/operations.ts';
+import { callerName, type Caller } from '../../../src/trust/caller.ts';
+import { verifies } from '../../requirements.ts';
+import { callOf } from '../call.ts';
+
+const KAI: Target = { nodeId: 'k'.repeat(32), name: 'kai' };
+const CI: Caller = { kind: 'key', name: 'ci', grant: { level: 'full', scopes: [], reach: 'all' } };
+const JOB = '0'.repeat(26);
+
+interface Heard {
+  readonly line: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+type Answer = (heard: Heard, response: http.ServerResponse, nth: number) => void;
+
+/** A peer of this test, the way to it, and what it heard. */
+const peerThat = async (answer: Answer, offline?: string) => {
+  const heard: Heard[] = [];
+  const server = http.createServer((request, response) => {
+    void collectText(request, 1_000_000).then((body) => {
+      const one = { line: `${request.method} ${request.url}`, headers: request.headers, body };
+      heard.push(one);
+      answer(one, response, heard.length);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // It listens on an address.
+  const { port } = server.address() as AddressInfo;
+  const link = new Link(async () => {
+    const socket = net.connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  });
+  onTestFinished(() => {
+    link.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  const recorded: string[] = [];
+  const forward = new Forward({
+    way: () => ({ name: 'kai', link, boot: 'boot-1', offline }),
+    owners: {
+      record: (objectId, _peer, caller) => void recorded.push(`${objectId} ${callerName(caller)}`),
+      maySee: (caller, objectId) => caller.kind === 'owner' || objectId.endsWith('mine'),
+    },
+    clock: systemClock,
+  });
+  return { heard, forward, recorded };
+};
+
+const requestFor = (id: OperationId, input: Record<string, unknown>, call: Partial<Call> = {}): ForwardRequest => ({
+  target: KAI,
+  id,
+  op: rowOf(id),
+  input,
+  call: callOf(id, { caller: CI, ...call }),
+});
+
+describe('a request for another node', () => {
+  it(verifies('link.forward', 'is built anew: nothing of the caller leaves but its name, as a note'), async () => {
+    const { heard, forward } = await peerThat((_, response) => response.end('{"ok":true}'));
+    const answer = await forward.json(requestFor('job.execute', { command: 'a', args: ['b c'] }));
+    expect(answer).toMatchObject({ status: 200, body: '{"ok":true}' });
+    expect(heard).toHaveLength(1);
+    const [{ line, headers, body } = { line: '', headers: {}, body: '' }] = heard;
+    expect([line, JSON.parse(body)]).toEqual(['POST /api/v1/execute', { command: 'a', args: ['b c'] }]);
+    expect(headers['loopsy-on-behalf-of']).toBe('key:ci');
+    const known = [
+      'accept',
+      'connection',
+      'content-length',
+      'content-type',
+      'host',
+      'keep-alive',
+      'loopsy-on-behalf-of',
+      'loopsy-request-id',
+    ];
+    expect(Object.keys(headers).filter((name) => !known.includes(name))).toEqual([]);
+    expect(headers.host).not.toContain('127.0.0.1');
+  });
+
+  it(verifies('link.forward', 'carries its query, and bytes as they come'), async () => {
+    const { heard, forward } = await peerThat((_, response) => response.end('{}'));
+    await forward.json(requestFor('job.list', { state: 'all', limit: 3 }));
+    const body = Readable.from([Buffer.from('ab'), Buffer.from('cd')]);
+    await forward.json(requestFor('job.stdin', { jobId: JOB }, { body }));
+    expect(heard.map(({ line, body: sent }) => [line, sent])).toEqual([
+      ['GET /api/v1/execute/jobs?state=all&limit=3', ''],
+      [`POST /api/v1/execute/${JOB}/stdin`, 'abcd'],
+    ]);
+  });
+
+  it(verifies('link.once', 'that was cut is repeated under its id, and two callers with one id are two'), async () => {
+    const { heard, forward } = await peerThat((_, response, nth) =>
+      nth === 1 ? response.destroy() : response.end('{}'),
+    );
+    const requestId = '1'.repeat(32);
+    await forward.json(requestFor('job.execute', { command: 'a' }, { requestId }));
+    await forward.json(requestFor('job.execute', { command: 'a' }, { requestId, resumable: true }));
+    await forward.json(
+      requestFor('job.execute', { command: 'a' }, { requestId, resumable: true, caller: { kind: 'owner' } }),
+    );
+    const ids = heard.map(({ headers }) => headers['loopsy-request-id']);
+    expect(ids[0]).toBe(ids[1]);
+    expect(new Set(ids).size).toBe(3);
+    expect(heard[0]?.headers['loopsy-repeat']).toBeUndefined();
+    expect(heard[1]?.headers['loopsy-repeat']).toMatch(/^boot-1/);
+  });
+
+  it('of bytes is not repeated: they were sent once', async () => {
+    const { heard, forward } = await peerThat((_, response) => response.destroy());
+    const sent = forward.json(requestFor('job.stdin', { jobId: JOB }, { body: Readable.from([Buffer.from('x')]) }));
+    await expect(sent).rejects.toMatchObject({ error: 'outcome_unknown' });
+    expect(heard).toHaveLength(1);
+  });
+
+  it(verifies('trust.owners', 'leaves out of lists what other callers of this machine started'), async () => {
+    const jobs = [{ jobId: '1-mine' }, { jobId: '2-other' }, { jobId: '3-mine' }];
+    const { forward } = await peerThat((_, response) => response.end(JSON.stringify({ jobs, nextCursor: 'c' })));
+    const listed = async (caller: Caller): Promise<unknown> =>
+      JSON.parse((await forward.json(requestFor('job.list', {}, { caller }))).body);
+    expect(await listed(CI)).toEqual({ jobs: [jobs[0], jobs[2]], nextCursor: 'c' });
+    expect(await listed({ kind: 'owner' })).toEqual({ jobs, nextCursor: 'c' });
+  });
+
+  it('passes the error of the peer on, and says so where the answer is none of a node', async () => {
+    const error = { error: { code: 3001, name: 'command_denied', message: 'rm is denied here' } };
+    const denied = await peerThat((_, response) => {
+      response.statusCode = 403;
+      response.end(JSON.stringify(error));
+    });
+    expect(await denied.forward.json(requestFor('job.execute', { command: 'rm' }))).toMatchObject({
+      status: 403,
+      body: JSON.stringify(error),
+    });
+    const odd = await peerThat((_, response) => {
+      response.statusCode = 500;
+      response.end('<html>');
+    });
+    await expect(odd.forward.stream(requestFor('job.stream', { command: 'a' }))).rejects.toMatchObject({
+      error: 'peer_handshake',
+    });
+  });
+
+  it('names the run before its answer, so that it can be reached', async () => {
+    const { forward } = await peerThat((_, response) => {
+      response.setHeader('loopsy-object', JOB);
+      response.end('{}');
+    });
+    const named: string[] = [];
+    await forward.json(requestFor('job.execute', { command: 'a' }, { announce: (id) => void named.push(id) }));
+    expect(named).toEqual([JOB]);
+  });
+});
+
+describe('a stream of another node', () => {
+  const frame = (type: number, bytes: string): Buffer =>
+    Buffer.concat([frameHeader(type, bytes.length), Buffer.from(bytes)]);
+
+  it(
+    verifies('link.forward', 'goes on by cursor where it was cut, without a gap and without a repetition'),
+    async () => {
+      const { heard, forward } = await peerThat((_, response, nth) => {
+        response.setHeader('loopsy-object', JOB);
+        response.write(frame(FRAME.started, `{"jobId":"${JOB}"}`));
+        if (nth > 1) return response.end(Buffer.concat([frame(FRAME.stdout, 'def'), frame(FRAME.exit, '{}')]));
+        return response.write(frame(FRAME.stdout, 'abc'), () => setTimeout(() => response.destroy(), 20));
+      });
+      const source = await forward.stream(requestFor('job.stream', { command: 'a' }));
+      const types: number[] = [];
+      let text = '';
+      for (let piece = await source.next(); piece !== undefined; piece = await source.next()) {
+        types.push(piece.type);
+        if (piece.type === FRAME.stdout) text += Buffer.from(piece.bytes).toString();
+      }
+      expect(text).toBe('abcdef');
+      expect(types.filter((type) => type === FRAME.started)).toHaveLength(1);
+      expect(types.at(-1)).toBe(FRAME.exit);
+      expect(heard[1]?.line).toBe(`GET /api/v1/execute/${JOB}/output?since=3`);
+      expect(heard[0]?.headers.accept).toBe('application/vnd.loopsy.frames');
+      source.close();
+    },
+  );
+});
