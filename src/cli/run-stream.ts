@@ -110,11 +110,14 @@ const sayGap = ({ out }: Cli, { from, to }: { from: number; to: number }): void 
 
 /** The run's own exit code; where loopsy ended it, one line that says so. */
 const endOf = ({ io, out }: Cli, outcome: JobOutcome): number => {
+  if (outcome.outputCut === true) out.note(`loopsy: ${CUT} (${plain(outcome.host)}, job ${outcome.jobId})`);
   if (outcome.endedBy === 'exit') return exitCodeOf(outcome, io.platform);
   const [error, text] = endings(outcome)[outcome.endedBy];
   out.note(`loopsy: ${text} (${plain(outcome.host)}, job ${outcome.jobId})`);
   return exitOfError(error);
 };
+
+const CUT = 'processes that the command left behind still held its output, which was cut';
 
 const endings = (
   outcome: JobOutcome,

@@ -29,6 +29,13 @@ export const executeSchema = z.strictObject({
     .describe('stdin comes by POST /execute/:jobId/stdin; closed when none comes in 30 s'),
 });
 
+const outputCutSchema = z
+  .literal(true)
+  .optional()
+  .describe(
+    'there where processes that it left behind still held its output, which was cut: after an exit, when nothing came for 5 s',
+  );
+
 const outcome = {
   jobId: jobIdSchema,
   exitCode: z.int().nullable(),
@@ -36,6 +43,7 @@ const outcome = {
   duration: z.number().describe('ms'),
   killed: z.boolean().describe('true where loopsy ended it'),
   endedBy: endedBySchema,
+  outputCut: outputCutSchema,
   host: z.string(),
   nodeId: z.string(),
   user: z.string(),
@@ -97,6 +105,7 @@ export const jobSchema = z.object({
   endedBy: endedBySchema.optional(),
   outputBytes: z.int(),
   truncated: z.boolean().optional().describe('true where the oldest output is gone'),
+  outputCut: outputCutSchema,
   error: z.string().optional().describe('why it could not be started'),
   host: z.string(),
   user: z.string(),

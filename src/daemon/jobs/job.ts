@@ -65,6 +65,8 @@ export class Job implements Followed {
   #timeout: Timer | undefined;
   #rejoin: Timer | undefined;
   #kept = false;
+  /** It was told to end: what it still says is read at once. */
+  #ending = false;
   #waiters: (() => void)[] = [];
 
   constructor(record: JobRecord, plan: JobPlan, parts: { readonly host: JobHost; readonly output: Spool }) {
@@ -107,12 +109,16 @@ export class Job implements Followed {
     }
   }
 
-  /** Ends the run for this cause; the first one wins. `graceMs` before the kill: a later call can shorten it. */
+  /**
+   * Ends the run for this cause; the first one wins. `graceMs` before the kill: a later call can shorten it. After the
+   * exit of the main process it ends those that it left behind and that still hold the output.
+   */
   stop(cause: EndedBy, graceMs = END_GRACE_MS): void {
     if (this.isOver) return;
     this.#cause ??= cause;
+    this.#ending = true;
     if (this.#process !== undefined) {
-      if (this.#cause !== 'exit') this.#process.end(graceMs);
+      this.#process.end(graceMs);
       this.pace();
       return;
     }
@@ -212,8 +218,7 @@ export class Job implements Followed {
   /** The process waits while its reader or the disk is behind. */
   pace(): void {
     if (this.#process === undefined) return;
-    const free = this.#exited || this.#cause !== undefined || this.#pacer === undefined;
-    const behind = !free && this.#pacer !== undefined && this.output.isFarBehind(this.#pacer.cursor);
+    const behind = !this.#ending && this.#pacer !== undefined && this.output.isFarBehind(this.#pacer.cursor);
     if (behind || this.output.overfull) this.#process.pause();
     else this.#process.resume();
   }
@@ -259,8 +264,6 @@ export class Job implements Followed {
   #onExit(): void {
     this.#exited = true;
     this.#cause ??= 'exit';
-    this.#timeout?.cancel();
-    this.pace();
   }
 
   #fail(error: unknown): void {
@@ -283,6 +286,7 @@ export class Job implements Followed {
     record.endedAt = clock.now();
     record.durationMs = end === undefined ? 0 : Math.round((clock.monotonicMs() - this.#startedMs) * 10) / 10;
     record.endedBy = cause;
+    if (end?.outputCut === true) record.outputCut = true;
     this.output.finish();
     this.now();
     this.#host.over(this);

@@ -40,6 +40,7 @@ const recordSchema = z.object({
   failure: failureSchema.optional(),
   outputBytes: z.number(),
   truncated: z.boolean().optional(),
+  outputCut: z.literal(true).optional(),
 });
 
 /** A run as the store keeps it; the live one is changed in place by its job alone. */
@@ -107,6 +108,7 @@ const toOutcome = (record: JobRecord, nodeId: string): JobOutcome => ({
   duration: record.durationMs ?? 0,
   killed: record.endedBy !== 'exit' && record.endedBy !== 'lost',
   endedBy: record.endedBy ?? 'lost',
+  ...(record.outputCut === undefined ? {} : { outputCut: record.outputCut }),
   host: record.host,
   nodeId,
   user: record.user,

@@ -14,10 +14,11 @@ const TICK_MS = 25;
 /** Output that is taken in one turn of the event loop. */
 const TURN_BYTES = 131_072;
 
-/** After the main process: how long its grandchildren may go on writing, and how long they may be silent meanwhile. */
-const DRAIN_MS = 1_000;
+/** After an exit: how long processes that it left behind may hold the pipes without a word. */
+const QUIET_MS = 5_000;
+/** The same where we end the run, and how long they may go on writing then. */
+const QUIET_ENDING_MS = 100;
 const DRAIN_ENDING_MS = 200;
-const QUIET_MS = 100;
 /** Between two looks at what is left of a group. */
 const LOOK_MS = 100;
 
@@ -44,6 +45,8 @@ export interface ProcessEnd {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly sent?: NodeJS.Signals;
+  /** There where processes that it left behind could have written more. */
+  readonly outputCut?: true;
 }
 
 /** What a run tells while it goes on. */
@@ -126,6 +129,7 @@ export class RunningProcess {
   #quietMs = 0;
   #drainedMs = 0;
   #waitedMs = 0;
+  #cut = false;
   /** Nothing that runs is left of the group. */
   #gone = false;
 
@@ -179,15 +183,19 @@ export class RunningProcess {
     });
   }
 
-  /** Passes a signal on to the whole group. @returns false where the run had ended. */
+  /** Passes a signal on to the whole group. @returns false where nothing of it is left. */
   signal(signal: NodeJS.Signals): boolean {
-    return this.#exit === undefined && signalTree(this.pid, signal, this.#host.platform);
+    return !this.#done && this.#signalTree(signal);
   }
 
   /** Ends the whole tree: asks it to, and kills what is left after the grace. */
   end(graceMs: number): void {
     if (this.#done) return;
-    if (this.#sent === undefined) this.#send('SIGTERM');
+    if (this.#sent === undefined) {
+      this.#cut = this.#exit !== undefined && !this.#closed && treeLives(this.pid, this.#host.platform);
+      this.#quietMs = 0;
+      this.#send('SIGTERM');
+    }
     this.#killTimer?.cancel();
     this.#killTimer = this.#host.clock.after(graceMs, () => {
       this.#send('SIGKILL');
@@ -197,7 +205,13 @@ export class RunningProcess {
 
   #send(signal: 'SIGTERM' | 'SIGKILL'): void {
     this.#sent = signal;
-    signalTree(this.pid, signal, this.#host.platform);
+    this.#signalTree(signal);
+  }
+
+  /** Windows knows a tree by its root alone, and may give the number of one that is gone to any other process. */
+  #signalTree(signal: NodeJS.Signals): boolean {
+    const { platform } = this.#host;
+    return (this.#exit === undefined || platform !== 'win32') && signalTree(this.pid, signal, platform);
   }
 
   #hear(type: number, bytes: Uint8Array): void {
@@ -215,14 +229,15 @@ export class RunningProcess {
     this.#settle();
   }
 
-  /** What the main process left in its pipes is read; grandchildren that hold them open don't hold up the run. */
+  /** What still comes is read; processes that hold the pipes and say nothing don't hold up the run. */
   #watchRest(): void {
     if (!this.#closed && !this.#paused) {
-      this.#drainedMs += TICK_MS;
+      const ending = this.#sent !== undefined;
+      if (ending) this.#drainedMs += TICK_MS;
       this.#quietMs = this.#heard ? 0 : this.#quietMs + TICK_MS;
       this.#heard = false;
-      const limit = this.#sent === undefined ? DRAIN_MS : DRAIN_ENDING_MS;
-      if (this.#quietMs >= QUIET_MS || this.#drainedMs >= limit) this.#cutPipes();
+      const quiet = this.#quietMs >= (ending ? QUIET_ENDING_MS : QUIET_MS);
+      if (quiet || this.#drainedMs >= DRAIN_ENDING_MS) this.#cutPipes();
     }
     if (this.#sent === 'SIGTERM') this.#lookForRest();
     this.#settle();
@@ -237,11 +252,12 @@ export class RunningProcess {
     });
   }
 
+  /** Nobody reads on; after a plain exit, what holds the pipes lives on. */
   #cutPipes(): void {
+    this.#cut = true;
     this.#closed = true;
     this.#child.stdout?.destroy();
     this.#child.stderr?.destroy();
-    if (this.#sent === undefined) signalTree(this.pid, 'SIGKILL', this.#host.platform);
   }
 
   #settle(): void {
@@ -251,6 +267,7 @@ export class RunningProcess {
     this.#done = true;
     this.#tick?.cancel();
     this.#killTimer?.cancel();
-    this.#events.ended({ ...this.#exit, ...(this.#sent === undefined ? {} : { sent: this.#sent }) });
+    const sent = this.#sent === undefined ? {} : { sent: this.#sent };
+    this.#events.ended({ ...this.#exit, ...sent, ...(this.#cut ? { outputCut: true } : {}) });
   }
 }

@@ -6,6 +6,15 @@ import { call, endOf, groupLives, lives, readAll, readUntil, runProgram, sh, sta
 
 const pidIn = (text: string): number => Number(/\d+/.exec(text)?.[0]);
 
+/** A zombie is there: its end has not been seen. */
+const isThere = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
 describe('how a run ends', () => {
   it(verifies(['jobs.truth', 'jobs.where'], 'with its exit code, and where it ran'), async () => {
     const { jobs, home } = await startJobs();
@@ -114,24 +123,44 @@ describe('how a run ends', () => {
     await Promise.all([end('client-gone'), end('cancel'), end('shutdown'), timeOut()]);
   });
 
-  it('at once where only a grandchild that says nothing holds its pipes', async () => {
+  it.each([
+    ['bash', "bash -c 'seq 1 5 > >(sleep 1; cat)'", '1\n2\n3\n4\n5\n'],
+    ['sh', '(sleep 2; echo late) & echo early', 'early\nlate\n'],
+  ])('with all that processes write which it left behind (%s)', async (_shell, line, stdout) => {
+    const { jobs } = await startJobs();
+    const result = await jobs.execute(sh(line), call());
+    expect(result).toMatchObject({ exitCode: 0, stdout, endedBy: 'exit' });
+    expect(result).not.toHaveProperty('outputCut');
+  });
+
+  it('after 5 s of silence where a background program holds its pipes: that lives on, and the cut is said', async () => {
     const { jobs } = await startJobs();
     const begun = performance.now();
     const result = await jobs.execute(sh('sleep 60 & echo $!; exit 3'), call());
-    expect(result).toMatchObject({ exitCode: 3, endedBy: 'exit', killed: false });
-    expect(performance.now() - begun).toBeLessThan(900);
-    const grandchild = pidIn(result.stdout);
-    await until(() => !lives(grandchild));
+    expect(result).toMatchObject({ exitCode: 3, endedBy: 'exit', killed: false, outputCut: true });
+    expect(performance.now() - begun).toBeGreaterThan(4_500);
+    expect(performance.now() - begun).toBeLessThan(7_000);
+    expect((await jobs.get({ jobId: result.jobId }, { kind: 'owner' })).outputCut).toBe(true);
+    expect(lives(pidIn(result.stdout))).toBe(true);
+    process.kill(pidIn(result.stdout), 'SIGKILL');
   });
 
-  it('within a second or so where a grandchild goes on writing', async () => {
-    const { jobs } = await startJobs();
-    const begun = performance.now();
-    const result = await jobs.execute(sh('(while :; do echo more; sleep 0.02; done) & exit 0'), call());
-    expect(result).toMatchObject({ exitCode: 0, endedBy: 'exit' });
-    expect(performance.now() - begun).toBeGreaterThan(900);
-    expect(performance.now() - begun).toBeLessThan(3_000);
-  });
+  it.each(['cancel', 'client-gone', 'shutdown', 'timeout'])(
+    'by a %s where a background program goes on writing: that ends too, the exit code stays',
+    async (cause) => {
+      const { jobs } = await startJobs();
+      const gone = new AbortController();
+      const line = sh('(while :; do echo more; sleep 0.02; done) & echo $$; exit 0');
+      const timeout = cause === 'timeout' ? 700 : 0;
+      const source = await jobs.stream({ ...line, timeout }, call({ signal: gone.signal }));
+      const pid = pidIn(await readUntil(source, /\d+\n/));
+      const ended = readAll(source);
+      await until(() => !isThere(pid));
+      if (cause !== 'timeout') gone.abort(cause);
+      expect(endOf(await ended)).toMatchObject({ exitCode: 0, endedBy: 'exit', outputCut: true });
+      expect(await groupLives(pid)).toBe(false);
+    },
+  );
 
   it('a background program that gave up its pipes lives on, as with ssh', async () => {
     const { jobs } = await startJobs();
