@@ -88,7 +88,7 @@ export const ERRORS = {
     hint: 'the owner of that node can change execution.denylist or execution.allowlist in its config.yaml',
   }),
   execution_timeout: row([3002, 408, EXIT.timedOut], 'the run took longer than its time-out'),
-  too_many_jobs: row([3003, 429, EXIT.notAuthorised], 'too many runs are waiting', {
+  too_many_jobs: row([3003, 429, EXIT.failed], 'too many runs are waiting', {
     retry: true,
     hint: 'wait for one to end, or raise execution.maxQueued',
   }),
@@ -101,7 +101,7 @@ export const ERRORS = {
   internal: row([9001, 500, EXIT.failed], 'something went wrong inside the node', {
     hint: '`loopsy logs --node` shows it under the reference given',
   }),
-  rate_limited: row([9002, 429, EXIT.notAuthorised], 'too many requests in a short time', { retry: true }),
+  rate_limited: row([9002, 429, EXIT.failed], 'too many requests in a short time', { retry: true }),
   invalid_request: row([9003, 400, EXIT.usage], 'the request is not valid'),
   unknown_route: row([9004, 404, EXIT.usage], 'there is no such route', {
     hint: 'GET /api/v1/openapi.json lists them',

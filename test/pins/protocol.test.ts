@@ -65,13 +65,13 @@ const ERROR_ROWS = `
   2006 outcome_unknown 504 exit 5
   3001 command_denied 403 exit 4
   3002 execution_timeout 408 exit 6
-  3003 too_many_jobs 429 exit 4 retry
+  3003 too_many_jobs 429 exit 1 retry
   3004 execution_failed 422 exit 2
   3005 execution_cancelled 409 exit 1
   3006 job_not_found 404 exit 1
   4001 path_denied 403 exit 4
   9001 internal 500 exit 1
-  9002 rate_limited 429 exit 4 retry
+  9002 rate_limited 429 exit 1 retry
   9003 invalid_request 400 exit 2
   9004 unknown_route 404 exit 2
   9005 body_too_large 413 exit 1
