@@ -97,6 +97,7 @@ export const jobSchema = z.object({
   createdAt: z.int(),
   startedAt: z.int().optional(),
   endedAt: z.int().optional(),
+  duration: z.number().min(0).optional().describe('how long it ran, ms, whatever the wall clock did'),
   fromNodeId: z.string(),
   caller: z.string().describe('who started it: owner, agent:<label>, key:<name> or peer:<nodeId>'),
   pid: z.int().optional(),

@@ -214,7 +214,7 @@ export const STATUS = {
 }; // prettier-ignore
 export const JOB = {
   jobId: JOB_ID, command: 'make', args: ['test'], cwd: '/home/maria', shell: false, state: 'ended', createdAt: 1_799_999_000_000, startedAt: 1_799_999_000_000,
-  endedAt: 1_799_999_012_000, fromNodeId: NODE_ID, caller: 'owner', exitCode: 2, endedBy: 'exit', outputBytes: 12_345, host: 'maria', user: 'maria',
+  endedAt: 1_799_995_000_000, duration: 12_345.6, fromNodeId: NODE_ID, caller: 'owner', exitCode: 2, endedBy: 'exit', outputBytes: 12_345, host: 'maria', user: 'maria',
 }; // prettier-ignore
 export const RECORD = {
   timestamp: 1_799_999_000_000, requestId: '1', caller: 'peer:maria', fromIp: '192.168.1.20', operation: 'job.execute', method: 'POST', path: '/api/v1/execute',
@@ -269,7 +269,7 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'job.stdin': async ({ request }) => ({ success: true, jobId: JOB_ID, bytes: (await textOf(request)).length }),
   'key.show': () => ({ key: 'a'.repeat(64) }),
   'key.generate': () => ({ key: 'b'.repeat(64) }),
-  'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT, lastUsed: 1_799_999_000_000 }] }),
+  'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT }] }),
   'key.add': ({ input }) => ({ name: input['name'], key: 'c'.repeat(64), grant: GRANT }),
   'key.grant': ({ input }) => ({ name: input['name'], kind: 'named', grant: { ...GRANT, level: input['level'] } }),
   'key.revoke': ({ input }) => ({ success: true, name: input['name'] }),

@@ -59,7 +59,7 @@ const show: Command = async ({ invocation, node, out }) => {
     ['where', `${job.user}@${job.host}:${job.cwd}`],
     ['by', job.caller],
     ['began', localTime(began)],
-    ['took', job.endedAt === undefined ? undefined : duration(job.endedAt - began)],
+    ['took', job.duration === undefined ? undefined : duration(job.duration)],
     ['pid', job.pid?.toString()],
     ['output', `${size(job.outputBytes)}${job.truncated === true ? ', the oldest part is gone' : ''}`],
   ];

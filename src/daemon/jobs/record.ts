@@ -79,11 +79,12 @@ export const clipWords = (command: string, args: readonly string[]): { command: 
 
 /** The row that callers see. */
 export const toJob = (record: JobRecord, place: number | undefined): Job => {
-  const { v: _v, token: _token, durationMs: _durationMs, failure, ...shown } = record;
+  const { v: _v, token: _token, durationMs, failure, ...shown } = record;
   return {
     ...shown,
     state: stateOf(record),
     ...(place === undefined ? {} : { place }),
+    ...(durationMs === undefined ? {} : { duration: durationMs }),
     ...(failure === undefined ? {} : { error: failure.error.message }),
   };
 };
