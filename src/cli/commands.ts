@@ -47,7 +47,7 @@ const FOLDER: OptionSpec = {
   name: 'folder',
   value: 'path',
   repeat: true,
-  summary: 'a folder that files and tasks may use (repeatable)',
+  summary: 'a folder that files and tasks may use (features to come; repeatable)',
 };
 const EXPIRES: OptionSpec = {
   name: 'expires',
@@ -62,7 +62,7 @@ const REACH: OptionSpec = {
 };
 const LEVEL: ArgSpec = { name: 'level', choices: ['observe', 'collaborate', 'full'] };
 const LEVEL_DETAILS =
-  'observe: see the state, read context, read files in listed folders\ncollaborate: also write context and files there, send messages, run tasks there\nfull: anything that you can do here';
+  'observe: see the state; read context, and files in listed folders (features to come)\ncollaborate: the same today; write context and files there, send messages, run tasks there (features to come)\nfull: run any command, so anything that you can do here';
 
 /** Options that every command takes. */
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
@@ -191,7 +191,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [FOLDER, EXPIRES],
     examples: [
       ['loopsy peers grant kai observe', 'read only'],
-      ['loopsy peers grant kai collaborate --folder ~/work --expires 30d', 'in one folder, for a month'],
+      [
+        'loopsy peers grant kai collaborate --folder ~/work --expires 30d',
+        'for a month; in one folder (features to come)',
+      ],
     ],
     details: LEVEL_DETAILS,
   },
@@ -281,9 +284,12 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     path: 'key generate',
-    summary: "replace the owner's key, at once",
-    options: [{ name: 'reveal', summary: 'print the new key even where stdout is not a terminal' }],
-    examples: [['loopsy key generate', 'peers are not affected, nothing is restarted']],
+    summary: "replace the owner's key, at once, and print the new one",
+    options: [{ name: 'reveal', summary: 'even where stdout is not a terminal' }],
+    examples: [
+      ['loopsy key generate', 'peers are not affected, nothing is restarted'],
+      ['loopsy key generate --reveal --json', 'for scripts'],
+    ],
   },
   {
     path: 'key add',

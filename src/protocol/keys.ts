@@ -19,7 +19,6 @@ export const keyRowSchema = z.object({
     .describe('config: from auth.allowedKeys; agent: the agents of this machine'),
   grant: grantSchema,
   createdAt: z.int().optional(),
-  lastUsed: z.int().optional(),
 });
 /** GET /keys. */
 export const keyListSchema = z.object({ keys: z.array(keyRowSchema) });

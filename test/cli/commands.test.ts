@@ -41,7 +41,6 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
   [`jobs kill ${JOB_ID}`, 'job.cancel', { jobId: JOB_ID }, 'Ended, with everything'],
   [`jobs kill ${JOB_ID} --signal hup`, 'job.signal', { jobId: JOB_ID, signal: 'SIGHUP' }, 'Sent SIGHUP'],
   ['key show --reveal', 'key.show', {}, 'a'.repeat(64)],
-  ['key generate', 'key.generate', {}, 'The key was replaced'],
   ['key generate --reveal', 'key.generate', {}, 'b'.repeat(64)],
   ['key list', 'key.list', {}, 'ci    key   may do anything'],
   ['key add ci', 'key.add', { name: 'ci' }, 'c'.repeat(64)],
@@ -89,6 +88,12 @@ describe('a command that asks one operation', () => {
     const named = new Set(Object.values(OPERATIONS).flatMap(({ cli }) => (typeof cli === 'string' ? [cli] : [])));
     const paths = new Set(COMMANDS.flatMap(({ path }) => [path, path.replace(/ list$/, '')]));
     for (const cli of named) expect(paths, cli).toContain(cli);
+  });
+
+  it('lists keys without a word on their use, which nothing records', async () => {
+    const node = await FakeNode.start();
+    const { stdout } = await runCli(['key', 'list'], { dataDir: node.folder });
+    expect(stdout.split('\n')[0]?.trim()).toMatch(/^NAME +KIND +GRANT$/);
   });
 
   it('goes to the peer that was named, and `localhost` means this node', async () => {
@@ -207,6 +212,24 @@ describe('errors', () => {
       expect(hidden.stderr).toContain('--reveal');
       expect((await runCli(['key', 'show', '--json'], { dataDir: node.folder })).code).toBe(2);
       expect((await runCli(['key', 'show'], { dataDir: node.folder, tty: true })).stdout).toContain('a'.repeat(64));
+    },
+  );
+
+  it(
+    verifies(
+      'cli.key-show',
+      'never sends a new key to a pipe by chance: `key generate` refuses before it replaces anything',
+    ),
+    async () => {
+      const node = await FakeNode.start();
+      for (const json of [[], ['--json']]) {
+        const refused = await runCli(['key', 'generate', ...json], { dataDir: node.folder });
+        expect(refused.code).toBe(2);
+        expect(`${refused.stdout}${refused.stderr}`).toMatch(/not replaced[^]*--reveal/);
+      }
+      expect(node.inputs('key.generate')).toEqual([]);
+      const shown = await runCli(['key', 'generate'], { dataDir: node.folder, tty: true });
+      expect(shown.stdout).toContain('b'.repeat(64));
     },
   );
 

@@ -190,9 +190,9 @@ describe('a node, from init to stop', () => {
       await mkdir(machine.path('logs'), { recursive: true });
       await Promise.all([
         store.change({ 'execution.maxQueued': 7 }),
-        machine.run(['key', 'generate']),
+        machine.run(['key', 'generate', '--reveal']),
         store.change({ 'jobs.keepDays': 3 }),
-        machine.run(['key', 'generate']),
+        machine.run(['key', 'generate', '--reveal']),
       ]);
       const text = await readFile(machine.path('config.yaml'), 'utf8');
       expect(text).toMatch(/maxQueued: 7/);

@@ -52,7 +52,7 @@ describe('after a day’s work of two real nodes', () => {
     await connectMachines(a, b);
     const added = await a.json<{ key: string }>(['key', 'add', 'ci']);
     const first = await a.json<{ key: string }>(['key', 'show', '--reveal']);
-    await a.json(['key', 'generate']);
+    await a.json(['key', 'generate', '--reveal']);
     const second = await a.json<{ key: string }>(['key', 'show', '--reveal']);
     const agent = JSON.parse(await readFile(a.path('agent.json'), 'utf8')) as { secret: string };
     const { token } = await a.registration();

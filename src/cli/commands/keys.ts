@@ -2,10 +2,10 @@ import { EXIT } from '../../protocol/errors.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { describeGrant, grantOptions } from '../grant-options.ts';
-import { ago, plain, table } from '../output.ts';
+import { plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 
-const list: Command = async ({ io, node, out }) => {
+const list: Command = async ({ node, out }) => {
   const { client } = await node();
   const answer = await client.call('key.list', {});
   if (out.json) out.document(answer);
@@ -13,28 +13,20 @@ const list: Command = async ({ io, node, out }) => {
     out.print('No keys for programs. `loopsy key add <name>` makes one.');
     return EXIT.ok;
   }
-  const now = io.clock.now();
   const kinds = { named: 'key', config: 'config.yaml', agent: 'agents here' };
-  const rows = answer.keys.map((key) => [
-    plain(key.name),
-    kinds[key.kind],
-    plain(describeGrant(key.grant)),
-    key.lastUsed === undefined ? 'never' : ago(key.lastUsed, now),
-  ]);
-  out.print(...table([['NAME', 'KIND', 'GRANT', 'USED'], ...rows], out.paint));
+  const rows = answer.keys.map((key) => [plain(key.name), kinds[key.kind], plain(describeGrant(key.grant))]);
+  out.print(...table([['NAME', 'KIND', 'GRANT'], ...rows], out.paint));
   return EXIT.ok;
 };
 
 /** A secret goes to a terminal, or where somebody asked for it: not by chance into a log or a transcript. */
-const mayReveal = ({ invocation, io }: Cli): boolean => io.stdout.isTTY === true || invocation.has('reveal');
+const mustReveal = ({ invocation, io }: Cli, refused: string, hint: string): void => {
+  if (io.stdout.isTTY !== true && !invocation.has('reveal'))
+    throw usageError(`stdout is not a terminal, so ${refused}`, hint);
+};
 
 const show: Command = async (cli) => {
-  if (!mayReveal(cli)) {
-    throw usageError(
-      'stdout is not a terminal, so the key is not printed',
-      '`loopsy key show --reveal` prints it all the same',
-    );
-  }
+  mustReveal(cli, 'the key is not printed', '`loopsy key show --reveal` prints it all the same');
   const { client } = await cli.node();
   const answer = await client.call('key.show', {});
   if (cli.out.json) cli.out.document(answer);
@@ -43,13 +35,12 @@ const show: Command = async (cli) => {
 };
 
 const generate: Command = async (cli) => {
+  mustReveal(cli, 'the key was not replaced', '`loopsy key generate --reveal` replaces it and prints the new one');
   const { client } = await cli.node();
   const answer = await client.call('key.generate', {});
   if (cli.out.json) cli.out.document(answer);
-  cli.out.print(
-    mayReveal(cli) ? answer.key : 'The key was replaced. `loopsy key show --reveal` prints the new one.',
-    ...(mayReveal(cli) ? ['The old key no longer works. Peers are not affected.'] : []),
-  );
+  cli.out.print(answer.key);
+  if (!cli.out.json) cli.out.note('The old key no longer works. Peers are not affected.');
   return EXIT.ok;
 };
 
