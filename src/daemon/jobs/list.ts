@@ -1,10 +1,14 @@
+import { setImmediate } from 'node:timers/promises';
+
 import type { Job as JobRow } from '../../protocol/jobs.ts';
 import type { JobRecord } from './record.ts';
 import type { JobRecords } from './records.ts';
 
 const MAX_PAGE_BYTES = 4 * 1_048_576;
-/** Rows of others are passed over; so many are looked at for one page. */
+/** Rows of others are passed over; so many times the page are looked at for it. */
 const MAX_PASSES = 10;
+/** Rows that are read in one turn of the event loop. */
+const STEP_ROWS = 100;
 
 /** What a page is made from. */
 export interface ListSources {
@@ -22,12 +26,13 @@ export interface JobPage {
 }
 
 /** Newest first, behind `cursor`. */
-export const listJobs = (sources: ListSources, cursor: string | undefined, limit: number): JobPage => {
+export const listJobs = async (sources: ListSources, cursor: string | undefined, limit: number): Promise<JobPage> => {
   const page: JobPage = { jobs: [] };
   let bytes = 0;
   let after = cursor;
-  for (let pass = 0; pass < MAX_PASSES; pass++) {
-    const { records, floor } = nextRecords(sources, after, limit);
+  const step = Math.min(limit, STEP_ROWS);
+  for (let looked = 0; looked < MAX_PASSES * limit; looked += step) {
+    const { records, floor } = nextRecords(sources, after, step);
     for (const record of records) {
       const row = sources.show(record);
       bytes += row === undefined ? 0 : JSON.stringify(row).length;
@@ -38,6 +43,7 @@ export const listJobs = (sources: ListSources, cursor: string | undefined, limit
     }
     if (floor === undefined) return page;
     after = floor;
+    await setImmediate();
   }
   return { ...page, ...(after === undefined ? {} : { nextCursor: after }) };
 };

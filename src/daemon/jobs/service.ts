@@ -82,7 +82,7 @@ export interface JobsOptions {
 export interface Jobs extends Service {
   execute(input: ParsedInputOf<'job.execute'>, call: Call): Promise<ExecuteResult>;
   stream(input: ParsedInputOf<'job.stream'>, call: Call): Promise<StreamSource>;
-  list(input: ParsedInputOf<'job.list'>, caller: Caller): JobPage;
+  list(input: ParsedInputOf<'job.list'>, caller: Caller): Promise<JobPage>;
   get(input: ParsedInputOf<'job.get'>, caller: Caller): JobRow;
   output(input: ParsedInputOf<'job.output'>, caller: Caller): Promise<StreamSource>;
   stdin(input: ParsedInputOf<'job.stdin'>, call: Call): Promise<OutputOf<'job.stdin'>>;
@@ -166,7 +166,7 @@ class JobService implements Jobs {
     return run instanceof Job && !run.isOver ? run.attach(caller) : run.follow(caller, 0);
   }
 
-  list(input: ParsedInputOf<'job.list'>, caller: Caller): JobPage {
+  list(input: ParsedInputOf<'job.list'>, caller: Caller): Promise<JobPage> {
     const all = input.state === 'all';
     const live = new Map<string, JobRecord>();
     if (all) for (const record of this.#records.fresh()) live.set(record.jobId, record);

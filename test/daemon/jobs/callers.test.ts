@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
+import { systemClock } from '../../../src/kernel/clock.ts';
 import { FRAME } from '../../../src/protocol/frames.ts';
+import { openMemoryStore } from '../../../src/store/memory.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { verifies } from '../../requirements.ts';
 import { call, dataOf, endOf, keyCaller, OWNER, readAll, readUntil, sh, startJobs, until } from './setup.ts';
@@ -15,7 +17,7 @@ describe('who may see and end a run', () => {
     const jobId = String(dataOf(await source.next())['jobId']);
     const stranger = keyCaller('other');
     const ref = { jobId };
-    expect(jobs.list(active, stranger).jobs).toEqual([]);
+    expect((await jobs.list(active, stranger)).jobs).toEqual([]);
     expect(() => jobs.get(ref, stranger)).toThrow(`no job has the id ${jobId}`);
     expect(() => jobs.signal({ jobId, signal: 'SIGKILL' }, stranger)).toThrow('no job');
     await expect(jobs.output(ref, stranger)).rejects.toMatchObject({ error: 'job_not_found' });
@@ -50,14 +52,59 @@ describe('lists', () => {
     for (let at = 0; at < 2; at++) ids.unshift((await jobs.execute(sh('true'), call())).jobId);
     const seen: string[] = [];
     for (let cursor: string | undefined; ;) {
-      const page = jobs.list({ state: 'all', limit: 3, ...(cursor === undefined ? {} : { cursor }) }, OWNER);
+      const page = await jobs.list({ state: 'all', limit: 3, ...(cursor === undefined ? {} : { cursor }) }, OWNER);
       seen.push(...page.jobs.map(({ jobId }) => jobId));
       cursor = page.nextCursor;
       if (cursor === undefined) break;
     }
     expect(seen).toEqual(ids);
-    expect(jobs.list({}, OWNER).jobs.map(({ state }) => state)).toEqual(['running']);
+    expect((await jobs.list({}, OWNER)).jobs.map(({ state }) => state)).toEqual(['running']);
     running.close();
+  });
+
+  it('of many rows are read in steps, with turns of the event loop between them', { timeout: 20_000 }, async () => {
+    const store = openMemoryStore({ clock: systemClock });
+    const { jobs } = await startJobs({}, { store });
+    const { jobId } = await jobs.execute(sh('true'), call());
+    const row = { v: 1, command: 'true', args: [], cwd: '/', shell: false, fromNodeId: 'a', host: 'h', user: 'u' };
+    const ids = Array.from({ length: 900 }, (_, at) => String(at).padStart(jobId.length, '0')).reverse();
+    await store.commit(
+      ids.map((id, at) => ({
+        put: `job/${id}`,
+        value: JSON.stringify({
+          ...row,
+          jobId: id,
+          createdAt: 1,
+          outputBytes: 0,
+          caller: at % 4 === 0 ? 'key:k' : 'owner',
+        }),
+      })),
+      { durability: 'later' },
+    );
+    const listed = async (limit: number): Promise<{ ids: string[]; pages: number }> => {
+      const seen: string[] = [];
+      for (let cursor: string | undefined, pages = 1; ; pages++) {
+        const page = await jobs.list(
+          { state: 'all', limit, ...(cursor === undefined ? {} : { cursor }) },
+          keyCaller('k'),
+        );
+        seen.push(...page.jobs.map((job) => job.jobId));
+        cursor = page.nextCursor;
+        if (cursor === undefined) return { ids: seen, pages };
+      }
+    };
+    let turns = 0;
+    const count = (): void => {
+      turns += 1;
+      next = setImmediate(count);
+    };
+    let next = setImmediate(count);
+    const own = ids.filter((_, at) => at % 4 === 0);
+    expect(await listed(1_000)).toEqual({ ids: own, pages: 1 });
+    clearImmediate(next);
+    expect(turns).toBeGreaterThan(5);
+    expect((await listed(7)).ids).toEqual(own);
+    expect((await listed(150)).ids).toEqual(own);
   });
 
   it('show long command lines shortened, so that a page stays small', async () => {
@@ -77,7 +124,7 @@ describe('the queue', () => {
     const waiting = [await jobs.stream(sh('echo a'), call()), await jobs.stream(sh('echo b'), call())];
     const notes = await Promise.all(waiting.map((source) => source.next()));
     expect(notes.map((piece) => dataOf(piece)['state'])).toEqual(['queued', 'queued']);
-    const rows = jobs.list({}, OWNER).jobs.map(({ state, place }) => [state, place]);
+    const rows = (await jobs.list({}, OWNER)).jobs.map(({ state, place }) => [state, place]);
     expect(rows).toEqual([
       ['queued', 2],
       ['queued', 1],
@@ -174,7 +221,7 @@ describe('a lost connection', () => {
     );
     const before = await readAll(source, (piece) => piece.cursor > 2_000_000);
     await new Promise((resolve) => setTimeout(resolve, 200));
-    const { jobId } = jobs.list({}, OWNER).jobs[0] ?? { jobId: '' };
+    const { jobId } = (await jobs.list({}, OWNER)).jobs[0] ?? { jobId: '' };
     const after = await readAll(await jobs.output({ jobId, since: before.cursor }, OWNER));
     expect(after.types).not.toContain(FRAME.gap);
     expect(before.stdout.length + after.stdout.length).toBe(9_000_000);

@@ -98,7 +98,7 @@ describe('how a run ends', () => {
     const source = await jobs.stream({ ...runProgram('stubborn'), timeout: 500 }, call({ signal: gone.signal }));
     await readUntil(source, /ready/);
     const ended = readAll(source);
-    await until(() => jobs.list({}, { kind: 'owner' }).jobs.length === 1);
+    await until(async () => (await jobs.list({}, { kind: 'owner' })).jobs.length === 1);
     await new Promise((resolve) => setTimeout(resolve, 700));
     gone.abort('cancel');
     expect(endOf(await ended)).toMatchObject({ endedBy: 'timeout' });
@@ -205,7 +205,7 @@ describe('how a run ends', () => {
   it('DELETE says cancelled where it ended the run, ended where it was too late', async () => {
     const { jobs } = await startJobs();
     const source = await jobs.stream(sh('sleep 30'), call());
-    const { jobId } = jobs.list({}, { kind: 'owner' }).jobs[0] ?? { jobId: '' };
+    const { jobId } = (await jobs.list({}, { kind: 'owner' })).jobs[0] ?? { jobId: '' };
     expect(await jobs.cancel({ jobId }, { kind: 'owner' })).toEqual({ success: true, jobId, state: 'cancelled' });
     const read = await readAll(source);
     expect(read.types).toEqual([FRAME.started, FRAME.exit]);
@@ -219,7 +219,7 @@ describe('how a run ends', () => {
       call(),
     );
     await readUntil(source, /ready/);
-    const { jobId } = jobs.list({}, { kind: 'owner' }).jobs[0] ?? { jobId: '' };
+    const { jobId } = (await jobs.list({}, { kind: 'owner' })).jobs[0] ?? { jobId: '' };
     const signal = { jobId, signal: 'SIGUSR1' } as const;
     expect(jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: true });
     const read = await readAll(source);

@@ -79,7 +79,7 @@ const results = await Promise.all(Array.from({ length: Number(count) }, () => st
 const ms = performance.now() - begun;
 look();
 clearInterval(timer);
-const stored = jobs.list({ state: 'all', limit: 1000 }, { kind: 'owner' }).jobs.length;
+const stored = (await jobs.list({ state: 'all', limit: 1000 }, { kind: 'owner' })).jobs.length;
 await jobs.stop();
 rmSync(dir, { recursive: true, force: true });
 const hashes = [...new Set(results.map(({ hash }) => hash))];

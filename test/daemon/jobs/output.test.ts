@@ -18,7 +18,7 @@ const pattern = (length: number): Buffer => {
   return Buffer.alloc(length, block);
 };
 
-const newest = (jobs: Jobs): string => jobs.list({ state: 'all' }, OWNER).jobs[0]?.jobId ?? '';
+const newest = async (jobs: Jobs): Promise<string> => (await jobs.list({ state: 'all' }, OWNER)).jobs[0]?.jobId ?? '';
 
 const diskBytes = async (folder: string): Promise<number> => {
   // A segment that goes between the two looks counts for nothing.
@@ -40,7 +40,7 @@ describe('the output of a run', () => {
     const line = `const b=Buffer.from(Array.from({length:256},(_,i)=>i));process.stdout.write(b);process.stderr.write(b)`;
     const live = await readAll(await jobs.stream({ command: process.execPath, args: ['-e', line] }, call()));
     expect([live.stdout, live.stderr]).toEqual([all, all]);
-    const again = await readAll(await stored(jobs, newest(jobs)));
+    const again = await readAll(await stored(jobs, await newest(jobs)));
     expect([again.stdout, again.stderr]).toEqual([all, all]);
     const buffered = await jobs.execute({ command: process.execPath, args: ['-e', line] }, call());
     expect(buffered).toMatchObject({ encoding: 'base64', stdout: all.toString('base64'), cursor: 512 });
@@ -73,7 +73,7 @@ describe('the output of a run', () => {
     await readAll(live);
     const source = await jobs.stream(runProgram('pattern', '300000'), call());
     const whole = await readAll(source);
-    const jobId = newest(jobs);
+    const jobId = await newest(jobs);
     expect(sha(whole.stdout)).toBe(sha(pattern(300_000)));
     const resumesExactly = async (from: Jobs): Promise<void> => {
       const property = fc.asyncProperty(fc.nat(300_000), async (since) => {
@@ -93,9 +93,9 @@ describe('the output of a run', () => {
     const { jobs } = await startJobs();
     const first = await jobs.stream(sh('printf one; sleep 0.3; printf two; sleep 0.2; printf three'), call());
     await readUntil(first, /one/);
-    const second = await stored(jobs, newest(jobs), 1);
+    const second = await stored(jobs, await newest(jobs), 1);
     await readUntil(first, /two/);
-    const third = await stored(jobs, newest(jobs), 6);
+    const third = await stored(jobs, await newest(jobs), 6);
     const [b, c] = await Promise.all([readAll(second), readAll(third), readAll(first)]);
     expect(b.stdout.toString()).toBe('netwothree');
     expect(c.stdout.toString()).toBe('three');
@@ -133,7 +133,7 @@ describe('the window', () => {
     const { jobs, dir } = await startJobs({ maxOutputBytes: 1_000_000 });
     const whole = await readAll(await jobs.stream(runProgram('pattern', '8000000'), call()));
     expect(sha(whole.stdout)).toBe(sha(pattern(8_000_000)));
-    const jobId = newest(jobs);
+    const jobId = await newest(jobs);
     await until(
       async () => jobs.get({ jobId }, OWNER).truncated === true && (await diskBytes(join(dir, jobId))) <= 1_000_000,
     );
@@ -145,7 +145,7 @@ describe('the window', () => {
   it('answers a cursor that is gone with a gap, and goes on exactly behind it', async () => {
     const { jobs, dir, store } = await startJobs({ maxOutputBytes: 1_000_000 });
     await readAll(await jobs.stream(runProgram('pattern', '8000000'), call()));
-    const jobId = newest(jobs);
+    const jobId = await newest(jobs);
     await jobs.stop();
     const { jobs: next } = await startJobs({}, { dir, store });
     const read = await readAll(await stored(next, jobId, 1000));
@@ -162,7 +162,7 @@ describe('the window', () => {
   it('can be changed while a run goes on', async () => {
     const { jobs, dir, settings } = await startJobs({ maxOutputBytes: 100_000_000 });
     const source = await jobs.stream(sh('head -c 3000000 /dev/zero; sleep 0.4; head -c 3000000 /dev/zero'), call());
-    const folder = join(dir, newest(jobs));
+    const folder = join(dir, await newest(jobs));
     const read = readAll(source);
     await until(
       async () => (await readdir(folder).catch(() => [])).length > 0 && (await diskBytes(folder)) > 2_900_000,
@@ -175,7 +175,7 @@ describe('the window', () => {
   it('a slow watcher loses the oldest, and never slows the run', async () => {
     const { jobs } = await startJobs({ maxOutputBytes: 1_000_000 });
     const source = await jobs.stream(sh('sleep 0.2; head -c 20000000 /dev/zero'), call());
-    const watcher = await stored(jobs, newest(jobs));
+    const watcher = await stored(jobs, await newest(jobs));
     expect(dataOf(await watcher.next())).toMatchObject({ state: 'running' });
     expect((await readAll(source)).stdout.length).toBe(20_000_000);
     const read = await readAll(watcher);
@@ -190,7 +190,7 @@ describe('the pace', () => {
     async () => {
       const { jobs } = await startJobs();
       const source = await jobs.stream({ command: 'head', args: ['-c', '50000000', '/dev/zero'] }, call());
-      const jobId = newest(jobs);
+      const jobId = await newest(jobs);
       await until(() => jobs.get({ jobId }, OWNER).outputBytes > 1_048_576);
       await new Promise((resolve) => setTimeout(resolve, 300));
       expect(jobs.get({ jobId }, OWNER).outputBytes).toBeLessThan(1_500_000);
@@ -201,7 +201,7 @@ describe('the pace', () => {
   it('holds for pieces of one byte too', async () => {
     const { jobs } = await startJobs();
     const source = await jobs.stream(runProgram('interleave', '400000'), call());
-    const jobId = newest(jobs);
+    const jobId = await newest(jobs);
     await new Promise((resolve) => setTimeout(resolve, 800));
     const read = await readAll(source);
     expect(read.stdout.length + read.stderr.length).toBe(jobs.get({ jobId }, OWNER).outputBytes);
@@ -211,7 +211,7 @@ describe('the pace', () => {
   it('an endless run ends when its reader has enough', async () => {
     const { jobs } = await startJobs();
     const source = await jobs.stream({ command: 'yes' }, call());
-    const jobId = newest(jobs);
+    const jobId = await newest(jobs);
     const read = await readAll(source, (piece) => piece.cursor > 100_000);
     expect(read.stdout.toString()).toMatch(/^(y\n)+y?$/);
     await until(() => jobs.get({ jobId }, OWNER).state === 'ended');

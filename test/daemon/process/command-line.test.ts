@@ -47,7 +47,7 @@ describe('what is started', () => {
     const hidden = { command: 'env', args: ['rm', '-rf', 'x'] };
     await expect(jobs.execute({ ...hidden, shell: true }, call())).rejects.toMatchObject({ error: 'command_denied' });
     await expect(jobs.stream(hidden, call())).rejects.toMatchObject({ error: 'command_denied' });
-    expect(jobs.list({ state: 'all' }, OWNER).jobs).toEqual([]);
+    expect((await jobs.list({ state: 'all' }, OWNER)).jobs).toEqual([]);
     expect(await jobs.execute({ command: 'echo', args: ['rm', "it's"], shell: true }, call())).toMatchObject({
       stdout: "rm it's\n",
     });

@@ -13,7 +13,7 @@ const failureOf = async (input: ExecuteInput, prepare: (home: string) => Promise
   await prepare(home);
   const error: unknown = await jobs.execute(input, call()).catch((thrown: unknown) => thrown);
   await expect(jobs.stream(input, call())).rejects.toMatchObject({ error: 'execution_failed', status: 422 });
-  const [row] = jobs.list({ state: 'all' }, OWNER).jobs;
+  const [row] = (await jobs.list({ state: 'all' }, OWNER)).jobs;
   expect(row).toMatchObject({ state: 'ended', exitCode: null, error: (error as Error).message });
   expect(row).not.toHaveProperty('pid');
   return error;
