@@ -31,6 +31,8 @@ export interface Call {
   readonly requestId: string;
   /** True where the caller can repeat this request and get the same result: its effect outlives a lost connection. */
   readonly resumable: boolean;
+  /** There on a repeat: how long ago, in ms, its sender made the first attempt. */
+  readonly repeatAgeMs?: number;
   /** For whom the other node asks: for records only. */
   readonly onBehalfOf?: string;
   /** The other end's address, for records and for where a peer can be found. */

@@ -88,11 +88,13 @@ const callOf = (
   const { request, state } = exchange;
   const onBehalfOf = request.headers[HEADERS.onBehalfOf];
   const { remoteAddress } = socketFacts(request.socket);
+  const repeatAgeMs = repeatAgeOf(exchange, parts);
   return {
     operation: run.id,
     caller: state.caller,
     requestId: state.requestId,
     resumable: state.resumable,
+    ...(repeatAgeMs === undefined ? {} : { repeatAgeMs }),
     ...(typeof onBehalfOf === 'string' ? { onBehalfOf } : {}),
     ...(remoteAddress === undefined ? {} : { remoteAddress }),
     signal,
@@ -183,7 +185,6 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
 };
 
 const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
-  repeatAgeOf(run.exchange, parts);
   const { exchange, input, controller } = run;
   let object: string | undefined;
   const call = callOf(run, controller.signal, { parts, named: (id) => (object = id) });

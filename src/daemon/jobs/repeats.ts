@@ -1,12 +1,16 @@
 import type { Clock } from '../../kernel/clock.ts';
 
 const KEEP_MS = 600_000;
+/** What may lie between the moments at which the sender and this node saw the same attempt. */
+const MARGIN_MS = 60_000;
 const MAX_ENTRIES = 50_000;
 
 /** Which run a request has started: a repeat of it within 10 minutes joins that run instead of starting another. */
 export class Repeats {
   readonly #clock: Clock;
   readonly #entries = new Map<string, { readonly jobId: string; readonly at: number }>();
+  /** When the newest entry of those that had to make room was added. */
+  #evictedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -18,10 +22,18 @@ export class Repeats {
     return entry !== undefined && this.#clock.monotonicMs() - entry.at < KEEP_MS ? entry.jobId : undefined;
   }
 
+  /** True where a request whose first attempt was sent so long ago may have started a run that is not known any more. */
+  mayHaveForgotten(ageMs: number): boolean {
+    const sinceMs = ageMs + MARGIN_MS;
+    return sinceMs > KEEP_MS || this.#clock.monotonicMs() - this.#evictedMs <= sinceMs;
+  }
+
   add(caller: string, requestId: string, jobId: string): void {
     const now = this.#clock.monotonicMs();
     for (const [key, { at }] of this.#entries) {
-      if (now - at < KEEP_MS && this.#entries.size < MAX_ENTRIES) break;
+      const kept = now - at < KEEP_MS;
+      if (kept && this.#entries.size < MAX_ENTRIES) break;
+      if (kept) this.#evictedMs = at;
       this.#entries.delete(key);
     }
     this.#entries.set(`${caller} ${requestId}`, { jobId, at: now });

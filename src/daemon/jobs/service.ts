@@ -250,6 +250,13 @@ class JobService implements Jobs {
   async #obtain(input: ExecuteInput, call: Call): Promise<Job | EndedRun> {
     const known = call.resumable ? this.#repeats.find(callerName(call.caller), call.requestId) : undefined;
     if (known !== undefined) return this.#repeat(known, call);
+    if (call.repeatAgeMs !== undefined && this.#repeats.mayHaveForgotten(call.repeatAgeMs)) {
+      throw new LoopsyError('outcome_unknown', {
+        message:
+          'this repeats a request whose run, if it started one, is not known any more: no second one was started',
+        hint: 'see `loopsy jobs list` for what ran',
+      });
+    }
     const host = this.#host;
     if (host === undefined || this.#stopping.signal.aborted) throw new LoopsyError('node_stopping');
     const command = this.#options.guardCommand(asWholeLine(input, host.processes.shell.kind));

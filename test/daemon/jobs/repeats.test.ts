@@ -1,0 +1,51 @@
+import { describe, expect, it } from 'vitest';
+
+import { Repeats } from '../../../src/daemon/jobs/repeats.ts';
+import { FakeClock } from '../../helpers/clock.ts';
+import { call, sh, startJobs } from './setup.ts';
+
+const MINUTE_MS = 60_000;
+
+describe('what a repeat is known by', () => {
+  it('is kept for ten minutes, and says from the ninth on that it may have been forgotten', () => {
+    const clock = new FakeClock();
+    const repeats = new Repeats(clock);
+    repeats.add('owner', 'one', 'job');
+    expect(repeats.find('owner', 'one')).toBe('job');
+    expect(repeats.find('agent:a', 'one')).toBeUndefined();
+    clock.advance(10 * MINUTE_MS);
+    expect(repeats.find('owner', 'one')).toBeUndefined();
+    expect(repeats.mayHaveForgotten(0)).toBe(false);
+    expect(repeats.mayHaveForgotten(9 * MINUTE_MS)).toBe(false);
+    expect(repeats.mayHaveForgotten(9 * MINUTE_MS + 1)).toBe(true);
+  });
+
+  it('may have been forgotten where a full table made room, but only by a repeat that is old enough for it', () => {
+    const clock = new FakeClock();
+    const repeats = new Repeats(clock);
+    repeats.add('owner', 'first', 'job');
+    clock.advance(5 * MINUTE_MS);
+    for (let at = 0; at < 50_000; at++) repeats.add('owner', String(at), 'job');
+    expect(repeats.find('owner', 'first')).toBeUndefined();
+    expect(repeats.mayHaveForgotten(5 * MINUTE_MS)).toBe(true);
+    expect(repeats.mayHaveForgotten(3 * MINUTE_MS)).toBe(false);
+    clock.advance(5 * MINUTE_MS);
+    expect(repeats.mayHaveForgotten(5 * MINUTE_MS)).toBe(false);
+  });
+});
+
+describe('a repeat of a request', () => {
+  it('whose first attempt never arrived is carried out', async () => {
+    const { jobs } = await startJobs();
+    const repeat = call({ resumable: true, repeatAgeMs: 2_000 });
+    expect(await jobs.execute(sh('echo ran'), repeat)).toMatchObject({ stdout: 'ran\n' });
+  });
+
+  it('whose run may be forgotten starts no second one', async () => {
+    const { jobs } = await startJobs();
+    const repeat = call({ resumable: true, repeatAgeMs: 9 * MINUTE_MS + 1 });
+    await expect(jobs.execute(sh('true'), repeat)).rejects.toMatchObject({ error: 'outcome_unknown' });
+    await expect(jobs.stream(sh('true'), repeat)).rejects.toMatchObject({ error: 'outcome_unknown' });
+    expect((await jobs.list({ state: 'all' }, repeat.caller)).jobs).toEqual([]);
+  });
+});
