@@ -40,7 +40,7 @@ export const followPieces = async (
     // The node encodes each frame by its schema.
     if (type === FRAME.started) announce(cli, decodeJson(bytes) as Started, following);
     if (type === FRAME.gap && !following.quiet) sayGap(cli, decodeJson(bytes) as { from: number; to: number });
-    if (type === FRAME.exit) return endOf(cli, decodeJson(bytes) as JobOutcome);
+    if (type === FRAME.exit) return endOf(cli, decodeJson(bytes) as JobOutcome, following);
   }
   throw endless();
 };
@@ -54,7 +54,7 @@ export const followEvents = async (
   for await (const { event } of events) {
     cli.out.document(event);
     if (event.type === 'started') following.onStarted(event.data as Started);
-    if (event.type === 'exit') return endOf(cli, event.data as JobOutcome);
+    if (event.type === 'exit') return endOf(cli, event.data as JobOutcome, following);
     if (event.type === 'error') return exitOfError(errorFromBody(event.data) ?? new LoopsyError('internal'));
   }
   throw endless();
@@ -109,11 +109,14 @@ const sayGap = ({ out }: Cli, { from, to }: { from: number; to: number }): void 
   out.note(`loopsy: ${size(to - from)} of older output are no longer kept`);
 
 /** The run's own exit code; where loopsy ended it, one line that says so. */
-const endOf = ({ io, out }: Cli, outcome: JobOutcome): number => {
-  if (outcome.outputCut === true) out.note(`loopsy: ${CUT} (${plain(outcome.host)}, job ${outcome.jobId})`);
-  if (outcome.endedBy === 'exit') return exitCodeOf(outcome, io.platform);
+const endOf = ({ io, out }: Cli, outcome: JobOutcome, { quiet }: Following): number => {
+  const say = (text: string): void => out.note(`loopsy: ${text} (${plain(outcome.host)}, job ${outcome.jobId})`);
+  if (outcome.endedBy === 'exit') {
+    if (outcome.outputCut === true && !quiet) say(CUT);
+    return exitCodeOf(outcome, io.platform);
+  }
   const [error, text] = endings(outcome)[outcome.endedBy];
-  out.note(`loopsy: ${text} (${plain(outcome.host)}, job ${outcome.jobId})`);
+  say(text);
   return exitOfError(error);
 };
 

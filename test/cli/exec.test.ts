@@ -75,6 +75,15 @@ describe('exec', () => {
     expect(await runCli(['exec', 'maria', 'x'], { dataDir: node.folder })).toEqual({ code, stdout: '', stderr: '' });
   });
 
+  it('says in one line that output of what the command left behind was cut; not with --quiet', async () => {
+    const node = await FakeNode.start({ 'job.stream': run([], { exitCode: 3, outputCut: true }) });
+    const ended = await runCli(['exec', 'maria', 'x'], { dataDir: node.folder });
+    expect(ended).toMatchObject({ code: 3, stdout: '' });
+    expect(ended.stderr).toMatch(/^loopsy: processes that the command left behind .* cut .*\n$/);
+    const quiet = await runCli(['exec', '--quiet', 'maria', 'x'], { dataDir: node.folder });
+    expect(quiet).toEqual({ code: 3, stdout: '', stderr: '' });
+  });
+
   it.each([
     ['timeout', 6, 'timed out'],
     ['cancel', 2, 'cancelled'],
