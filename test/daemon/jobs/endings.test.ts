@@ -113,12 +113,13 @@ describe('how a run ends', () => {
       const pid = pidIn(await readUntil(source, /\d+\n/));
       gone.abort(reason);
       expect(endOf(await readAll(source))).toMatchObject({ endedBy: reason });
-      expect(await groupLives(pid)).toBe(false);
+      await until(async () => !(await groupLives(pid)));
     };
     const timeOut = async (): Promise<void> => {
       const { stdout, endedBy } = await jobs.execute({ ...sh(line), timeout: 200 }, call());
       expect(endedBy).toBe('timeout');
-      expect(await groupLives(pidIn(stdout))).toBe(false);
+      // A process that was killed takes a moment to be gone on a busy machine.
+      await until(async () => !(await groupLives(pidIn(stdout))));
     };
     await Promise.all([end('client-gone'), end('cancel'), end('shutdown'), timeOut()]);
   });
@@ -140,7 +141,7 @@ describe('how a run ends', () => {
     expect(result).toMatchObject({ exitCode: 3, endedBy: 'exit', killed: false, outputCut: true });
     expect(performance.now() - begun).toBeGreaterThan(4_500);
     expect(performance.now() - begun).toBeLessThan(7_000);
-    expect((await jobs.get({ jobId: result.jobId }, { kind: 'owner' })).outputCut).toBe(true);
+    expect(jobs.get({ jobId: result.jobId }, { kind: 'owner' }).outputCut).toBe(true);
     expect(lives(pidIn(result.stdout))).toBe(true);
     process.kill(pidIn(result.stdout), 'SIGKILL');
   });
