@@ -46,7 +46,7 @@ export const readConfigText = async (file: string): Promise<string> => {
   if (text !== undefined) return text;
   throw new LoopsyError('config_invalid', {
     message: `there is no ${file}`,
-    hint: '`loopsy init` makes it; `loopsy up` makes it and starts the node',
+    hint: '`loopsy init` makes it',
     details: { file, missing: true },
   });
 };

@@ -11,7 +11,7 @@ export const checkVersion = (version: unknown, file: string): void => {
   if (version === undefined) {
     throw new LoopsyError('config_invalid', {
       message: `${file} has no "version: ${CONFIG_VERSION}": it is a settings file of loopsy 1`,
-      hint: '`loopsy init --import` takes over its settings and its manual peers, but no key, pin or certificate',
+      hint: 'move config.yaml away, then `loopsy init`; nothing of it is taken over',
       details: { file, predecessor: true },
     });
   }

@@ -1,6 +1,7 @@
 import { homedir, userInfo } from 'node:os';
 import { parseArgs } from 'node:util';
 
+import { loadConfig } from '../config/load.ts';
 import { nodePaths, resolveDataDir, type NodePaths } from '../config/paths.ts';
 import { reportStart } from '../config/start-report.ts';
 import { systemClock } from '../kernel/clock.ts';
@@ -28,16 +29,23 @@ const portOf = (text: string | undefined): number | undefined => {
   throw new LoopsyError('config_invalid', { message: `LOOPSY_PORT is "${text}", which is no port` });
 };
 
-/** Makes the identity of this machine, or shows the one that is there. */
-const makeIdentity = async (paths: NodePaths): Promise<void> => {
-  const { nodeId, fingerprint } = await createIdentity(paths.tlsDir);
-  process.stdout.write(`${JSON.stringify({ nodeId, fingerprint })}\n`);
+/** Makes the identity of this machine, or shows the one that is there, where its config can be used. */
+const initialise = async (paths: NodePaths): Promise<void> => {
+  try {
+    await loadConfig({ paths });
+    const { nodeId, fingerprint } = await createIdentity(paths.tlsDir);
+    process.stdout.write(`${JSON.stringify({ nodeId, fingerprint })}\n`);
+  } catch (error) {
+    const known = fail(error);
+    process.stdout.write(`${JSON.stringify(known.toBody())}\n`);
+    process.exitCode = known.exit;
+  }
 };
 
 const main = async (): Promise<void> => {
   const { values } = parseArgs({ options: OPTIONS });
   const paths = placesOf(values['data-dir']);
-  if (values.init === true) return makeIdentity(paths);
+  if (values.init === true) return initialise(paths);
   const port = portOf(process.env['LOOPSY_PORT']);
   const stop = await runNode({
     paths,
@@ -68,7 +76,8 @@ const shellOf = (): string | undefined => {
 
 main().catch((error: unknown) => {
   const known = fail(error);
-  reportStart(known.toBody());
-  process.stderr.write(`loopsy: ${known.message}${known.hint === undefined ? '' : `\n  ${known.hint}`}\n`);
   process.exitCode = known.exit;
+  // Whoever started it says it, and may know more.
+  if (reportStart(known.toBody())) return;
+  process.stderr.write(`loopsy: ${known.message}${known.hint === undefined ? '' : `\n  ${known.hint}`}\n`);
 });

@@ -65,10 +65,10 @@ logging:
     expect(parseConfig(`${MINIMAL}server: {port: 1}`, { ...source, port: 4711 }).server.port).toBe(4711);
   });
 
-  it('that is missing is an error that names init and up', async () => {
+  it('that is missing is an error that names init', async () => {
     const error = await errorOf(() => loadConfig(sourceIn('/nowhere')));
     expect(error).toMatchObject({ error: 'config_invalid', exit: 1, details: { missing: true } });
-    expect(`${error.message} ${error.hint}`).toMatch(/no .*config\.yaml.*`loopsy init`.*`loopsy up`/);
+    expect(`${error.message} ${error.hint}`).toMatch(/no .*config\.yaml.*`loopsy init`/);
   });
 
   it('that can not be read is an error that says why', async () => {
@@ -88,9 +88,9 @@ logging:
     expect((await errorOf(() => loadConfig(sourceIn(folder)))).message).toContain('EACCES');
   });
 
-  it(verifies('config.v1', 'of the predecessor is an error that names init --import'), async () => {
+  it(verifies('config.v1', 'of the predecessor is an error that says to move it away, then `loopsy init`'), async () => {
     const error = await problem('server:\n  port: 19532\nunknown: 1\n');
-    expect(`${error.message} ${error.hint}`).toMatch(/no "version: 2".*`loopsy init --import`/s);
+    expect(`${error.message} ${error.hint}`).toMatch(/no "version: 2".*move config\.yaml away, then `loopsy init`/s);
     expect(error.details).toMatchObject({ predecessor: true });
   });
 
