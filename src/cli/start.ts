@@ -36,6 +36,12 @@ export const findRunning = async ({ paths, out }: Cli): Promise<LocalNode | unde
   }
 };
 
+/** A node that comes back listens where it did: what a start said of it, be it killed since, is said again. */
+export const sameReach = ({ paths }: Cli): string[] => {
+  const reach = readRegistration(paths)?.reach;
+  return reach === undefined ? [] : [`--${reach}`];
+};
+
 /** Says what to do where this machine has not been set up. */
 export const mustBeSetUp = ({ paths }: Cli): void => {
   if (existsSync(paths.config)) return;
@@ -55,10 +61,9 @@ export const bringUp = async (cli: Cli, args: readonly string[] = []): Promise<B
     await startNode({ dataDir: cli.paths.dataDir, args, env: cli.io.env, clock: cli.io.clock });
   } catch (thrown) {
     const error = asError(thrown);
-    const port = error.details?.['port'];
-    if (typeof port === 'number') throw await portTaken(error, port, cli.io.platform);
-    const other = error.error === 'conflict' ? await waitForOther(cli) : undefined;
-    if (other === undefined) throw thrown;
+    const named = await withHolder(error, cli.io.platform);
+    const other = named === error && error.error === 'conflict' ? await waitForOther(cli) : undefined;
+    if (other === undefined) throw named;
     return up(other);
   }
   const node = await findRunning(cli);
@@ -84,13 +89,17 @@ const waitForOther = async (cli: Cli): Promise<LocalNode | undefined> => {
   return undefined;
 };
 
-const portTaken = async (error: LoopsyError, port: number, platform: NodeJS.Platform): Promise<LoopsyError> =>
-  new LoopsyError(error.error, {
+/** Why a node did not start; where its port is taken, by whom. */
+export const withHolder = async (error: LoopsyError, platform: NodeJS.Platform): Promise<LoopsyError> => {
+  const port = error.details?.['port'];
+  if (typeof port !== 'number' || (error.details?.['cause'] ?? 'EADDRINUSE') !== 'EADDRINUSE') return error;
+  return new LoopsyError(error.error, {
     message: `port ${port} is taken by ${await holderOf(port, platform)}`,
     hint: 'stop that, or set another server.port in config.yaml',
-    details: { ...error.details, port },
+    details: error.details ?? {},
     cause: error,
   });
+};
 
 /** Who answers on a port of this machine. Nothing but a question for its health is sent. */
 const holderOf = async (port: number, platform: NodeJS.Platform): Promise<string> =>

@@ -27,7 +27,14 @@ export interface Registration {
   readonly program: string;
   /** The user who runs it. */
   readonly user: string;
+  /** What this start said of where to listen, over the config; absent where it said nothing. */
+  readonly reach?: Reach;
 }
+
+/** Where a node listens for one start: on this machine alone, or on every address. */
+export type Reach = (typeof REACHES)[number];
+
+const REACHES = ['local-only', 'lan'] as const;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -50,7 +57,8 @@ const NUMBER_FIELDS = ['port', 'pid', 'startedAt'] as const;
 // Hand-checked: a schema library would cost each command more than the whole question.
 const isRegistration = (fields: Fields): fields is Fields & Registration =>
   TEXT_FIELDS.every((name) => typeof fields[name] === 'string' && fields[name] !== '') &&
-  NUMBER_FIELDS.every((name) => Number.isSafeInteger(fields[name]));
+  NUMBER_FIELDS.every((name) => Number.isSafeInteger(fields[name])) &&
+  (fields['reach'] === undefined || REACHES.some((reach) => reach === fields['reach']));
 
 /**
  * The registration, whether or not its node still runs; undefined where there is none, or it makes no sense. It stands

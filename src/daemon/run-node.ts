@@ -141,6 +141,7 @@ const register = async ({ node, config, boot, token }: Running, options: RunOpti
     startedAt: options.clock.now(),
     program: options.program,
     user: node.system.user,
+    ...(options.reach === undefined ? {} : { reach: options.reach }),
   });
   return url;
 };

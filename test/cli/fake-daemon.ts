@@ -54,6 +54,7 @@ const server = createServer((request, response) => {
   if (request.url === '/api/v1/health')
     response.end(JSON.stringify({ status: 'ok', nodeId, uptime: 5, version: '2.0.0' }));
   if (request.url === '/api/v1/status') response.end(JSON.stringify(status(port)));
+  if (request.url === '/api/v1/doctor') response.end(JSON.stringify({ checks: [] }));
   if (request.url === '/api/v1/stop')
     response.end(JSON.stringify({ success: true, pid: process.pid }), () => void stop());
 });
@@ -83,6 +84,7 @@ server.listen(0, '127.0.0.1', () => {
     startedAt: 1,
     program: process.argv[1] ?? '',
     user: 'kai',
+    ...(process.argv.includes('--local-only') ? { reach: 'local-only' as const } : {}),
   };
   void writeRegistration(paths, registration).then(() => reportStart({ ready: true, url, pid: process.pid }));
 });

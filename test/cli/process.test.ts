@@ -204,6 +204,20 @@ describe('init, start, stop and restart', () => {
     await run(['stop'], dataDir);
   });
 
+  it(verifies('cli.start-where', 'restart and doctor --fix undo no --local-only; stop and start do'), async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    await run(['start', '--local-only'], dataDir);
+    expect((await run(['restart'], dataDir)).stdout).toContain('--local-only');
+    const { pid } = JSON.parse(await readFile(join(dataDir, 'node.json'), 'utf8'));
+    process.kill(pid, 'SIGKILL');
+    while (!(await hasEnded(pid))) await run(['--version'], dataDir);
+    expect((await run(['doctor', '--fix'], dataDir)).stdout).toContain('on this machine only, as it was started');
+    await run(['stop'], dataDir);
+    expect((await run(['start'], dataDir)).stdout).not.toContain('--local-only');
+    await run(['stop'], dataDir);
+  });
+
   it(verifies('cli.start-foreground', 'start --foreground stays, and ends with its node on SIGTERM'), async () => {
     const dataDir = await tempFolder();
     await run(['init'], dataDir);
@@ -248,6 +262,11 @@ describe('init, start, stop and restart', () => {
     await writeFile(join(dataDir, 'behaviour'), `port taken ${other.port}`);
     const node = await run(['start'], dataDir);
     expect(node).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`port ${other.port} is taken by another loopsy node (aaaa`),
+    });
+    const here = await run(['start', '--foreground'], dataDir);
+    expect(here).toMatchObject({
       code: 1,
       stderr: expect.stringContaining(`port ${other.port} is taken by another loopsy node (aaaa`),
     });

@@ -29,6 +29,14 @@ const registration: Registration = {
 const paths = async (): Promise<NodePaths> => nodePaths(await tempFolder());
 
 describe('the registration of a node', () => {
+  it('says where this start listens, and holds no other word than these', async () => {
+    const at = await paths();
+    await writeRegistration(at, { ...registration, reach: 'local-only' });
+    expect(readRegistration(at)?.reach).toBe('local-only');
+    await writeFile(at.registration, JSON.stringify({ ...registration, reach: 'everywhere' }));
+    expect(readRegistration(at)).toBeUndefined();
+  });
+
   it('is read as it was written, by its user alone', async () => {
     const at = await paths();
     expect(readRegistration(at)).toBeUndefined();

@@ -4,7 +4,7 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { checkConfig, checkModes, checkUser, passed } from '../local-checks.ts';
 import { asError, duration, plain, type Paint } from '../output.ts';
-import { bringUp } from '../start.ts';
+import { bringUp, sameReach } from '../start.ts';
 
 const doctor: Command = async (cli) => {
   const fix = cli.invocation.has('fix');
@@ -30,11 +30,15 @@ const reach = async (cli: Cli, checks: Check[], fix: boolean): Promise<LocalNode
   try {
     const node = await cli.node().catch(async (thrown: unknown) => {
       if (!fix || asError(thrown).error !== 'node_not_running') throw thrown;
-      await bringUp(cli);
+      await bringUp(cli, sameReach(cli));
       return cli.node();
     });
-    const { port, pid } = node.registration;
-    const detail = `${node.health.version}, up for ${duration(node.health.uptime)} on port ${port} (pid ${pid})`;
+    const { port, pid, reach } = node.registration;
+    const where = {
+      lan: ' on every address, as it was started',
+      'local-only': ' on this machine only, as it was started',
+    };
+    const detail = `${node.health.version}, up for ${duration(node.health.uptime)} on port ${port}${reach === undefined ? '' : where[reach]} (pid ${pid})`;
     checks.push(passed('node', detail));
     return node;
   } catch (thrown) {

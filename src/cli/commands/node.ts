@@ -1,19 +1,21 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import type { Readable } from 'node:stream';
 
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { readRegistration } from '../../config/read-registration.ts';
 import { NODE_FLAGS, NODE_VARIABLES } from '../../config/node-flags.ts';
 import { findNodeProgram } from '../../config/start-node.ts';
+import { MAX_REPORT_BYTES, parseStartReport, REPORT_VARIABLE, type StartReport } from '../../config/start-report.ts';
 import { sleep } from '../../kernel/sleep.ts';
-import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import { errorFromBody, EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { versionNote, type LocalNode } from '../connect.ts';
 import { LOOPBACK } from '../one-socket.ts';
 import { plain } from '../output.ts';
 import { usageError } from '../parse.ts';
-import { bringUp, findRunning, mustBeSetUp, type BroughtUp } from '../start.ts';
+import { bringUp, findRunning, mustBeSetUp, sameReach, withHolder, type BroughtUp } from '../start.ts';
 import { exitCodeOf } from '../run-stream.ts';
 import { statusLines } from './status.ts';
 
@@ -48,9 +50,10 @@ const runHere = async (cli: Cli, args: readonly string[]): Promise<number> => {
   if (running !== undefined) return showUp(cli, { node: running, wasUp: true });
   mustBeSetUp(cli);
   const child = spawn(process.execPath, [...NODE_FLAGS, findNodeProgram(), '--foreground', ...args], {
-    stdio: 'inherit',
-    env: { ...buildNodeEnvironment(io.env), ...NODE_VARIABLES, LOOPSY_DATA_DIR: paths.dataDir },
+    stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
+    env: { ...buildNodeEnvironment(io.env), ...NODE_VARIABLES, LOOPSY_DATA_DIR: paths.dataDir, [REPORT_VARIABLE]: '3' },
   });
+  const reported = reportOf(child);
   // Ctrl-C reaches the node by itself: this command only has to outlive it.
   const releases = [io.onSignal('SIGINT', () => undefined)];
   for (const signal of ['SIGTERM', 'SIGHUP'] as const) releases.push(io.onSignal(signal, () => child.kill(signal)));
@@ -58,11 +61,24 @@ const runHere = async (cli: Cli, args: readonly string[]): Promise<number> => {
     child.once('error', reject);
     child.once('close', (exitCode, signal) => resolve({ exitCode, ...(signal === null ? {} : { signal }) }));
   }).finally(() => releases.forEach((release) => release()));
+  const error = errorFromBody(await reported);
+  if (error !== undefined) throw await withHolder(error, io.platform);
   if (ended.exitCode !== 0)
     out.note(
       `loopsy: the node ended ${ended.exitCode === null ? `by ${ended.signal ?? 'a signal'}` : `with code ${ended.exitCode}`}`,
     );
   return exitCodeOf(ended, io.platform);
+};
+
+/** What the node says of its start on the pipe that only this command reads; undefined where it says nothing. */
+const reportOf = async (child: ChildProcess): Promise<StartReport | undefined> => {
+  let text = '';
+  // stdio[3] was asked for as a pipe, so that it is one.
+  const pipe = child.stdio[3] as Readable | null;
+  pipe?.on('error', () => undefined);
+  for await (const piece of pipe?.setEncoding('utf8') ?? [])
+    text = `${text}${String(piece)}`.slice(0, MAX_REPORT_BYTES);
+  return parseStartReport(text.trim());
 };
 
 const stop: Command = async (cli) => {
@@ -75,8 +91,9 @@ const stop: Command = async (cli) => {
 
 const restart: Command = async (cli) => {
   const node = await findRunning(cli);
+  const reach = sameReach(cli);
   if (node !== undefined) await takeDown(cli, node);
-  return showUp(cli, await bringUp(cli));
+  return showUp(cli, await bringUp(cli, reach));
 };
 
 /** Asks the node to stop and waits until it is down: socket, registration and process are gone. */
