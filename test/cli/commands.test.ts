@@ -90,12 +90,6 @@ describe('a command that asks one operation', () => {
     for (const cli of named) expect(paths, cli).toContain(cli);
   });
 
-  it('lists keys without a word on their use, which nothing records', async () => {
-    const node = await FakeNode.start();
-    const { stdout } = await runCli(['key', 'list'], { dataDir: node.folder });
-    expect(stdout.split('\n')[0]?.trim()).toMatch(/^NAME +KIND +GRANT$/);
-  });
-
   it('goes to the peer that was named, and `localhost` means this node', async () => {
     const node = await FakeNode.start();
     await runCli(['jobs', '--peer', 'maria'], { dataDir: node.folder });
@@ -199,39 +193,6 @@ describe('errors', () => {
     expect(down.stderr).toContain('loopsy start');
     expect((await runCli(['peers', '--json'], { dataDir: folder })).stdout).toContain('"node_not_running"');
   });
-
-  it(
-    verifies(
-      'cli.key-show',
-      'never sends a key to a terminal’s neighbour: `key show` without a terminal needs --reveal',
-    ),
-    async () => {
-      const node = await FakeNode.start();
-      const hidden = await runCli(['key', 'show'], { dataDir: node.folder });
-      expect(hidden).toMatchObject({ code: 2, stdout: '' });
-      expect(hidden.stderr).toContain('--reveal');
-      expect((await runCli(['key', 'show', '--json'], { dataDir: node.folder })).code).toBe(2);
-      expect((await runCli(['key', 'show'], { dataDir: node.folder, tty: true })).stdout).toContain('a'.repeat(64));
-    },
-  );
-
-  it(
-    verifies(
-      'cli.key-show',
-      'never sends a new key to a pipe by chance: `key generate` refuses before it replaces anything',
-    ),
-    async () => {
-      const node = await FakeNode.start();
-      for (const json of [[], ['--json']]) {
-        const refused = await runCli(['key', 'generate', ...json], { dataDir: node.folder });
-        expect(refused.code).toBe(2);
-        expect(`${refused.stdout}${refused.stderr}`).toMatch(/not replaced[^]*--reveal/);
-      }
-      expect(node.inputs('key.generate')).toEqual([]);
-      const shown = await runCli(['key', 'generate'], { dataDir: node.folder, tty: true });
-      expect(shown.stdout).toContain('b'.repeat(64));
-    },
-  );
 
   it.each([
     ['peers grant maria full --expires soon', 'is no time for --expires'],
