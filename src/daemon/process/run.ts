@@ -11,6 +11,11 @@ import { explainStartError } from './start-error.ts';
 import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
 
 const TICK_MS = 25;
+/** Signals by which a caller asks a run to end. */
+const ENDING: ReadonlySet<NodeJS.Signals> = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGKILL']);
+/** For what the main process leaves behind when it was asked to end. */
+const ASKED_GRACE_MS = 1000;
+
 /** Output that is taken in one turn of the event loop. */
 const TURN_BYTES = 131_072;
 
@@ -121,6 +126,8 @@ export class RunningProcess {
   #killTimer: Timer | undefined;
   #tick: Timer | undefined;
   #paused = false;
+  /** Its caller sent a signal that ends processes. */
+  #asked = false;
   #resting = false;
   #sinceRest = 0;
   #closed = false;
@@ -185,14 +192,17 @@ export class RunningProcess {
 
   /** Passes a signal on to the whole group. @returns false where nothing of it is left. */
   signal(signal: NodeJS.Signals): boolean {
-    return !this.#done && this.#signalTree(signal);
+    if (this.#done) return false;
+    this.#asked ||= ENDING.has(signal);
+    return this.#signalTree(signal);
   }
 
   /** Ends the whole tree: asks it to, and kills what is left after the grace. */
   end(graceMs: number): void {
     if (this.#done) return;
     if (this.#sent === undefined) {
-      this.#cut = this.#exit !== undefined && !this.#closed && treeLives(this.pid, this.#host.platform);
+      const held = this.#exit !== undefined && !this.#closed && treeLives(this.pid, this.#host.platform);
+      this.#cut = held && !this.#asked;
       this.#quietMs = 0;
       this.#send('SIGTERM');
     }
@@ -225,6 +235,8 @@ export class RunningProcess {
     this.#exit = { exitCode, signal };
     this.stdin?.close();
     this.#events.exited();
+    // Whoever asked it to end meant the whole tree: a background job of a shell ignores Ctrl-C.
+    if (this.#asked && treeLives(this.pid, this.#host.platform)) this.end(ASKED_GRACE_MS);
     this.#tick = this.#host.clock.every(TICK_MS, () => this.#watchRest());
     this.#settle();
   }
