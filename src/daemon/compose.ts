@@ -310,7 +310,7 @@ const doctorParts = ({ options, peers }: Parts): DoctorParts => {
 };
 
 const makeEdge = (parts: Parts): EdgeParts => {
-  const { options, peers, owners, keys, sources, audit, effects, open } = parts;
+  const { options, peers, owners, keys, sources, audit, effects, open, jobs } = parts;
   const { clock, log, config, boot, identity } = options;
   const forward = new Forward({ way: (nodeId) => peers.way(nodeId), owners, clock });
   return {
@@ -318,7 +318,8 @@ const makeEdge = (parts: Parts): EdgeParts => {
     sources,
     forwarder: {
       resolve: (reference) => peers.resolve(reference),
-      locate: (objectId) => owners.locate(objectId),
+      // A run of this node's own is never looked for elsewhere, whatever a peer may have called its runs.
+      locate: (objectId) => (jobs.knows(objectId) ? undefined : owners.locate(objectId)),
       json: (request) => forward.json(request),
       stream: (request) => forward.stream(request),
     },

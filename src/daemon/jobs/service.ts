@@ -96,6 +96,8 @@ export interface Jobs extends Service {
   keepRunsOf(matches: (caller: string) => boolean): void;
   /** `active` go on, `queued` wait, `total` are known. */
   counts(): { active: number; queued: number; total: number };
+  /** True where a run of this node has the id. */
+  knows(jobId: string): boolean;
   /** Settings have changed: waiting runs may start. */
   refresh(): void;
 }
@@ -233,6 +235,10 @@ class JobService implements Jobs {
     if (job === undefined || job.isOver) return false;
     job.stop('client-gone');
     return true;
+  }
+
+  knows(jobId: string): boolean {
+    return this.#live.has(jobId) || this.#records.get(jobId) !== undefined;
   }
 
   counts(): { active: number; queued: number; total: number } {
