@@ -1,6 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, expectTypeOf, it } from 'vitest';
 
-import { guardCommand, type CommandRules, type WantedCommand } from '../../src/trust/command-guard.ts';
+import {
+  type AllowedCommand,
+  guardCommand,
+  type CommandRules,
+  type WantedCommand,
+} from '../../src/trust/command-guard.ts';
+import type { SafePath } from '../../src/trust/path-guard.ts';
 import { verifies } from '../requirements.ts';
 
 const DENYLIST = ['rm', 'rmdir', 'format', 'mkfs', 'dd', 'shutdown', 'reboot'];
@@ -215,5 +221,17 @@ describe('a command', () => {
     args.push('x');
     expect(allowed).toEqual({ command: 'ls', args: ['a b', '$X'], shell: undefined });
     expect(Object.isFrozen(allowed) && Object.isFrozen(allowed.args)).toBe(true);
+  });
+
+  it(verifies('trust.guards', 'that was not checked is none for the compiler, nor is a path'), () => {
+    interface Unchecked {
+      readonly command: string;
+      readonly args: readonly string[];
+      readonly shell: undefined;
+    }
+    // Compared when the tests are type-checked.
+    expectTypeOf<AllowedCommand>().toExtend<{ readonly command: string }>();
+    expectTypeOf<Unchecked>().not.toExtend<AllowedCommand>();
+    expectTypeOf<string>().not.toExtend<SafePath>();
   });
 });
