@@ -5,7 +5,7 @@ import type { ExecuteResult, JobOutcome } from '../../protocol/jobs.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 
 /** A buffered answer holds no more output; the rest is read by its cursor. */
-const MAX_RESULT_BYTES = 16 * 1_048_576;
+const MAX_RESULT_BYTES = 4 * 1_048_576;
 
 interface Collected {
   readonly stdout: Uint8Array[];

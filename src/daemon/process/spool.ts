@@ -9,13 +9,13 @@ const MiB = KiB * KiB;
 /** A piece is never longer. */
 const MAX_PIECE_BYTES = 64 * KiB;
 /** How far the reader that paces a run may fall behind before the run waits. */
-const PACE_BYTES = MiB;
+const PACE_BYTES = 512 * KiB;
 const PACE_CHUNKS = 2_048;
 /** What stays in memory of the output that is on disk: more than a paced reader is ever behind. */
-const TAIL_BYTES = 2 * MiB;
+const TAIL_BYTES = MiB;
 const TAIL_CHUNKS = 2 * PACE_CHUNKS;
 /** Output that waits for the disk; above it the run waits. */
-const BACKLOG_BYTES = 2 * MiB;
+const BACKLOG_BYTES = MiB;
 /** Less than this waits in memory for 200 ms: a short run never touches the disk before its end. */
 const FLUSH_BYTES = 64 * KiB;
 const FLUSH_MS = 200;

@@ -101,11 +101,11 @@ describe('the output of a run', () => {
     expect(c.stdout.toString()).toBe('three');
   });
 
-  it('in a buffered answer is its first 16 MiB, with the cursor of the rest', { timeout: 20_000 }, async () => {
+  it('in a buffered answer is its first 4 MiB, with the cursor of the rest', { timeout: 20_000 }, async () => {
     const { jobs } = await startJobs();
     const total = 20 * 1_048_576;
     const result = await jobs.execute(runProgram('pattern', String(total)), call());
-    expect(result).toMatchObject({ truncated: true, exitCode: 0, cursor: 16 * 1_048_576, encoding: 'base64' });
+    expect(result).toMatchObject({ truncated: true, exitCode: 0, cursor: 4 * 1_048_576, encoding: 'base64' });
     const rest = await readAll(await stored(jobs, result.jobId, result.cursor ?? 0));
     const whole = Buffer.concat([Buffer.from(result.stdout, 'base64'), rest.stdout]);
     expect(sha(whole)).toBe(sha(pattern(total)));
@@ -186,14 +186,14 @@ describe('the window', () => {
 
 describe('the pace', () => {
   it(
-    verifies('jobs.back-pressure', 'is set by the reader of the run: it waits a little over 1 MiB ahead'),
+    verifies('jobs.back-pressure', 'is set by the reader of the run: it waits a little over 512 KiB ahead'),
     async () => {
       const { jobs } = await startJobs();
       const source = await jobs.stream({ command: 'head', args: ['-c', '50000000', '/dev/zero'] }, call());
       const jobId = await newest(jobs);
-      await until(() => jobs.get({ jobId }, OWNER).outputBytes > 1_048_576);
+      await until(() => jobs.get({ jobId }, OWNER).outputBytes > 524_288);
       await new Promise((resolve) => setTimeout(resolve, 300));
-      expect(jobs.get({ jobId }, OWNER).outputBytes).toBeLessThan(1_500_000);
+      expect(jobs.get({ jobId }, OWNER).outputBytes).toBeLessThan(1_000_000);
       expect((await readAll(source)).stdout.length).toBe(50_000_000);
     },
   );
