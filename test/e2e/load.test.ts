@@ -74,7 +74,7 @@ describe('a node under load', () => {
     const [reads, [growth = 0]] = await growthDuring(runs).finally(() => clearInterval(watch));
     const whole = { bytes: 1_000_000, hash: patternHash(1_000_000), gaps: 0, exit: { exitCode: 0 } };
     for (const read of reads) expect(read).toMatchObject(whole);
-    console.log(`100 jobs over REST: RSS growth ${growth} MiB`);
+    console.log(`100 jobs over REST: RSS growth ${growth} MiB over ${Math.round(baseline[0] ?? 0)}`);
     expect(Math.max(...active)).toBeLessThanOrEqual(10);
     expect(growth).toBeLessThanOrEqual(MAX_GROWTH_MIB);
   });
