@@ -5,7 +5,7 @@ import { expandHome, nodePaths, resolveDataDir, sessionDir, type Place } from '.
 import { errorOf } from './source.ts';
 import { verifies } from '../requirements.ts';
 
-const mac: Place = { env: {}, home: '/Users/kai', cwd: '/work', platform: 'darwin' };
+const mac: Place = { env: {}, home: '/Users/kai', cwd: '/place', platform: 'darwin' };
 const windows: Place = { env: {}, home: 'C:\\Users\\kai', cwd: 'D:\\work', platform: 'win32' };
 
 describe('the data folder', () => {
@@ -18,10 +18,10 @@ describe('the data folder', () => {
   });
 
   it('is absolute, whatever form it is given in', () => {
-    expect(resolveDataDir('data', mac)).toBe('/work/data');
+    expect(resolveDataDir('data', mac)).toBe('/place/data');
     expect(resolveDataDir('~/data', mac)).toBe('/Users/kai/data');
     expect(resolveDataDir('~', mac)).toBe('/Users/kai');
-    expect(resolveDataDir('~other', mac)).toBe('/work/~other');
+    expect(resolveDataDir('~other', mac)).toBe('/place/~other');
   });
 
   it('follows the rules of Windows there', () => {
