@@ -342,7 +342,7 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
 });
 
 describe('lists', () => {
-  it(verifies('rest.lists', 'page by cursor, newest first, without a row twice or lost'), async () => {
+  it('page by cursor, newest first, without a row twice or lost', async () => {
     for (let at = 0; at < 5; at += 1)
       await ask('job.execute', ['POST', '/execute'], { command: 'echo', args: [`page ${at}`] });
     const seen: string[] = [];
