@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 import esbuild from 'esbuild';
 
-import { commandFiles, FORM } from './lib/command-files.mjs';
+import { builtFiles, FORM } from './lib/built-files.mjs';
 
 export const ROOT = path.resolve(fileURLToPath(new URL('..', import.meta.url)));
 const KEEP_SUPERSEDED_MS = 7 * 24 * 3600 * 1000;
@@ -25,15 +25,15 @@ const GROUPS = [
     program: 'index.js',
     forbidden: ['zod', 'find-my-way'],
   },
-  { name: 'daemon', entry: 'src/daemon/main.ts', loader: 'src/cli/index.ts', program: 'main.js', flags: nodeFlags },
+  {
+    name: 'daemon',
+    entry: 'src/daemon/main.ts',
+    loader: 'src/daemon/index.ts',
+    program: 'main.js',
+    flags: 'src/config/node-flags.ts',
+  },
   { name: 'store', entry: 'src/store/worker.ts', optional: true },
 ];
-
-/** What a node is run with: bytecode counts only under the flags that it was made with. */
-async function nodeFlags() {
-  const file = path.join(ROOT, 'src/config/node-flags.ts');
-  return existsSync(file) ? (await evaluate(file)).NODE_FLAGS : [];
-}
 
 const COMMON = {
   bundle: true,
@@ -146,10 +146,10 @@ async function bundle(group) {
   modules.sort((a, b) => Number(a.name === last) - Number(b.name === last));
   if (!group.loader) return { packages, files: modules.map(withRequire) };
   const atOnce = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: file }) => nameOf(file));
-  const source = await readFile(path.join(ROOT, group.loader), 'utf8');
-  const loader = { name: `${group.name}/${group.program}`, source };
-  const flags = group.flags === undefined ? [] : await group.flags();
-  return { packages, files: await commandFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader, flags }) };
+  const loader = { name: `${group.name}/${group.program}`, file: path.join(ROOT, group.loader) };
+  // Bytecode counts only under the flags that it was made with.
+  const flags = group.flags ? await evaluate(path.join(ROOT, group.flags)) : { NODE_FLAGS: [], LATER_FLAGS: [] };
+  return { packages, files: await builtFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader, flags }) };
 }
 
 /** Only the module that holds esbuild's shim needs a `require`, for CommonJS packages that load Node's own modules. */

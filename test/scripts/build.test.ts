@@ -45,7 +45,14 @@ beforeEach(async () => {
   await mkdir(path.join(ROOT, '.cache'), { recursive: true });
   root = await mkdtemp(path.join(ROOT, '.cache', 'build-test-'));
   for (const [file, text] of Object.entries(SOURCES)) await write(file, text);
-  for (const file of ['scripts/build.mjs', 'scripts/lib/command-files.mjs', 'src/cli/index.ts']) {
+  for (const file of [
+    'scripts/build.mjs',
+    'scripts/lib/built-files.mjs',
+    'src/cli/index.ts',
+    'src/daemon/index.ts',
+    'src/config/node-flags.ts',
+    'src/kernel/built-files.ts',
+  ]) {
     await cp(path.join(ROOT, file), at(file));
   }
   await write('node_modules/.keep', '');
