@@ -219,12 +219,20 @@ export const dial = async (
   return raceAddresses(pinned.addresses, open, signal);
 };
 
-/** Shakes hands with whoever answers, sends nothing, and returns the certificate it showed, DER. */
-export const probe = async (address: Address, signal: AbortSignal): Promise<Uint8Array> => {
+/** Who answered a probe, and from where it was reached. */
+export interface Probed {
+  /** DER. */
+  readonly certificate: Uint8Array;
+  /** This side's address on the way there. */
+  readonly localAddress: string | undefined;
+}
+
+/** Shakes hands with whoever answers, sends nothing, and returns the certificate it showed. */
+export const probe = async (address: Address, signal: AbortSignal): Promise<Probed> => {
   const socket = await shakeHands({ address, context: anonymous(), signal });
   try {
     const shown = socket.getPeerX509Certificate();
-    if (shown !== undefined) return shown.raw;
+    if (shown !== undefined) return { certificate: shown.raw, localAddress: socket.localAddress };
     throw new LoopsyError('peer_handshake', {
       message: `what answers at ${formatAddress(address)} showed no certificate`,
     });

@@ -23,7 +23,7 @@ export const LOOK_LIMIT_MS = 4000;
  * @throws {LoopsyError} `peer_unreachable`; `peer_handshake` where it is no machine; `conflict` where it is this one.
  */
 export const lookAt = async (at: Address, own: Identity): Promise<SeenMachine> => {
-  const der = await probe(at, AbortSignal.timeout(LOOK_LIMIT_MS));
+  const { certificate: der } = await probe(at, AbortSignal.timeout(LOOK_LIMIT_MS));
   const machine = readMachineCertificate(der);
   const leaf = inspectLeaf(der);
   if (leaf === undefined || machine === undefined) {

@@ -109,7 +109,8 @@ describe('a dial', () => {
 
 describe('a probe', () => {
   it('gives the certificate of whoever answers', async () => {
-    const der = await probe(await portOf(other), new AbortController().signal);
+    const { certificate: der, localAddress } = await probe(await portOf(other), new AbortController().signal);
+    expect(localAddress).toBe('127.0.0.1');
     expect(Buffer.from(der).equals(other.certificate)).toBe(true);
     await expect(probe(NOBODY, new AbortController().signal)).rejects.toMatchObject({ error: 'peer_unreachable' });
   });
