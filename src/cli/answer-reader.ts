@@ -1,5 +1,4 @@
-/** The next bytes of a connection; undefined at its end. */
-export type NextChunk = () => Promise<Buffer | undefined>;
+import type { NextChunk } from '../kernel/chunks.ts';
 
 /** The head of an answer. */
 export interface AnswerHead {

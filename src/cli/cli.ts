@@ -20,7 +20,7 @@ export interface Io extends Place {
   readonly onSignal: (signal: StopSignal, listener: () => void) => () => void;
 }
 
-/** Takes bytes too; `writeBytes` resolves when more may follow. */
+/** Takes bytes too; `writeBytes` resolves when they have left, and their memory may be used again. */
 export interface ByteSink extends Sink {
   readonly writeBytes: (bytes: Uint8Array) => Promise<void> | undefined;
 }

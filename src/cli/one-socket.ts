@@ -1,14 +1,13 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 
 import type { TransportRequest, TransportResponse } from '../client/transport.ts';
 import { LoopsyError } from '../protocol/errors.ts';
-import { AnswerReader, type AnswerHead, type NextChunk } from './answer-reader.ts';
+import { AnswerReader, type AnswerHead } from './answer-reader.ts';
+import { connectChunks } from './socket-chunks.ts';
 
 /** Never a name: what `localhost` means can be changed. */
 export const LOOPBACK = '127.0.0.1';
 
-/** Chunks that wait to be read before the sender has to. */
-const MAX_WAITING = 4;
 /** What could end a line of the head, or the head itself. */
 const UNSAFE = /[^\t\x20-\x7E]/;
 
@@ -26,8 +25,9 @@ export class OneSocket {
   /** Begins to connect; the first request waits for it, and fails where nothing listens (ECONNREFUSED). */
   constructor(port: number) {
     this.#port = port;
-    this.#socket = connect({ host: LOOPBACK, port, noDelay: true });
-    this.#reader = new AnswerReader(chunksOf(this.#socket));
+    const { socket, next } = connectChunks({ host: LOOPBACK, port, noDelay: true });
+    this.#socket = socket;
+    this.#reader = new AnswerReader(next);
   }
 
   /** True between requests, while the connection is open. */
@@ -88,29 +88,6 @@ export class OneSocket {
     }
   }
 }
-
-/** The chunks of a socket, read no faster than they are asked for, though its end is seen at once. */
-const chunksOf = (socket: Socket): NextChunk => {
-  const waiting: Buffer[] = [];
-  let failure: Error | undefined;
-  let wake = (): void => undefined;
-  socket.on('data', (chunk: Buffer) => {
-    if (waiting.push(chunk) >= MAX_WAITING) socket.pause();
-    wake();
-  });
-  socket.on('error', (error) => (failure = error));
-  socket.on('close', () => wake());
-  return async () => {
-    for (;;) {
-      const chunk = waiting.shift();
-      if (waiting.length === 0 && socket.isPaused()) socket.resume();
-      if (chunk !== undefined) return chunk;
-      if (failure !== undefined) throw failure;
-      if (socket.destroyed) return undefined;
-      await new Promise<void>((resolve) => (wake = resolve));
-    }
-  };
-};
 
 /** Sends a byte body in chunks, no faster than the node takes it. */
 const pump = async (socket: Socket, body: AsyncIterable<Uint8Array>): Promise<void> => {

@@ -71,16 +71,22 @@ const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
       return isatty(fd);
     },
     write: (text) => write(Buffer.from(text)),
-    writeBytes: (bytes) => (write(bytes) ? undefined : new Promise((resolve) => stream().once('drain', resolve))),
+    writeBytes: (bytes) => {
+      write(bytes);
+      return writer === undefined || writer.writableLength === 0 ? undefined : written(writer);
+    },
   };
 };
 
 /** Resolves when everything written has left the process. */
 export const flushOutput = async (): Promise<void> => {
   for (const stream of opened) {
-    if (stream.writableLength > 0) await new Promise((resolve) => stream.write('', resolve));
+    if (stream.writableLength > 0) await written(stream);
   }
 };
+
+const written = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => stream.write('', () => resolve()));
 
 /** @returns how much was written: less where a pipe is full and may not be waited for. */
 const writeNow = (fd: number, bytes: Uint8Array): number => {

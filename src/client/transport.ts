@@ -14,7 +14,7 @@ export interface TransportResponse {
   readonly status: number;
   /** A header's value by its lower-case name. */
   header(name: string): string | undefined;
-  /** The body; leaving the loop ends the connection. Throws where the body is cut. */
+  /** The body, each chunk good until the next is asked for. Leaving the loop ends the connection. Throws where it is cut. */
   readonly body: AsyncIterable<Uint8Array>;
 }
 

@@ -82,7 +82,8 @@ export class FrameReader {
       if (this.#left === 0) this.#headerFill = 0;
       return { type: this.#type, bytes: piece };
     }
-    this.#parts.push(piece);
+    // The chunk's memory may be used again before the rest comes.
+    this.#parts.push(this.#left === 0 ? piece : piece.slice());
     return this.#left === 0 ? this.#finish() : undefined;
   }
 

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 
+import { chunksOf, type NextChunk } from '../../kernel/chunks.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FrameReader, type FramePiece, isOutput } from '../../protocol/frames.ts';
 import { gapSchema } from '../../protocol/jobs.ts';
@@ -23,7 +24,7 @@ export class StreamCut extends Error {
  */
 export class FrameSource implements StreamSource {
   readonly #body: Readable;
-  readonly #chunks: AsyncIterator<Uint8Array>;
+  readonly #chunks: NextChunk;
   readonly #reader = new FrameReader();
   #pieces: Iterator<FramePiece> | undefined;
   #cursor: number;
@@ -32,8 +33,7 @@ export class FrameSource implements StreamSource {
 
   constructor(body: Readable, since: number) {
     this.#body = body;
-    // Bodies of answers are read as buffers.
-    this.#chunks = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+    this.#chunks = chunksOf(body);
     this.#cursor = since;
   }
 
@@ -78,8 +78,8 @@ export class FrameSource implements StreamSource {
   async #nextChunk(): Promise<Uint8Array | undefined> {
     let cause: unknown;
     try {
-      const step = await this.#chunks.next();
-      if (step.done !== true) return step.value;
+      const chunk = await this.#chunks();
+      if (chunk !== undefined) return chunk;
     } catch (error) {
       cause = error;
     }
