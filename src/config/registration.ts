@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 
-import { readTextFile, writeFileAtomic } from '../kernel/atomic-file.ts';
+import { readTextFile, removeStaleDrafts, writeFileAtomic } from '../kernel/atomic-file.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { NodePaths } from './paths.ts';
 import { parseFields, readRegistration, type Registration } from './read-registration.ts';
 
 /** Writes the registration and `daemon.pid`, when the node answers and holds its lock. */
 export const writeRegistration = async (paths: NodePaths, registration: Registration): Promise<void> => {
-  await writeFileAtomic(paths.pidFile, `${registration.pid}\n`);
+  // Nothing of loopsy's reads it, so that it need not outlive a power cut: no draft, no wait for the disk.
+  await writeFile(paths.pidFile, `${registration.pid}\n`, { mode: 0o600 });
   await writeFileAtomic(paths.registration, `${JSON.stringify(registration, null, 2)}\n`);
 };
 
@@ -21,6 +24,18 @@ export const removeRegistration = async (paths: NodePaths, boot: string): Promis
   await rm(paths.registration, { force: true });
   await rm(paths.pidFile, { force: true });
   return true;
+};
+
+/**
+ * Removes the drafts that killed processes left in the data folder. For the node alone, while it holds its lock.
+ * @returns how many there were.
+ */
+export const removeLeftDrafts = async (paths: NodePaths, clock: Clock): Promise<number> => {
+  const { config, registration, pidFile, agentFile } = paths;
+  const ours = new Set([config, registration, pidFile, agentFile].map((file) => basename(file)));
+  // A person may have chosen a data folder with other files in it; the folder of the identity is loopsy's alone.
+  const removed = await removeStaleDrafts(paths.dataDir, (name) => ours.has(name), clock);
+  return removed + (await removeStaleDrafts(paths.tlsDir, () => true, clock));
 };
 
 /** What the programs of this machine's agents read: the only thing they need of the owner's. */

@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 
 import type { NodePaths } from '../config/paths.ts';
 import { readRegistration } from '../config/read-registration.ts';
-import { ensureAgentFile, removeRegistration, writeRegistration } from '../config/registration.ts';
+import { ensureAgentFile, removeLeftDrafts, removeRegistration, writeRegistration } from '../config/registration.ts';
 import { reportStart } from '../config/start-report.ts';
 import { type ConfigStore, openConfigStore } from '../config/store.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -146,6 +146,16 @@ const register = async ({ node, config, boot, token }: Running, options: RunOpti
   return url;
 };
 
+/** What is left of writes that were cut off by a kill is cleared away; where that fails, a node runs as well. */
+const clearDrafts = async ({ paths, clock }: RunOptions, { log }: NodeLog): Promise<void> => {
+  try {
+    const removed = await removeLeftDrafts(paths, clock);
+    if (removed > 0) log.info('drafts of killed writers removed', { removed });
+  } catch (error) {
+    log.warn('drafts of killed writers not removed', { error });
+  }
+};
+
 /** What went wrong outside of every request is written down; the node ends in order rather than go on damaged. */
 const watchFaults = (log: Log, stop: () => Promise<void>): void => {
   const onFault = (kind: string, error: unknown): void => {
@@ -170,6 +180,7 @@ export const runNode = async (options: RunOptions): Promise<() => Promise<void>>
   const undo: (() => Promise<unknown> | void)[] = [() => lock.release(), () => logging.close()];
   let stopNode: () => Promise<void> = () => Promise.resolve();
   try {
+    await clearDrafts(options, logging);
     // The answer to the one who asks for the stop leaves first.
     const running = await compose(options, logging, () => void setImmediate(() => void stopNode()));
     const signal = new AbortController().signal;

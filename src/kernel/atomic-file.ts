@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 import { systemClock, type Clock } from './clock.ts';
@@ -31,6 +31,11 @@ export const writeAll = async (file: WritableFile, bytes: Uint8Array): Promise<v
     written += bytesWritten;
   }
 };
+
+/** The draft of an atomic write: a name that nothing else gives. */
+const DRAFT = /^\.(.+)\.[0-9a-f]{12}\.tmp$/;
+/** No write takes so long: an older draft is a dead process's. */
+const DRAFT_STALE_MS = 60_000;
 
 /** What differs between systems, and in tests. */
 export interface RenameOptions {
@@ -86,6 +91,47 @@ export const writeFileAtomic = async (file: string, content: string | Uint8Array
     throw error;
   }
   await syncFolder(folder);
+};
+
+/**
+ * Removes what atomic writes of processes that were killed left in `folder`: drafts of files that `isOurs` names, a minute
+ * old or more, so that none is taken from a writer that lives. Anything else stays, as does a draft that is no plain file.
+ * @returns how many were removed; 0 where there is no such folder.
+ * @throws the system's error, e.g. EACCES.
+ */
+export const removeStaleDrafts = async (
+  folder: string,
+  isOurs: (name: string) => boolean,
+  clock: Pick<Clock, 'now'> = systemClock,
+): Promise<number> => {
+  let removed = 0;
+  for (const name of await namesIn(folder)) {
+    const file = DRAFT.exec(name)?.[1];
+    if (file === undefined || !isOurs(file) || !(await isStale(join(folder, name), clock))) continue;
+    await rm(join(folder, name), { force: true });
+    removed += 1;
+  }
+  return removed;
+};
+
+const namesIn = async (folder: string): Promise<string[]> => {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+};
+
+/** One that is gone meanwhile was a living writer's. */
+const isStale = async (draft: string, clock: Pick<Clock, 'now'>): Promise<boolean> => {
+  try {
+    const entry = await lstat(draft);
+    return entry.isFile() && clock.now() - entry.mtimeMs >= DRAFT_STALE_MS;
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
 };
 
 /**

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
@@ -7,10 +8,12 @@ import { nodePaths, type NodePaths } from '../../src/config/paths.ts';
 import {
   ensureAgentFile,
   readAgentFile,
+  removeLeftDrafts,
   removeRegistration,
   writeRegistration,
 } from '../../src/config/registration.ts';
 import { readRegistration, type Registration } from '../../src/config/read-registration.ts';
+import { FakeClock } from '../helpers/clock.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 
 const registration: Registration = {
@@ -76,6 +79,33 @@ describe('the registration of a node', () => {
     expect(await removeRegistration(at, 'boot-2')).toBe(true);
     expect(existsSync(at.registration) || existsSync(at.pidFile)).toBe(false);
     expect(await removeRegistration(at, 'boot-2')).toBe(false);
+  });
+});
+
+describe('the drafts of killed writers', () => {
+  it('are removed from loopsy’s own folders, and those of others in a folder that a person chose are left', async () => {
+    const at = await paths();
+    await mkdir(at.tlsDir);
+    const left = [
+      ...[at.config, at.registration, at.pidFile, at.agentFile].map((file) =>
+        file.replace(/([^/\\]+)$/, '.$1.0123456789ab.tmp'),
+      ),
+      join(at.tlsDir, '.cert.pem.0123456789ab.tmp'),
+      join(at.tlsDir, '.key.pem.0123456789ab.new.0123456789ab.tmp'),
+    ];
+    const kept = [join(at.dataDir, '.diary.txt.0123456789ab.tmp'), at.config, join(at.tlsDir, 'key.pem')];
+    for (const file of [...left, ...kept]) await writeFile(file, 'x');
+    expect(await removeLeftDrafts(at, new FakeClock(Date.now()))).toBe(0);
+    expect(await removeLeftDrafts(at, new FakeClock(Date.now() + 60_000))).toBe(left.length);
+    expect(left.filter((file) => existsSync(file))).toEqual([]);
+    expect(kept.filter((file) => !existsSync(file))).toEqual([]);
+  });
+
+  it('are not made for the pid file, which nobody needs after a power cut', async () => {
+    const at = await paths();
+    await writeRegistration(at, registration);
+    expect((await readdir(at.dataDir)).sort()).toEqual(['daemon.pid', 'node.json']);
+    if (process.platform !== 'win32') expect((await stat(at.pidFile)).mode & 0o777).toBe(0o600);
   });
 });
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 
 import { afterEach, describe, expect, it } from 'vitest';
@@ -127,6 +127,22 @@ describe('kill -9 of the node', () => {
 });
 
 describe('a start', () => {
+  it('clears away the drafts that killed ones left, however many', async () => {
+    const a = await make('drafts', { start: false });
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    const drafts = Array.from({ length: 35 }, (_, n) => `.node.json.${String(n).padStart(12, '0')}.tmp`);
+    for (const name of drafts) {
+      await writeFile(a.path(name), '{');
+      await utimes(a.path(name), hourAgo, hourAgo);
+    }
+    await writeFile(a.path('.config.yaml.0123456789ab.tmp'), 'a command is at work on it');
+    await a.start();
+    expect((await readdir(a.path())).filter((name) => name.endsWith('.tmp'))).toEqual([
+      '.config.yaml.0123456789ab.tmp',
+    ]);
+    await until(async () => (await a.log()).includes('"removed":35'), 2000);
+  });
+
   it(
     verifies('fault.two-starts', 'at the same moment as three others makes one node, and all four say so'),
     async () => {

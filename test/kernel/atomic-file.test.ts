@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import * as fc from 'fast-check';
@@ -10,6 +10,7 @@ import {
   ensurePrivateDir,
   errorCode,
   readTextFile,
+  removeStaleDrafts,
   renameFile,
   writeAll,
   writeFileAtomic,
@@ -60,6 +61,11 @@ describe('an atomic write', () => {
       const text = await readFile(file, 'utf8');
       expect(text).toBe((text[0] ?? '').repeat(300_000));
     }
+    const inAMinute = new FakeClock(Date.now() + 60_000);
+    const drafts = (await readdir(folder)).filter((name) => name.startsWith('.state.'));
+    expect(await removeStaleDrafts(folder, (name) => name === 'state', inAMinute)).toBe(drafts.length);
+    expect(await readdir(folder)).toEqual(expect.not.arrayContaining(drafts));
+    expect(await readFile(file, 'utf8')).toHaveLength(300_000);
   });
 
   it('writes on where the system takes a part only, and fails where it takes nothing', async () => {
@@ -91,6 +97,49 @@ describe('an atomic write', () => {
     const full = await open('/dev/full', 'w');
     await expect(writeAll(full, new Uint8Array(10))).rejects.toMatchObject({ code: 'ENOSPC' });
     await full.close();
+  });
+});
+
+describe('drafts that killed writers left', () => {
+  it('are removed, and nothing that only looks like them, nor one of a writer that may live', async () => {
+    const folder = await tempFolder();
+    const now = Date.now();
+    const put = async (name: string, ageMs: number): Promise<void> => {
+      await writeFile(join(folder, name), 'x');
+      const at = new Date(now - ageMs);
+      await utimes(join(folder, name), at, at);
+    };
+    const left = ['.a.json.0123456789ab.tmp', '.a.json.ffffffffffff.tmp'];
+    const kept = [
+      'a.json',
+      '.a.json',
+      '.a.json.tmp',
+      '.a.json.0123456789a.tmp',
+      '.a.json.0123456789abc.tmp',
+      '.a.json.0123456789aB.tmp',
+      '.a.json.0123456789ab.tmp.bak',
+      'a.json.0123456789ab.tmp',
+      '.other.0123456789ab.tmp',
+    ];
+    for (const name of [...left, ...kept]) await put(name, 60_000);
+    await put('.a.json.000000000001.tmp', 59_000);
+    // The clock was set back: its age can't be told.
+    await put('.a.json.000000000002.tmp', -3_600_000);
+    await mkdir(join(folder, '.a.json.000000000003.tmp'));
+    if (posix) await symlink(join(folder, 'a.json'), join(folder, '.a.json.000000000004.tmp'));
+    const before = await readdir(folder);
+    expect(await removeStaleDrafts(folder, (name) => name === 'a.json', new FakeClock(now))).toBe(2);
+    expect(await readdir(folder)).toEqual(before.filter((name) => !left.includes(name)));
+    const old = new FakeClock(now + 600_000);
+    expect(await removeStaleDrafts(folder, () => true, old)).toBe(2);
+    expect(await readdir(folder)).toEqual(expect.arrayContaining(['.a.json.000000000003.tmp', 'a.json']));
+  });
+
+  it('are none where there is no such folder, and an error where it can not be read', async () => {
+    const folder = await tempFolder();
+    expect(await removeStaleDrafts(join(folder, 'none'), () => true)).toBe(0);
+    await writeFile(join(folder, 'file'), '');
+    await expect(removeStaleDrafts(join(folder, 'file'), () => true)).rejects.toMatchObject({ code: 'ENOTDIR' });
   });
 });
 
