@@ -14,7 +14,7 @@ export const auditRecordSchema = z.looseObject({
   decision: z.string().describe('allowed, or the name of the error'),
   statusCode: z.int(),
   duration: z.number().describe('ms'),
-  count: z.int().optional().describe('refusals of one source within a second, counted into one line'),
+  count: z.int().optional().describe('how many further requests of this kind this line stands for'),
 });
 
 /** GET /audit: the newest first. */

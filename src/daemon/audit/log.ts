@@ -8,7 +8,7 @@ import type { LogBounds } from '../../store/rotated-file.ts';
 import type { StreamSource } from '../edge/call.ts';
 import { Follower } from './follower.ts';
 import { lineOf, recordOf } from './line.ts';
-import { FLOODS, HEARTBEATS, Repeats } from './repeats.ts';
+import { CHATTER, FLOODS, HEARTBEATS, Repeats } from './repeats.ts';
 
 /** What an audit log is made of. The bounds are config `audit`. */
 export interface AuditLogOptions extends LogBounds {
@@ -25,22 +25,23 @@ const FLUSH_MS = 500;
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_FOLLOWERS = 32;
-/** Records stand in the order in which they were decided; `timestamp` is when the request came. */
-const DISORDER_MS = 60_000;
+/** Records stand in the order in which they were decided, counts where their time was up: so much may lie between. */
+const DISORDER_MS = HEARTBEATS.windowMs + FLOODS.windowMs + 2 * CHATTER.windowMs;
 
-/** Who asked for what, and what came of it: one line a request (CONTRACT §6). */
+/** Who asked for what, and what came of it: one line a request (CONTRACT §6), repeats and chatter counted. */
 export class AuditLog implements Service {
   readonly name = 'audit';
   readonly #log: AppendLog;
-  readonly #heartbeats: Repeats;
-  readonly #floods: Repeats;
+  /** The first takes every record; each passes on to the next. */
+  readonly #repeats: readonly [Repeats, Repeats, Repeats];
   readonly #followers = new Set<Follower>();
   readonly #peerIdOf: (reference: string) => string | undefined;
 
   constructor({ file, clock, maxBytes, keep, peerIdOf }: AuditLogOptions) {
     this.#log = openAppendLog({ file, clock, flushMs: FLUSH_MS, maxBytes, keep });
-    this.#floods = new Repeats(FLOODS, clock, (record) => this.#append(record));
-    this.#heartbeats = new Repeats(HEARTBEATS, clock, (record) => this.#floods.take(record));
+    const chatter = new Repeats(CHATTER, clock, (record) => this.#append(record));
+    const floods = new Repeats(FLOODS, clock, (record) => chatter.take(record));
+    this.#repeats = [new Repeats(HEARTBEATS, clock, (record) => floods.take(record)), floods, chatter];
     this.#peerIdOf = peerIdOf ?? (() => undefined);
   }
 
@@ -50,14 +51,13 @@ export class AuditLog implements Service {
 
   async stop(): Promise<void> {
     for (const follower of this.#followers) follower.close();
-    this.#heartbeats.flush();
-    this.#floods.flush();
+    for (const repeats of this.#repeats) repeats.flush();
     await this.#log.close();
   }
 
   /** Takes the record of one request; it is written within a second. */
   record(record: AuditRecord): void {
-    this.#heartbeats.take(record);
+    this.#repeats[0].take(record);
   }
 
   /**
@@ -85,13 +85,13 @@ export class AuditLog implements Service {
   /** The records that match, the newest first. */
   async list(query: AuditQuery): Promise<AuditRecord[]> {
     const matches = this.#filterOf(query);
-    const oldest = query.since === undefined ? 0 : query.since - DISORDER_MS;
+    const oldest = query.since === undefined ? -Infinity : query.since - DISORDER_MS;
     const end = new AbortController();
     const records: AuditRecord[] = [];
     const filter = (line: string): boolean => {
       const record = recordOf(line);
       if (record === undefined) return false;
-      if (record.timestamp < oldest) end.abort();
+      if (record.timestamp + record.duration < oldest) end.abort();
       if (!matches(record)) return false;
       records.push(record);
       return true;

@@ -169,7 +169,36 @@ describe('a flood of refusals', () => {
   });
 });
 
+describe('a trusted caller', () => {
+  it('that may only look and asks ten thousand times cannot push its own traces out of the log', async () => {
+    const { audit, clock, lines } = await open({ maxBytes: 32_768, keep: 1 });
+    const by = { caller: 'peer:abc', fromIp: '10.0.0.7' };
+    audit.record(record({ ...by, operation: 'job.execute', decision: 'scope_missing', statusCode: 403 }));
+    for (let at = 0; at < 10_000; at += 1) {
+      audit.record(record({ ...by, operation: 'system.status', method: 'GET', path: '/api/v1/status' }));
+      clock.advance(1);
+    }
+    await audit.stop();
+    const kept = await lines();
+    expect(kept[0]).toMatchObject({ operation: 'job.execute', decision: 'scope_missing' });
+    expect(kept.length).toBeLessThan(100);
+    expect(kept.reduce((sum, { count }) => sum + (count ?? 1), 0)).toBe(10_001);
+  });
+});
+
 describe('reading', () => {
+  it('finds what is new enough behind a count that waited for its time', async () => {
+    const { audit, clock } = await open();
+    const at = 1_800_000_000_000;
+    const beat = { caller: 'peer:abc', operation: 'peer.handshake' };
+    for (let beats = 0; beats < 3; beats += 1) audit.record(record({ ...beat, timestamp: at }));
+    clock.advance(599_000);
+    audit.record(record({ timestamp: at + 599_000, operation: 'job.cancel' }));
+    clock.advance(1000);
+    const found = await audit.list({ since: at + 590_000 });
+    expect(found.map(({ operation }) => operation)).toEqual(['job.cancel']);
+  });
+
   it('gives the newest first and filters by peer, operation, time and decision', async () => {
     const { audit } = await open({ peerIdOf: (name) => (name === 'kai' ? 'abc' : undefined) });
     const at = 1_800_000_000_000;
