@@ -121,15 +121,23 @@ export async function evaluate(file) {
   }
 }
 
+/** The flags of V8 that a group is run with. */
+async function flagsOf({ flags }) {
+  if (flags === undefined) return { flags: [], laterFlags: [] };
+  const { NODE_FLAGS, LATER_FLAGS } = await evaluate(path.join(ROOT, flags));
+  return { flags: NODE_FLAGS, laterFlags: LATER_FLAGS };
+}
+
 async function bundle(group) {
   const naming = `${group.name}/[name]-[hash]`;
+  const flags = await flagsOf(group);
   const result = await esbuild.build({
     ...COMMON,
     entryPoints: [group.entry],
     outbase: 'src',
     outdir: 'dist',
     chunkNames: naming,
-    ...(group.loader ? { entryNames: naming, banner: { js: `/* ${FORM} */` } } : {}),
+    ...(group.loader ? { entryNames: naming, banner: { js: `/* ${FORM} ${JSON.stringify(flags)} */` } } : {}),
     write: false,
     metafile: true,
     plugins: [routesAsData, englishOnly, lazyCommonJs],
@@ -147,9 +155,8 @@ async function bundle(group) {
   if (!group.loader) return { packages, files: modules.map(withRequire) };
   const atOnce = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: file }) => nameOf(file));
   const loader = { name: `${group.name}/${group.program}`, file: path.join(ROOT, group.loader) };
-  // Bytecode counts only under the flags that it was made with.
-  const flags = group.flags ? await evaluate(path.join(ROOT, group.flags)) : { NODE_FLAGS: [], LATER_FLAGS: [] };
-  return { packages, files: await builtFiles(modules, { entry: last, atOnce: [last, ...atOnce], loader, flags }) };
+  const compiled = [last, ...atOnce].map((file) => ({ file, ...flags }));
+  return { packages, compiled, files: await builtFiles(modules, { entry: last, loader }) };
 }
 
 /** Only the module that holds esbuild's shim needs a `require`, for CommonJS packages that load Node's own modules. */
@@ -215,7 +222,8 @@ async function dropSuperseded(dist, current, previous) {
   for (const { name: folder } of GROUPS) {
     const dir = path.join(dist, folder);
     for (const entry of existsSync(dir) ? await readdir(dir) : []) {
-      const name = `${folder}/${entry}`;
+      // Bytecode, of whichever Node, lives as long as the file that it was made of.
+      const name = `${folder}/${entry.replace(/\.v[^/]*\.cache$/, '')}`;
       if (current.has(name)) continue;
       const file = path.join(dir, entry);
       if (previous.has(name)) await utimes(file, now / 1000, now / 1000);
@@ -247,7 +255,10 @@ export async function build({ clean = false, dist = path.join(ROOT, 'dist') } = 
   const previous = existsSync(record) ? JSON.parse(await readFile(record, 'utf8')).files : [];
   const names = files.map(({ name }) => name).sort();
   await dropSuperseded(dist, new Set(names), new Set(previous));
-  await replaceFile(record, `${JSON.stringify({ version, files: names }, null, 2)}\n`, 0o644);
+  const compiled = bundles.flatMap((one) => one.compiled ?? []);
+  await replaceFile(record, `${JSON.stringify({ version, files: names, compiled }, null, 2)}\n`, 0o644);
+  const { makeMissingBytecode } = await evaluate(path.join(ROOT, 'src/kernel/bytecode.ts'));
+  await makeMissingBytecode(dist, compiled);
   return { version, bytes: files.reduce((sum, { text }) => sum + text.length, 0), files: names };
 }
 

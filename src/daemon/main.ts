@@ -1,13 +1,18 @@
 import { homedir, userInfo } from 'node:os';
+import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { loadConfig } from '../config/load.ts';
 import { nodePaths, resolveDataDir, type NodePaths } from '../config/paths.ts';
 import { reportStart } from '../config/start-report.ts';
+import { makeMissingBytecode, readCompiled } from '../kernel/bytecode.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { createIdentity } from '../trust/identity.ts';
 import { fail, runNode } from './run-node.ts';
+
+/** Behind what a start is followed by. */
+const BYTECODE_AFTER_MS = 3000;
 
 const OPTIONS = {
   'data-dir': { type: 'string' },
@@ -62,6 +67,14 @@ const main = async (): Promise<void> => {
     shell: shellOf(),
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop());
+  setTimeout(() => void makeBytecode(), BYTECODE_AFTER_MS).unref();
+};
+
+/** For the next start, where this Node is not the one that built loopsy: they begin faster. */
+const makeBytecode = async (): Promise<void> => {
+  const dist = join(dirname(process.argv[1] ?? ''), '..');
+  // An installation that belongs to somebody else stays as it is.
+  await makeMissingBytecode(dist, await readCompiled(dist)).catch(() => 0);
 };
 
 /** The user's login shell, where the system knows it. */

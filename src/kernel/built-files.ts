@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
 
+import { bytecodeFile } from './bytecode.ts';
+
 type Wrapped = (parts: {
   readonly module: { exports: object };
   readonly file: string;
@@ -16,8 +18,8 @@ export interface BuiltFiles {
 }
 
 /**
- * Loads a file of the build, and what it needs of those beside it, with the bytecode that the build has made of them:
- * compiling would take a sixth of a bare start. Bytecode of another V8 is refused by V8, which compiles then.
+ * Loads a file of the build, and what it needs of those beside it, with the bytecode that was made of them: compiling
+ * would take a sixth of a bare start. Bytecode of another V8 is refused by V8, which compiles then.
  */
 export const loadBuilt = (entry: string, { dir, require }: BuiltFiles): void => {
   const loaded = new Map<string, { readonly exports: object }>();
@@ -41,9 +43,9 @@ export const loadBuilt = (entry: string, { dir, require }: BuiltFiles): void => 
 
 const bytecodeOf = (file: string): Buffer | undefined => {
   try {
-    return readFileSync(`${file}.${process.version}-${process.platform}-${process.arch}.cache`);
+    return readFileSync(bytecodeFile(file));
   } catch {
-    // None was made for this Node: nothing is lost but time.
+    // None was made for this Node yet: nothing is lost but time.
     return undefined;
   }
 };

@@ -52,6 +52,7 @@ beforeEach(async () => {
     'src/daemon/index.ts',
     'src/config/node-flags.ts',
     'src/kernel/built-files.ts',
+    'src/kernel/bytecode.ts',
   ]) {
     await cp(path.join(ROOT, file), at(file));
   }
