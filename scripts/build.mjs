@@ -153,7 +153,9 @@ async function bundle(group) {
   // Entries come last, so that what they import is there before them.
   modules.sort((a, b) => Number(a.name === last) - Number(b.name === last));
   if (!group.loader) return { packages, files: modules.map(withRequire) };
-  const atOnce = imports.filter(({ kind }) => kind === 'import-statement').map(({ path: file }) => nameOf(file));
+  const atOnce = imports
+    .filter(({ kind, external }) => kind === 'import-statement' && !external)
+    .map(({ path: file }) => nameOf(file));
   const loader = { name: `${group.name}/${group.program}`, file: path.join(ROOT, group.loader) };
   const compiled = [last, ...atOnce].map((file) => ({ file, ...flags }));
   return { packages, compiled, files: await builtFiles(modules, { entry: last, loader }) };

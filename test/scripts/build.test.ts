@@ -15,7 +15,7 @@ const SOURCES = {
   'src/protocol/version.ts': "export const VERSION = '1.2.3';\n",
   'src/client/routes.ts': "import { z } from 'zod';\nexport const ROUTES = { 'job.get': z.string().parse('/jobs') };\n",
   'src/cli/command.ts':
-    "import { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], word));\n",
+    "import { basename } from 'node:path';\nimport { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], basename(word)));\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
   'src/daemon/main.ts':
     "import route from 'find-my-way';\nconst main = async () => {\n  const { fork } = await import('cross-spawn').then(() => import('node:cluster'));\n  const { sync } = await import('cross-spawn');\n  console.log(typeof route, typeof fork, typeof sync);\n};\nvoid main();\n",
