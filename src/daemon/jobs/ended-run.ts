@@ -1,5 +1,5 @@
 import type { JobOutcome } from '../../protocol/jobs.ts';
-import { Spool, type SpoolOptions } from '../process/spool.ts';
+import type { Spool } from '../process/spool.ts';
 import { type Followed, Follower } from './follower.ts';
 import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
 
@@ -10,14 +10,10 @@ export class EndedRun implements Followed {
   readonly phase = 0;
   readonly #nodeId: string;
 
-  private constructor(record: JobRecord, output: Spool, nodeId: string) {
+  constructor(record: JobRecord, output: Spool, nodeId: string) {
     this.record = record;
     this.output = output;
     this.#nodeId = nodeId;
-  }
-
-  static async open(record: JobRecord, nodeId: string, options: SpoolOptions): Promise<EndedRun> {
-    return new EndedRun(record, await Spool.open(options, record.outputBytes), nodeId);
   }
 
   follow(caller: string, since: number): Follower {

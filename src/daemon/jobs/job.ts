@@ -38,6 +38,8 @@ export interface JobHost {
   readonly nodeId: () => string;
   readonly processes: ProcessHost;
   readonly environment: (sent: Variables | undefined) => Variables | Promise<Variables>;
+  /** True while the disk is too far behind for all runs together. */
+  readonly mustWait: () => boolean;
   /** The record has changed. */
   changed(job: Job): void;
   /** The run has ended. */
@@ -218,8 +220,11 @@ export class Job implements Followed {
   /** The process waits while its reader or the disk is behind. */
   pace(): void {
     if (this.#process === undefined) return;
-    const behind = !this.#ending && this.#pacer !== undefined && this.output.isFarBehind(this.#pacer.cursor);
-    if (behind || this.output.overfull) this.#process.pause();
+    const { output } = this;
+    const behind = !this.#ending && this.#pacer !== undefined && output.isFarBehind(this.#pacer.cursor);
+    // What a run that ends still has to say is little: it ends, whatever other runs have left to the disk.
+    const crowded = !this.#ending && !this.#exited && this.#host.mustWait();
+    if (behind || crowded || output.overfull) this.#process.pause();
     else this.#process.resume();
   }
 
@@ -264,6 +269,7 @@ export class Job implements Followed {
   #onExit(): void {
     this.#exited = true;
     this.#cause ??= 'exit';
+    this.pace();
   }
 
   #fail(error: unknown): void {

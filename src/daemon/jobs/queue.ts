@@ -9,11 +9,14 @@ export interface QueueLimits {
 /** Lets so many runs go on at once; the next ones wait in order. */
 export class RunQueue<Run extends { readonly id: string }> {
   readonly #limits: () => QueueLimits;
+  readonly #isHeld: () => boolean;
   readonly #waiting = new Map<string, Run>();
   #running = 0;
 
-  constructor(limits: () => QueueLimits) {
+  /** While `isHeld`, none starts. */
+  constructor(limits: () => QueueLimits, isHeld: () => boolean) {
     this.#limits = limits;
+    this.#isHeld = isHeld;
   }
 
   /**
@@ -22,13 +25,14 @@ export class RunQueue<Run extends { readonly id: string }> {
    */
   enter(run: Run): boolean {
     const { maxConcurrent, maxQueued } = this.#limits();
-    if (this.#running < maxConcurrent && this.#waiting.size === 0) {
+    const held = this.#isHeld();
+    if (!held && this.#running < maxConcurrent && this.#waiting.size === 0) {
       this.#running += 1;
       return true;
     }
     if (this.#waiting.size >= maxQueued) {
       throw new LoopsyError('too_many_jobs', {
-        message: `${this.#running} runs go on here and ${this.#waiting.size} wait: no more can be taken`,
+        message: `${this.#running} runs go on here and ${this.#waiting.size} wait${held ? ' for a slow disk' : ''}: no more can be taken`,
         details: { maxConcurrent, maxQueued },
       });
     }
@@ -53,7 +57,7 @@ export class RunQueue<Run extends { readonly id: string }> {
 
   /** The next that may start, which counts as running then. */
   next(): Run | undefined {
-    if (this.#running >= this.#limits().maxConcurrent) return undefined;
+    if (this.#isHeld() || this.#running >= this.#limits().maxConcurrent) return undefined;
     for (const [id, run] of this.#waiting) {
       this.#waiting.delete(id);
       this.#running += 1;

@@ -31,7 +31,7 @@ export class Segment {
   }
 
   /** A new one, in a folder that is there. */
-  static async create(dir: string, start: number): Promise<Segment> {
+  static async create(this: void, dir: string, start: number): Promise<Segment> {
     const segment = new Segment(join(dir, `${start}.seg`), start);
     segment.#handle = await open(segment.#path, 'w', 0o600);
     segment.#scanning = Promise.resolve();

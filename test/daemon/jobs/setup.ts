@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
 import type { Call, StreamPiece, StreamSource } from '../../../src/daemon/edge/call.ts';
-import { createJobs, type JobSettings, type Jobs, type JobsOptions } from '../../../src/daemon/jobs/service.ts';
+import type { JobSettings, JobsOptions } from '../../../src/daemon/jobs/options.ts';
+import { createJobs, type Jobs } from '../../../src/daemon/jobs/service.ts';
 import { onlyZombiesLeft, treeLives } from '../../../src/daemon/process/kill-tree.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import type { Log } from '../../../src/kernel/log.ts';

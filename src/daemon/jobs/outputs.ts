@@ -1,0 +1,87 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { Backlog } from '../process/backlog.ts';
+import { Spool, type SpoolOptions } from '../process/spool.ts';
+import type { JobsOptions } from './options.ts';
+import type { JobRecords } from './records.ts';
+import { sweepJobs } from './retention.ts';
+
+/** What waits for the disk of all runs together; above it runs wait. */
+const MAX_BACKLOG_BYTES = 32 * 1_048_576;
+
+/** What the output of all runs needs. */
+export interface OutputsOptions extends Pick<JobsOptions, 'dir' | 'clock' | 'log' | 'settings' | 'createSegment'> {
+  /** The disk has caught up: runs that waited for it go on. */
+  readonly onRoom: () => void;
+}
+
+/** The output of all runs on disk: one folder each. */
+export class Outputs {
+  readonly #options: OutputsOptions;
+  readonly #backlog: Backlog;
+  #faultSaid = false;
+  #fullSaid = false;
+
+  constructor(options: OutputsOptions) {
+    this.#options = options;
+    this.#backlog = new Backlog({
+      maxBytes: MAX_BACKLOG_BYTES,
+      onFull: () => this.#onFull(),
+      onRoom: options.onRoom,
+    });
+  }
+
+  /** True while the disk is so far behind that no run may produce more. */
+  get areBehind(): boolean {
+    return this.#backlog.isFull;
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#options.dir, { recursive: true, mode: 0o700 });
+  }
+
+  /** The output of a new run. */
+  begin(jobId: string, onWritten: () => void): Spool {
+    return new Spool({ ...this.#spoolOptions(jobId), onWritten, backlog: this.#backlog });
+  }
+
+  /** The output of a run that has ended, `end` bytes in all. */
+  open(jobId: string, end: number): Promise<Spool> {
+    return Spool.open(this.#spoolOptions(jobId), end);
+  }
+
+  /** Forgets what is older than `jobs.keepDays`. */
+  async sweep(records: JobRecords, isLive: (jobId: string) => boolean, signal: AbortSignal): Promise<void> {
+    const { dir, clock, log, settings } = this.#options;
+    this.#faultSaid = false;
+    this.#fullSaid = false;
+    try {
+      await sweepJobs({ records, dir, clock, keepDays: () => settings().keepDays, isLive, signal });
+    } catch (error) {
+      log.warn('old output not removed', { error });
+    }
+  }
+
+  #spoolOptions(jobId: string): SpoolOptions {
+    const { dir, clock, settings, createSegment } = this.#options;
+    return {
+      dir: join(dir, jobId),
+      windowBytes: () => settings().maxOutputBytes,
+      clock,
+      onWritten: () => undefined,
+      onFault: (error) => this.#onFault(error, jobId),
+      ...(createSegment === undefined ? {} : { createSegment }),
+    };
+  }
+
+  #onFault(error: unknown, jobId: string): void {
+    if (!this.#faultSaid) this.#options.log.error('output not kept on disk', { jobId, error });
+    this.#faultSaid = true;
+  }
+
+  #onFull(): void {
+    if (!this.#fullSaid) this.#options.log.warn('runs wait for the disk', { waitingBytes: this.#backlog.bytes });
+    this.#fullSaid = true;
+  }
+}
