@@ -74,6 +74,8 @@ const TRIES = 10;
 export class Fronts {
   readonly #handlers: FrontHandlers;
   readonly #servers: Server[] = [];
+  /** Asking a server for it costs a part of a short run. */
+  #port = 0;
 
   constructor(handlers: FrontHandlers) {
     this.#handlers = handlers;
@@ -104,8 +106,7 @@ export class Fronts {
 
   /** 0 where it does not listen. */
   get port(): number {
-    const bound = this.#servers[0]?.address();
-    return typeof bound === 'object' && bound !== null ? bound.port : 0;
+    return this.#servers.length === 0 ? 0 : this.#port;
   }
 
   /** `127.0.0.1:19532`, `[::]:19532`. */
@@ -119,6 +120,8 @@ export class Fronts {
     if (!(await listenOn(server, binding, port))) return;
     server.on('error', this.#handlers.fail);
     this.#servers.push(server);
+    const bound = server.address();
+    this.#port = typeof bound === 'object' && bound !== null ? bound.port : 0;
   }
 }
 

@@ -170,7 +170,9 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
   const { state, response } = run.exchange;
   const repeatAgeMs = repeatAgeOf(run.exchange, parts);
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort('client-gone');
+  });
   const key = effectKey(state);
   return parts.effects.once(
     key,

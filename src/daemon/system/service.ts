@@ -22,6 +22,8 @@ export interface SystemParts {
   readonly warnings: () => readonly string[];
 }
 
+const PLATFORM = platformSchema.catch('linux').parse(process.platform);
+
 /** The user who runs this node. */
 export const userName = (): string => {
   try {
@@ -66,7 +68,7 @@ export class System {
     return {
       nodeId: this.#parts.nodeId,
       hostname: this.hostname,
-      platform: platformSchema.catch('linux').parse(process.platform),
+      platform: PLATFORM,
       version: VERSION,
       port: this.#parts.port(),
       capabilities: [...CAPABILITIES],
