@@ -13,13 +13,12 @@ import {
   startProcess,
 } from '../process/run.ts';
 import type { Spool } from '../process/spool.ts';
-import { type Followed, Follower } from './follower.ts';
+import type { Followed, Follower } from './follower.ts';
+import { Readers, type ReadRun } from './readers.ts';
 import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
 
 /** Between the request to end and the kill. */
 const END_GRACE_MS = 2_000;
-/** How long a run whose resumable caller lost its connection waits for it. */
-const REJOIN_MS = 10_000;
 
 /** What one run is to do. */
 export interface JobPlan {
@@ -49,24 +48,20 @@ export interface JobHost {
 }
 
 /** One run, from the queue to its end. */
-export class Job implements Followed {
+export class Job implements ReadRun {
   readonly record: JobRecord;
   readonly output: Spool;
   /** Counts what `started` has to say: queued, then running. */
   phase = 0;
   readonly #plan: JobPlan;
   readonly #host: JobHost;
-  readonly #followers = new Set<Follower>();
-  /** Its cursor sets the pace; it stays while its connection is lost, so that nothing runs away meanwhile. */
-  #pacer: Follower | undefined;
+  readonly #readers: Readers;
   #process: RunningProcess | undefined;
   #starting = false;
   #exited = false;
   #cause: EndedBy | undefined;
   #startedMs = 0;
   #timeout: Timer | undefined;
-  #rejoin: Timer | undefined;
-  #kept = false;
   /** It was told to end: what it still says is read at once. */
   #ending = false;
   #waiters: (() => void)[] = [];
@@ -76,6 +71,11 @@ export class Job implements Followed {
     this.output = parts.output;
     this.#plan = plan;
     this.#host = parts.host;
+    this.#readers = new Readers(this, {
+      clock: parts.host.clock,
+      resumable: plan.resumable,
+      onGone: () => this.stop('client-gone'),
+    });
   }
 
   get id(): string {
@@ -88,7 +88,7 @@ export class Job implements Followed {
 
   /** True where nobody needs this object: the record and the stored output say all. */
   get isForgettable(): boolean {
-    return this.isOver && this.#followers.size === 0 && this.output.settled;
+    return this.isOver && this.#readers.count === 0 && this.output.settled;
   }
 
   /** Starts the process. A failure is an end of the run: it is in the record, and followers are told. */
@@ -135,39 +135,26 @@ export class Job implements Followed {
 
   /** The reader of the request that started the run, or of its repeat: it sets the pace, and its end ends the run. */
   attach(caller: string): Follower {
-    const follower = this.#follow(caller, 0);
-    this.#paceBy(follower);
-    return follower;
+    return this.#readers.attach(caller);
   }
 
-  /** Any other reader. It becomes the one that counts where the starter's connection is lost and this is the same caller. */
+  /** Any other reader. */
   follow(caller: string, since: number): Follower {
-    const follower = this.#follow(caller, since);
-    if (this.#rejoin !== undefined && caller === this.record.caller) this.#paceBy(follower);
-    return follower;
+    return this.#readers.follow(caller, since);
   }
 
   /** The caller is back. */
   rejoin(): void {
-    this.#rejoin?.cancel();
-    this.#rejoin = undefined;
+    this.#readers.rejoin();
   }
 
   /** Goes on without its caller, for the owner. */
   keep(): void {
-    this.#kept = true;
-    this.rejoin();
+    this.#readers.keep();
   }
 
   get isKept(): boolean {
-    return this.#kept;
-  }
-
-  /** The connection of the caller that started the run is lost. */
-  abandon(): void {
-    if (this.isOver || this.#kept) return;
-    if (!this.#plan.resumable) return this.stop('client-gone');
-    this.#rejoin ??= this.#host.clock.after(REJOIN_MS, () => this.stop('client-gone'));
+    return this.#readers.isKept;
   }
 
   /** Passes `source` to the run's stdin. @returns the bytes that it took. @throws {LoopsyError} conflict */
@@ -212,8 +199,7 @@ export class Job implements Followed {
   }
 
   left(follower: Follower): void {
-    this.#followers.delete(follower);
-    if (follower === this.#pacer && !this.isOver) this.#onPacerGone();
+    this.#readers.remove(follower);
     this.#host.left(this);
   }
 
@@ -221,30 +207,12 @@ export class Job implements Followed {
   pace(): void {
     if (this.#process === undefined) return;
     const { output } = this;
-    const behind = !this.#ending && this.#pacer !== undefined && output.isFarBehind(this.#pacer.cursor);
+    const { cursor } = this.#readers;
+    const behind = !this.#ending && cursor !== undefined && output.isFarBehind(cursor);
     // What a run that ends still has to say is little: it ends, whatever other runs have left to the disk.
     const crowded = !this.#ending && !this.#exited && this.#host.mustWait();
     if (behind || crowded || output.overfull) this.#process.pause();
     else this.#process.resume();
-  }
-
-  #follow(caller: string, since: number): Follower {
-    const follower = new Follower(this, caller, since);
-    this.#followers.add(follower);
-    return follower;
-  }
-
-  #paceBy(follower: Follower): void {
-    this.rejoin();
-    this.#pacer = follower;
-    this.pace();
-  }
-
-  #onPacerGone(): void {
-    // A caller that noticed the loss before this node did may be reading again already.
-    const heir = [...this.#followers].findLast(({ caller }) => caller === this.record.caller);
-    if (this.#plan.resumable && heir !== undefined) this.#paceBy(heir);
-    else this.abandon();
   }
 
   #onStarted(process: RunningProcess): void {
@@ -263,7 +231,7 @@ export class Job implements Followed {
   #onOutput(type: number, bytes: Uint8Array): void {
     this.output.append(type, bytes);
     this.pace();
-    for (const follower of this.#followers) follower.wake();
+    this.#readers.wake();
   }
 
   #onExit(): void {
@@ -306,6 +274,6 @@ export class Job implements Followed {
   /** Tells everyone who waits that the state is another. */
   #announce(): void {
     for (const resolve of this.#waiters.splice(0)) resolve();
-    for (const follower of this.#followers) follower.wake();
+    this.#readers.wake();
   }
 }
