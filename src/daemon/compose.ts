@@ -1,30 +1,22 @@
-import type { X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 
 import type { Config } from '../config/schema.ts';
-import type { ConfigStore } from '../config/store.ts';
-import type { NodePaths } from '../config/paths.ts';
-import type { Clock } from '../kernel/clock.ts';
 import type { Service } from '../kernel/lifecycle.ts';
-import type { Log } from '../kernel/log.ts';
 import { answerChallenge } from '../kernel/token-proof.ts';
 import { openStore } from '../store/engine.ts';
 import type { Store } from '../store/store.ts';
-import { type Caller, callerName } from '../trust/caller.ts';
+import { callerName } from '../trust/caller.ts';
 import { guardCommand } from '../trust/command-guard.ts';
-import type { Identity } from '../trust/identity.ts';
-import { inspectLeaf, type Leaf } from '../trust/leaf.ts';
-import { isLoopback } from '../trust/loopback.ts';
 import { AgentTokens } from '../trust/tokens.ts';
 import { TrustBook } from '../trust/pins.ts';
 import { AuditLog } from './audit/log.ts';
 import { auditHandlers } from './audit/handlers.ts';
-import { bindAddresses } from './edge/bind-addresses.ts';
+import { callerSources } from './caller-sources.ts';
 import type { Handlers } from './edge/call.ts';
-import type { CallerSources, Refusal } from './edge/caller.ts';
+import type { CallerSources } from './edge/caller.ts';
 import { EffectTable } from './edge/effects.ts';
-import { Listener, type ListenerLimits, type ListenerOptions } from './edge/listener.ts';
+import { Listener } from './edge/listener.ts';
 import { OpenRequests } from './edge/open-requests.ts';
 import type { EdgeParts } from './edge/parts.ts';
 import { RateLimits } from './edge/rate-limit.ts';
@@ -33,6 +25,7 @@ import { jobHandlers } from './jobs/handlers.ts';
 import { createJobs, type Jobs } from './jobs/service.ts';
 import { keyHandlers } from './keys/handlers.ts';
 import { Keys } from './keys/service.ts';
+import { checkedFiles, jobSettings, listenerOptions, type NodeOptions, trustConfig } from './node-options.ts';
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
@@ -43,32 +36,7 @@ import { settingsHandlers } from './settings/service.ts';
 import type { DoctorParts } from './system/doctor.ts';
 import { systemHandlers } from './system/handlers.ts';
 import { System } from './system/service.ts';
-
-/** What a node is composed of; everything that differs between a test and a machine comes in here. */
-export interface NodeOptions {
-  readonly config: ConfigStore;
-  readonly paths: NodePaths;
-  readonly identity: Identity;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly platform: NodeJS.Platform;
-  readonly variables: Readonly<Record<string, string | undefined>>;
-  readonly home: string;
-  readonly shell?: string;
-  /** `start --local-only` or `--lan`: instead of config `server.host`, for this start. */
-  readonly reach?: 'local-only' | 'lan';
-  /** The token of this start, which the registration holds. */
-  readonly startToken: string;
-  readonly agentSecret: string;
-  /** New at each start. */
-  readonly boot: string;
-  /** Which addresses are this machine's own. Default: loopback. */
-  readonly isLoopback?: ListenerOptions['isLoopback'];
-  /** Instead of the limits of the port that a machine has. */
-  readonly limits?: Partial<ListenerLimits>;
-  /** Called when a caller asked the node to stop; the answer has left. */
-  readonly onStop: () => void;
-}
+import { trustNotes, warningsOf } from './system/trust-notes.ts';
 
 /** A node, composed and not yet started. */
 export interface ComposedNode {
@@ -86,35 +54,7 @@ const storeService = (name: string, store: Store): Service => ({
   stop: () => store.close(),
 });
 
-const jobSettings = ({ execution, jobs }: Config): ReturnType<Parameters<typeof createJobs>[0]['settings']> => ({
-  maxConcurrent: execution.maxConcurrent,
-  maxQueued: execution.maxQueued,
-  defaultTimeoutMs: execution.defaultTimeout,
-  maxOutputBytes: jobs.maxOutputBytes,
-  keepDays: jobs.keepDays,
-  env: execution.env,
-});
-
 const DAY_MS = 86_400_000;
-
-const REFUSALS = { unknown: 'invalid_key', expired: 'expired_key', revoked: 'revoked' } as const;
-
-const leaves = new WeakMap<X509Certificate, Leaf>();
-
-/** What a certificate says, read once for each connection: reading it costs more than a request. */
-const leafOf = (shown: X509Certificate): Leaf | undefined => {
-  const leaf = leaves.get(shown) ?? inspectLeaf(shown);
-  if (leaf !== undefined) leaves.set(shown, leaf);
-  return leaf;
-};
-
-/** The peer that a certificate belongs to, with its grant as it is now. */
-const peerCaller = (trust: TrustBook, leaf: Leaf): Caller | Refusal => {
-  const found = trust.identify(leaf);
-  if ('refused' in found) return REFUSALS[found.refused];
-  const machine = trust.machine(found.machineId);
-  return machine === undefined ? 'invalid_key' : { kind: 'peer', ...found, grant: machine.grant };
-};
 
 /**
  * Everything that a node is made of, made in this order. What is made sooner reaches what is made later through this
@@ -155,7 +95,11 @@ class Parts {
       keepMs: () => options.config.current.jobs.keepDays * DAY_MS,
     });
     this.keys = makeKeys(this);
-    this.sources = makeSources(this);
+    this.sources = callerSources({
+      trust: this.trust,
+      keys: this.keys,
+      plainAllowed: () => !options.config.current.tls.enabled,
+    });
     this.listener = makeListener(this);
   }
 
@@ -171,17 +115,14 @@ const makeTrust = ({ options, trustStore }: Parts): TrustBook => {
     store: trustStore,
     clock,
     ownCertificate: identity.machineCertificate,
-    config: {
-      current: () => ({ allowedKeys: config.current.auth.allowedKeys, pinnedCerts: config.current.tls.pinnedCerts }),
-      onChange: (listener) => config.subscribe({ name: 'trust', commit: listener }),
-    },
+    config: trustConfig(config),
     report: (problem) => log.warn('trust record refused', { ...problem }),
   });
 };
 
 const makeAudit = (parts: Parts): AuditLog => {
   const { paths, clock, config } = parts.options;
-  const peerIdOf = (reference: string): string | undefined => parts.peers.find(reference)?.nodeId;
+  const peerIdOf = (reference: string): string | undefined => parts.peers.registry.find(reference)?.nodeId;
   return new AuditLog({ file: paths.auditLog, clock, peerIdOf, ...config.current.audit });
 };
 
@@ -196,10 +137,10 @@ const makeSystem = (parts: Parts): System => {
     tlsEnabled: () => config.current.tls.enabled,
     port: () => parts.listener.port,
     listening: () => parts.listener.addresses,
-    peers: () => parts.peers.counts(),
+    peers: () => parts.peers.registry.counts(),
     jobs: () => parts.jobs.counts(),
     restartNeeded: () => config.restartNeeded,
-    warnings: () => config.warnings,
+    warnings: () => [...config.warnings, ...warningsOf(trustNotes(parts.trust))],
   });
 };
 
@@ -224,7 +165,8 @@ const makeJobs = ({ options, store, system }: Parts): Jobs => {
   });
 };
 
-const makePeers = ({ options, trust, store, system }: Parts): Peers => {
+const makePeers = (parts: Parts): Peers => {
+  const { options, trust, store, system } = parts;
   const { identity, clock, log, boot, config } = options;
   return new Peers({
     identity,
@@ -235,6 +177,9 @@ const makePeers = ({ options, trust, store, system }: Parts): Peers => {
     facts: () => system.facts(),
     boot,
     manualPeers: () => config.current.discovery.manualPeers,
+    // Who reads nothing any more is told from one who has paused by being silent altogether.
+    onSilence: (nodeId) =>
+      parts.listener.destroySockets((_, caller) => caller === `peer:${nodeId}`, { only: 'stalled' }),
   });
 };
 
@@ -250,33 +195,27 @@ const makeKeys = ({ options, trust, agents }: Parts): Keys =>
     agentSecret: options.agentSecret,
   });
 
-const makeSources = ({ options, trust, keys }: Parts): CallerSources => ({
-  certificate: (shown) => {
-    const leaf = leafOf(shown);
-    return leaf === undefined ? 'invalid_key' : peerCaller(trust, leaf);
-  },
-  token: (token, loopback) => keys.caller(token, loopback),
-  plainAllowed: () => !options.config.current.tls.enabled,
-});
-
-const makeListener = ({ options, peers, sources }: Parts): Listener => {
-  const { config, identity, clock, log, reach, limits } = options;
-  const { host, port } = config.current.server;
-  return new Listener({
-    bindings: bindAddresses(reach === 'lan' ? '0.0.0.0' : host, reach === 'local-only'),
-    port,
-    identity: { key: identity.keyPem, cert: identity.certificatePem },
-    isLoopback: options.isLoopback ?? ((remoteAddress, localAddress) => isLoopback({ remoteAddress, localAddress })),
-    ...(limits === undefined ? {} : { limits }),
+const makeListener = ({ options, peers, sources }: Parts): Listener =>
+  new Listener({
+    ...listenerOptions(options),
     isKnownAddress: (address) => peers.isKnownAddress(address),
     callerOf: (certificate) => {
       const caller = sources.certificate(certificate);
       return typeof caller === 'string' ? undefined : callerName(caller);
     },
-    clock,
-    log: log.child({ room: 'edge' }),
+    clock: options.clock,
+    log: options.log.child({ room: 'edge' }),
   });
-};
+
+const doctorParts = ({ options, peers, trust }: Parts): DoctorParts => ({
+  ...checkedFiles(options),
+  tlsEnabled: () => options.config.current.tls.enabled,
+  warnings: () => options.config.warnings,
+  restartNeeded: () => options.config.restartNeeded,
+  trust: () => trustNotes(trust),
+  peers: () => peers.registry.list(),
+  ping: (nodeId) => peers.ping(nodeId),
+});
 
 const makeHandlers = (parts: Parts): Handlers => {
   const { options, open, effects, jobs, peers, keys, audit, system } = parts;
@@ -295,20 +234,6 @@ const makeHandlers = (parts: Parts): Handlers => {
   };
 };
 
-const doctorParts = ({ options, peers }: Parts): DoctorParts => {
-  const { paths, config, platform } = options;
-  return {
-    dataDir: paths.dataDir,
-    privateFiles: [paths.config, paths.database, paths.trustDatabase, paths.privateKey, paths.registration],
-    platform,
-    tlsEnabled: () => config.current.tls.enabled,
-    warnings: () => config.warnings,
-    restartNeeded: () => config.restartNeeded,
-    peers: () => peers.list(),
-    ping: (nodeId) => peers.ping(nodeId),
-  };
-};
-
 const makeEdge = (parts: Parts): EdgeParts => {
   const { options, peers, owners, keys, sources, audit, effects, open, jobs } = parts;
   const { clock, log, config, boot, identity } = options;
@@ -317,7 +242,7 @@ const makeEdge = (parts: Parts): EdgeParts => {
     handlers: makeHandlers(parts),
     sources,
     forwarder: {
-      resolve: (reference) => peers.resolve(reference),
+      resolve: (reference) => peers.registry.resolve(reference),
       // A run of this node's own is never looked for elsewhere, whatever a peer may have called its runs.
       locate: (objectId) => (jobs.knows(objectId) ? undefined : owners.locate(objectId)),
       json: (request) => forward.json(request),
@@ -344,7 +269,8 @@ const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
       audit.setBounds(next.audit);
       jobs.refresh();
       if (next.server.hostname !== previous.server.hostname) peers.announce();
-      if (!isDeepStrictEqual(next.discovery.manualPeers, previous.discovery.manualPeers)) peers.findManualPeers();
+      const named = ({ discovery, tls }: Config): unknown => [discovery.manualPeers, tls.pinnedCerts];
+      if (!isDeepStrictEqual(named(next), named(previous))) peers.findManualPeers();
     },
   });
 };

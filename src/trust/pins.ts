@@ -64,6 +64,11 @@ export class TrustBook implements PinLookup {
     return machineId === this.#own.machineId ? this.#own : this.#state.machines.get(machineId);
   }
 
+  /** Paired machines that a pin of the same name contradicts, by name: not trusted while it does. */
+  suspended(): Machine[] {
+    return [...this.#state.suspended].sort(byName);
+  }
+
   /** Pins of the config whose machines were not met yet. */
   unmetPins(): UnmetPin[] {
     return [...this.#state.unmetPins.values()].sort(byName);
@@ -119,9 +124,9 @@ export class TrustBook implements PinLookup {
     return this.#state.agentGrant;
   }
 
-  /** Records and entries of the config that are not used, and why. */
+  /** Records and entries of the config that are not used, and what the disk refuses; with what to do about it. */
   get problems(): readonly TrustProblem[] {
-    return this.#state.problems;
+    return this.#ledger.problems;
   }
 
   /** Trusts a machine; on disk, and in force, when it resolves. @throws as `planTrust`. */

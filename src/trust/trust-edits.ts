@@ -8,7 +8,8 @@ import type { TrustConfig, TrustState, UnmetPin } from './trust-state.ts';
 
 const MAX_MACHINES = 1000;
 const MAX_GONE = 1000;
-const PREFIX_LENGTH = 4;
+/** The fewest characters of an id that name a node. */
+export const PREFIX_LENGTH = 4;
 
 /** One change of the store. */
 export type TrustRecordChange = { readonly put: string; readonly value: string } | { readonly delete: string };
@@ -45,29 +46,43 @@ const shownNames = (names: readonly string[]): string => {
   return names.length > 20 ? `${shown}, and ${names.length - 20} more` : shown;
 };
 
-const notFound = (reference: string, state: TrustState): LoopsyError => {
-  const names = knownNames(state);
-  return new LoopsyError('peer_not_found', {
+/** `peer_not_found`, with the names that are known. */
+export const peerNotFound = (reference: string, known: readonly string[]): LoopsyError =>
+  new LoopsyError('peer_not_found', {
     message: `no peer is called "${reference}"`,
     hint:
-      names.length === 0
+      known.length === 0
         ? 'no peer is trusted here yet: `loopsy connect <address>`'
-        : `known peers: ${shownNames(names)}`,
-    details: { peer: reference, known: names.slice(0, 100) },
+        : `known peers: ${shownNames(known)}`,
+    details: { peer: reference, known: known.slice(0, 100) },
+  });
+
+/** One that a reference may mean. */
+export interface PeerMatch {
+  readonly name: string;
+  /** Missing where only an address or a fingerprint is known. */
+  readonly nodeId?: string | undefined;
+}
+
+/** `invalid_request`, with the peers that a reference may mean. */
+export const ambiguousPeer = (reference: string, matches: readonly PeerMatch[]): LoopsyError => {
+  const shown = matches.map(({ name, nodeId }) => (nodeId === undefined ? name : `${name} (${nodeId})`));
+  return new LoopsyError('invalid_request', {
+    message: `"${reference}" can mean ${matches.length} peers: ${shownNames(shown)}`,
+    hint: 'use the name, or more characters of the id',
+    details: { peer: reference, matches: matches.slice(0, 100).map(({ name, nodeId }) => nodeId ?? name) },
   });
 };
-
-const ambiguous = (reference: string, matches: readonly Machine[]): LoopsyError =>
-  new LoopsyError('invalid_request', {
-    message: `"${reference}" can mean ${matches.length} peers: ${matches.map(({ name, machineId }) => `${name} (${machineId})`).join(', ')}`,
-    hint: 'use the name, or more characters of the id',
-    details: { peer: reference, matches: matches.map(({ machineId }) => machineId) },
-  });
 
 const byIdPrefix = (machines: readonly Machine[], reference: string): Machine | undefined => {
   if (reference.length < PREFIX_LENGTH) return undefined;
   const matches = machines.filter(({ machineId }) => machineId.startsWith(reference));
-  if (matches.length > 1) throw ambiguous(reference, matches);
+  if (matches.length > 1) {
+    throw ambiguousPeer(
+      reference,
+      matches.map(({ name, machineId }) => ({ name, nodeId: machineId })),
+    );
+  }
   return matches[0];
 };
 
@@ -79,7 +94,7 @@ export const resolveMachine = (reference: string, state: TrustState): Machine =>
   const wanted = reference.toLowerCase();
   const machines = [...state.machines.values()];
   const found = machines.find(({ name }) => name === wanted) ?? byIdPrefix(machines, wanted);
-  if (found === undefined) throw notFound(reference, state);
+  if (found === undefined) throw peerNotFound(reference, knownNames(state));
   return found;
 };
 

@@ -39,6 +39,7 @@ export interface LedgerParts {
 
 const PAGE = 1000;
 const MAX_ATTEMPTS = 10;
+const BOOK = 'trust.db';
 /** Wall clocks jump: an expiry is looked for at least this often. */
 const EXPIRY_CHECK_MS = 60_000;
 
@@ -58,6 +59,8 @@ export class TrustLedger {
   readonly #unsubscribe: readonly (() => void)[];
   #state: TrustState;
   #reported = new Set<string>();
+  /** What the disk refuses, by record: true until it no longer does. */
+  readonly #faults = new Map<string, TrustProblem>();
   #edits: Promise<unknown> = Promise.resolve();
   #expiriesSeenAt: number;
   #expiryTimer: Timer | undefined;
@@ -75,6 +78,11 @@ export class TrustLedger {
 
   get state(): TrustState {
     return this.#state;
+  }
+
+  /** All that a person has to know now. */
+  get problems(): readonly TrustProblem[] {
+    return [...this.#state.problems, ...this.#faults.values()];
   }
 
   /** Calls `listener` after each change, with all that it touches. Returns the way to stop it. */
@@ -98,9 +106,11 @@ export class TrustLedger {
     this.#ahead.set(key, { key, value, revision: -1 });
     this.#refreshOrReport();
     this.edit(() => [undefined, [{ put: key, value }]]).then(
-      () => this.#ahead.delete(key),
-      (error: unknown) =>
-        this.#report({ kind: 'store', about: key, message: `${key} is not on disk: ${String(error)}` }),
+      () => {
+        this.#ahead.delete(key);
+        this.#faults.delete(key);
+      },
+      (error: unknown) => this.#reportFault(key, `${key} is not on disk: ${String(error)}`),
     );
   }
 
@@ -170,6 +180,7 @@ export class TrustLedger {
           kind: 'listener',
           about: changes[0]?.caller ?? '',
           message: `a change of trust was not acted on: ${String(error)}`,
+          fix: 'loopsy restart',
         });
       }
     }
@@ -179,9 +190,21 @@ export class TrustLedger {
   #refreshOrReport(): void {
     try {
       this.#refresh();
+      this.#faults.delete(BOOK);
     } catch (error) {
-      this.#report({ kind: 'store', about: 'trust.db', message: `trust.db can not be read: ${String(error)}` });
+      this.#reportFault(BOOK, `trust.db can not be read: ${String(error)}; what was known stays in force`);
     }
+  }
+
+  #reportFault(about: string, message: string): void {
+    const fault = {
+      kind: 'store',
+      about,
+      message,
+      fix: 'is the disk full, or read-only? `loopsy logs --node` says more',
+    } as const;
+    this.#faults.set(about, fault);
+    this.#report(fault);
   }
 
   #reportProblems(): void {

@@ -26,6 +26,8 @@ export interface TrustProblem {
   /** The record or the name in the config. */
   readonly about: string;
   readonly message: string;
+  /** What to do about it. */
+  readonly fix: string;
 }
 
 /** One stored record, as the store lists it. */
@@ -110,7 +112,7 @@ class StateBuilder {
       const fingerprint = parsed.success ? parsed.data : '';
       const obstacle = parsed.success ? this.#obstacleOf(fingerprint, gone) : 'a fingerprint has 64 hex digits';
       if (obstacle !== undefined) {
-        this.#report('ignored-pin', name, `tls.pinnedCerts.${name} in config.yaml is not used: ${obstacle}`);
+        this.#ignore('ignored-pin', name, obstacle);
         continue;
       }
       this.#suspendRival(name, fingerprint);
@@ -155,12 +157,13 @@ class StateBuilder {
     if (rival === undefined || rival.fingerprint === fingerprint) return;
     this.#machines.delete(rival.machineId);
     this.#suspended.push(rival);
-    const pinned = `tls.pinnedCerts.${name} in config.yaml is ${fingerprint}`;
-    this.#report(
-      'contradiction',
-      name,
-      `${pinned}, but the paired peer ${name} is ${rival.fingerprint}: the peer is not trusted until one of them goes`,
-    );
+    const pin = `tls.pinnedCerts.${name} in config.yaml`;
+    this.#problems.push({
+      kind: 'contradiction',
+      about: name,
+      message: `${pin} is ${fingerprint}, but the paired peer ${name} is ${rival.fingerprint}: the peer is not trusted until one of them goes`,
+      fix: `where the pin is right: \`loopsy peers remove ${rival.machineId.slice(0, 8)}\`; where the peer is: take ${pin} out`,
+    });
   }
 
   #addConfigKeys(gone: ReadonlyMap<string, unknown>): void {
@@ -170,7 +173,7 @@ class StateBuilder {
       const keyHash = hashToken(key);
       const obstacle = this.#keyObstacle(name, { revoked: gone.has(keyHash), known: hashes.has(keyHash) });
       if (obstacle !== undefined) {
-        this.#report('ignored-key', name, `auth.allowedKeys.${name} in config.yaml is not used: ${obstacle}`);
+        this.#ignore('ignored-key', name, obstacle);
         continue;
       }
       hashes.add(keyHash);
@@ -207,13 +210,25 @@ class StateBuilder {
       return record;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#report('bad-record', entry.key, `${entry.key} in trust.db can not be used: ${reason}`);
+      this.#problems.push({
+        kind: 'bad-record',
+        about: entry.key,
+        message: `${entry.key} in trust.db can not be used: ${reason}`,
+        fix: 'a newer loopsy may have written it: update this one; else set it up anew (`loopsy connect`, `loopsy key add`)',
+      });
       return undefined;
     }
   }
 
-  #report(kind: TrustProblem['kind'], about: string, message: string): void {
-    this.#problems.push({ kind, about, message });
+  /** An entry of the config that has no effect. */
+  #ignore(kind: 'ignored-pin' | 'ignored-key', name: string, why: string): void {
+    const entry = `${kind === 'ignored-pin' ? 'tls.pinnedCerts' : 'auth.allowedKeys'}.${name} in config.yaml`;
+    this.#problems.push({
+      kind,
+      about: name,
+      message: `${entry} is not used: ${why}`,
+      fix: `correct ${entry}, or take it out`,
+    });
   }
 }
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 
 import { nodePaths, type NodePaths } from '../../src/config/paths.ts';
 import { openConfigStore } from '../../src/config/store.ts';
-import { composeNode, type ComposedNode, type NodeOptions } from '../../src/daemon/compose.ts';
+import { composeNode, type ComposedNode } from '../../src/daemon/compose.ts';
+import type { NodeOptions } from '../../src/daemon/node-options.ts';
 import { ensurePrivateDir } from '../../src/kernel/atomic-file.ts';
 import { type Clock, systemClock } from '../../src/kernel/clock.ts';
 import { startServices } from '../../src/kernel/lifecycle.ts';

@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
 import type { Identity } from '../../trust/identity.ts';
-import { inspectLeaf } from '../../trust/leaf.ts';
+import { inspectLeaf, type Leaf } from '../../trust/leaf.ts';
 import { type Address, formatAddress, probe } from './dial.ts';
 
 /** A machine that answered at an address. Nothing of it is trusted by that. */
@@ -13,6 +13,9 @@ export interface SeenMachine {
   readonly fingerprint: string;
   /** DER. */
   readonly certificate: Buffer;
+  readonly leaf: Leaf;
+  /** This side's address on the way there. */
+  readonly localAddress: string | undefined;
 }
 
 /** How long someone may take to answer. */
@@ -23,7 +26,7 @@ export const LOOK_LIMIT_MS = 4000;
  * @throws {LoopsyError} `peer_unreachable`; `peer_handshake` where it is no machine; `conflict` where it is this one.
  */
 export const lookAt = async (at: Address, own: Identity): Promise<SeenMachine> => {
-  const { certificate: der } = await probe(at, AbortSignal.timeout(LOOK_LIMIT_MS));
+  const { certificate: der, localAddress } = await probe(at, AbortSignal.timeout(LOOK_LIMIT_MS));
   const machine = readMachineCertificate(der);
   const leaf = inspectLeaf(der);
   if (leaf === undefined || machine === undefined) {
@@ -35,12 +38,39 @@ export const lookAt = async (at: Address, own: Identity): Promise<SeenMachine> =
   if (leaf.nodeId === own.machineId) {
     throw new LoopsyError('conflict', { message: `${formatAddress(at)} is this machine itself` });
   }
-  return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(machine.x509.raw), certificate: machine.x509.raw };
+  const { raw } = machine.x509;
+  return { nodeId: leaf.nodeId, fingerprint: fingerprintOf(raw), certificate: raw, leaf, localAddress };
 };
 
-/** Where other machines of the network may find this one. */
-export const ownAddresses = (port: number): string[] =>
-  Object.values(networkInterfaces())
-    .flat()
-    .filter((face) => face !== undefined && !face.internal && face.family === 'IPv4')
-    .map((face) => `${face?.address}:${port}`);
+/** Cards that lead to no other machine of the network: containers, virtual machines, tunnels. */
+const VIRTUAL =
+  /^(?:docker|br-|veth|virbr|vmnet|vboxnet|vethernet|vmware|virtualbox|hyper-v|wsl|lxc|lxd|podman|cni|flannel|cali|tun|tap|utun|wg|tailscale|zt|bridge\d|awdl|llw|anpi)/i;
+
+/** Links of a single cable: nobody else can use the address as it is written here. */
+const isLinkLocal = (address: string): boolean => /^(?:169\.254\.|fe[89ab])/i.test(address);
+
+/** How a socket of this machine says where it is: IPv4 in its plain form, without a zone. */
+const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+
+/** The addresses of this machine's cards, the likely ones alone where there are any. */
+const cardAddresses = (interfaces: ReturnType<typeof networkInterfaces>): string[] => {
+  const found = Object.entries(interfaces).flatMap(([card, faces = []]) =>
+    faces
+      .filter(({ internal, family }) => !internal && family === 'IPv4')
+      .map(({ address }) => ({ address, likely: !VIRTUAL.test(card) && !isLinkLocal(address) })),
+  );
+  const likely = found.filter((one) => one.likely);
+  return (likely.length > 0 ? likely : found).map(({ address }) => address);
+};
+
+/** Where other machines may find this one; first the address from which the other side was reached. */
+export const ownAddresses = (
+  port: number,
+  {
+    reachedFrom,
+    interfaces = networkInterfaces(),
+  }: { reachedFrom?: string | undefined; interfaces?: ReturnType<typeof networkInterfaces> } = {},
+): string[] => {
+  const used = reachedFrom === undefined || isLinkLocal(reachedFrom) ? [] : [plainAddress(reachedFrom)];
+  return [...new Set([...used, ...cardAddresses(interfaces)])].map((host) => formatAddress({ host, port }));
+};

@@ -1,58 +1,124 @@
 import type { PresenceState } from '../../discovery/presence.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Machine } from '../../trust/trust-records.ts';
-import { formatAddress } from './dial.ts';
-import type { ManualAddress, PeerFacts } from './facts.ts';
+import type { UnmetPin } from '../../trust/trust-state.ts';
+import { type Address, formatAddress } from './dial.ts';
+import type { PeerFacts } from './facts.ts';
+import type { ManualEntry } from './manual.ts';
 
-/** The row of a trusted node. */
-export const trustedRow = (machine: Machine, facts: PeerFacts, state: PresenceState): Peer => {
-  const [address] = facts.addresses;
-  return {
+/**
+ * One row, the addresses that name it, and what it stands for: a trusted machine; one that a pin of its name suspends;
+ * a pin whose machine was not met; addresses that a person named.
+ */
+export type Known = { readonly row: Peer; readonly addresses: readonly Address[] } & (
+  | { readonly kind: 'machine' | 'suspended'; readonly machine: Machine }
+  | { readonly kind: 'pin'; readonly pin: UnmetPin }
+  | { readonly kind: 'manual'; readonly entries: readonly ManualEntry[] }
+);
+
+/** What a machine said of itself, as it stands in its row. */
+const said = ({ hostname, platform, version, capabilities, lastSeen, addresses, manual }: PeerFacts) => ({
+  ...(hostname === undefined ? {} : { hostname }),
+  ...(addresses[0] === undefined ? {} : { address: addresses[0].host, port: addresses[0].port }),
+  ...(platform === undefined ? {} : { platform }),
+  ...(version === undefined ? {} : { version }),
+  capabilities,
+  ...(lastSeen === undefined ? {} : { lastSeen }),
+  manuallyAdded: manual,
+});
+
+/** The row of a trusted machine. */
+export const trustedPeer = (machine: Machine, facts: PeerFacts, state: PresenceState): Known => ({
+  kind: 'machine',
+  machine,
+  addresses: facts.addresses,
+  row: {
     nodeId: machine.machineId,
     name: machine.name,
-    ...(facts.hostname === undefined ? {} : { hostname: facts.hostname }),
-    ...(address === undefined ? {} : { address: address.host, port: address.port }),
-    ...(facts.platform === undefined ? {} : { platform: facts.platform }),
-    ...(facts.version === undefined ? {} : { version: facts.version }),
-    capabilities: facts.capabilities,
+    ...said(facts),
     status: state.presence,
-    ...(facts.lastSeen === undefined ? {} : { lastSeen: facts.lastSeen }),
     trusted: true,
-    manuallyAdded: facts.manual,
     fingerprint: machine.fingerprint,
     grant: machine.grant,
     ...(state.latencyMs === undefined ? {} : { latencyMs: Math.round(state.latencyMs * 100) / 100 }),
     ...(state.reason === undefined ? {} : { reason: state.reason }),
+  },
+});
+
+/** The row of a paired machine that a pin contradicts. Its name is the pin's now; commands take its id. */
+export const suspendedPeer = (machine: Machine, facts: PeerFacts): Known => ({
+  kind: 'suspended',
+  machine,
+  addresses: facts.addresses,
+  row: {
+    nodeId: machine.machineId,
+    name: machine.machineId.slice(0, 8),
+    ...said(facts),
+    status: 'unknown',
+    trusted: false,
+    manuallyAdded: false,
+    fingerprint: machine.fingerprint,
+    reason: `not trusted: it was paired as ${machine.name}, and tls.pinnedCerts.${machine.name} in config.yaml is another machine; one of them has to go`,
+  },
+});
+
+/** The row of a certificate that config.yaml pins and nobody has shown yet. */
+export const pinnedPeer = (pin: UnmetPin): Known => ({
+  kind: 'pin',
+  pin,
+  addresses: [],
+  row: {
+    name: pin.name,
+    capabilities: [],
+    status: 'unknown',
+    trusted: true,
+    manuallyAdded: false,
+    fingerprint: pin.fingerprint,
+    grant: pin.grant,
+    reason: 'no machine with this fingerprint was met yet: `loopsy peers add <its address>`',
+  },
+});
+
+const manualPeer = (entries: readonly [ManualEntry, ...ManualEntry[]]): Known => {
+  const [first] = entries;
+  const at = formatAddress(first.address);
+  const name = entries.find((entry) => entry.name !== undefined)?.name;
+  return {
+    kind: 'manual',
+    entries,
+    addresses: entries.map(({ address }) => address),
+    row: {
+      ...(first.nodeId === undefined ? {} : { nodeId: first.nodeId }),
+      name: name ?? at,
+      address: first.address.host,
+      port: first.address.port,
+      capabilities: [],
+      status: 'unknown',
+      trusted: false,
+      manuallyAdded: true,
+      reason: `not trusted: \`loopsy connect ${at}\``,
+    },
   };
 };
 
-/** The row of an address that a person added and that nobody trusts yet. */
-export const manualRow = (manual: ManualAddress): Peer => ({
-  ...(manual.nodeId === undefined ? {} : { nodeId: manual.nodeId }),
-  name: manual.name ?? formatAddress(manual.address),
-  address: manual.address.host,
-  port: manual.address.port,
-  capabilities: [],
-  status: 'unknown',
-  trusted: false,
-  manuallyAdded: true,
-  reason: `not trusted: \`loopsy connect ${formatAddress(manual.address)}\``,
-});
-
-/** One row a node and one an address: an address of a trusted node adds none. `nodeAt` says who was met there. */
-export const withManualRows = (
-  trusted: readonly Peer[],
-  manual: readonly ManualAddress[],
+/**
+ * The rows of addresses that a person named: one a node, one an address where nobody is known. An address of a node
+ * that has a row adds none. `nodeAt` says which of those was met there.
+ */
+export const manualPeers = (
+  entries: readonly ManualEntry[],
+  shown: readonly Known[],
   nodeAt: (address: string) => string | undefined,
-): Peer[] => {
-  const nodes = new Set(trusted.map((row) => row.nodeId));
-  const rows = new Map<string, Peer>();
-  for (const entry of manual) {
+): Known[] => {
+  const rowed = new Set(shown.map(({ row }) => row.nodeId));
+  const groups = new Map<string, [ManualEntry, ...ManualEntry[]]>();
+  for (const entry of entries) {
     const at = formatAddress(entry.address);
-    const nodeId = entry.nodeId ?? nodeAt(at);
-    if (rows.has(at) || (nodeId !== undefined && nodes.has(nodeId))) continue;
-    rows.set(at, manualRow(entry));
-    if (nodeId !== undefined) nodes.add(nodeId);
+    const known = nodeAt(at) ?? entry.nodeId;
+    if (known !== undefined && rowed.has(known)) continue;
+    const group = groups.get(known ?? at);
+    if (group === undefined) groups.set(known ?? at, [entry]);
+    else group.push(entry);
   }
-  return [...trusted, ...rows.values()];
+  return [...groups.values()].map(manualPeer);
 };

@@ -1,26 +1,26 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
-import { type Beat, PresenceWatch } from '../../discovery/presence.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { GrantInput } from '../../protocol/grants.ts';
-import { slugOf, uniqueName } from '../../protocol/names.ts';
+import { uniqueName } from '../../protocol/names.ts';
 import type { Handshake, Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
-import { DEFAULT_PORT, LINK_VERSION } from '../../protocol/version.ts';
+import { DEFAULT_PORT } from '../../protocol/version.ts';
 import type { Store } from '../../store/store.ts';
 import type { Caller } from '../../trust/caller.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import type { Machine } from '../../trust/trust-records.ts';
-import type { Target } from '../edge/parts.ts';
+import { Contacts } from './contacts.ts';
 import { type Address, formatAddress } from './dial.ts';
 import { PeerFactsBook } from './facts.ts';
-import type { PeerWay } from './forward.ts';
-import { bidFarewell, greet } from './greet.ts';
-import { Links } from './links.ts';
-import { LOOK_LIMIT_MS, lookAt, ownAddresses } from './look.ts';
-import { manualRow, trustedRow, withManualRows } from './rows.ts';
+import type { PeerWay } from './exchange.ts';
+import { bidFarewell } from './greet.ts';
+import { LOOK_LIMIT_MS, lookAt, ownAddresses, type SeenMachine } from './look.ts';
+import { type ManualEntry, ManualPeers } from './manual.ts';
+import { isAt } from './references.ts';
+import { Registry } from './registry.ts';
 
 /** What the peers' service needs. */
 export interface PeersParts {
@@ -33,110 +33,82 @@ export interface PeersParts {
   readonly facts: () => Facts;
   readonly boot: string;
   readonly manualPeers: () => readonly { address: string; port: number }[];
+  /** Neither side has heard from the other for long: called again and again while it lasts. */
+  readonly onSilence: (nodeId: string) => void;
+}
+
+/** An address as operations take it. */
+interface AddressInput {
+  readonly address: string;
+  readonly port?: number | undefined;
 }
 
 const FAREWELL_LIMIT_MS = 2000;
+const PEER = 'peer:';
 
-const short = (nodeId: string): string => nodeId.slice(0, 8);
+const addressOf = ({ address, port }: AddressInput): Address => ({ host: address, port: port ?? DEFAULT_PORT });
 
-/** The other nodes: who is trusted, where they are, whether they answer, and the links to them. */
+/** The other nodes, and what the owner decides about them: whom to trust, with what, under which name and address. */
 export class Peers implements Service {
   readonly name = 'peers';
+  readonly registry: Registry;
   readonly #parts: PeersParts;
   readonly #facts: PeerFactsBook;
-  readonly #links: Links;
-  readonly #presence: PresenceWatch;
-  /** Names that are being taken over. */
-  #naming: Promise<void> = Promise.resolve();
-  #unfollow: () => void = () => undefined;
+  readonly #contacts: Contacts;
+  readonly #manual: ManualPeers;
   readonly #keeping = new Set<string>();
+  #unfollow: () => void = () => undefined;
 
   constructor(parts: PeersParts) {
+    const { identity, trust, clock, log, boot, facts: own, onSilence } = parts;
     this.#parts = parts;
-    this.#facts = new PeerFactsBook(parts.store, parts.log);
-    this.#links = new Links({ identity: parts.identity, trust: parts.trust, facts: this.#facts, clock: parts.clock });
-    this.#presence = new PresenceWatch({
-      clock: parts.clock,
-      beat: (nodeId, limitMs) => this.#beat(nodeId, limitMs),
-      onChange: (nodeId, state) => {
-        parts.log.info(`peer ${state.presence}`, { peer: this.#nameOf(nodeId), reason: state.reason });
-        if (state.presence === 'offline') this.#facts.saveSeen(nodeId);
-      },
+    const facts = new PeerFactsBook(parts.store, log);
+    this.#facts = facts;
+    const onLost = (): void => this.#manual.refresh();
+    this.#contacts = new Contacts({ identity, trust, facts, clock, log, boot, own, onSilence, onLost });
+    this.#manual = new ManualPeers({
+      facts,
+      clock,
+      log,
+      listed: parts.manualPeers,
+      look: (at) => lookAt(at, identity),
+      meet: (seen, at) => this.#meetAt(seen, at),
+      isMet: (at) => facts.nodesAt(formatAddress(at)).some((nodeId) => trust.machine(nodeId) !== undefined),
+      isAwaited: () => this.#isSomebodyMissing(),
     });
+    this.registry = new Registry({ identity, trust, facts, contacts: this.#contacts, manual: this.#manual, own });
   }
 
   async start(): Promise<void> {
     this.#unfollow = this.#parts.trust.onChange((changes) => {
       // Trusted by the config, or by another process of this machine.
-      for (const { what, caller } of changes) if (what === 'added') this.#presence.watch(caller.replace(/^peer:/, ''));
+      const added = changes.filter(({ what, caller }) => what === 'added' && caller.startsWith(PEER));
+      for (const { caller } of added) this.#contacts.watch(caller.slice(PEER.length));
+      if (added.length > 0) this.#manual.refresh();
     });
-    for (const machine of this.#parts.trust.machines()) this.#presence.watch(machine.machineId);
-    this.findManualPeers();
-  }
-
-  /** Looks whether addresses that a person listed are those of trusted peers. */
-  findManualPeers(): void {
-    for (const { address, port } of this.#parts.manualPeers()) void this.#findManual({ host: address, port });
+    for (const machine of this.#parts.trust.machines()) this.#contacts.watch(machine.machineId);
+    this.#manual.refresh();
   }
 
   async stop(): Promise<void> {
     this.#unfollow();
-    this.#presence.stop();
-    this.#links.closeAll();
+    this.#manual.stop();
+    this.#contacts.stop();
   }
 
-  /** The rows of GET /peers. */
-  list(): Peer[] {
-    const trusted = this.#parts.trust.machines().map((machine) => this.#row(machine));
-    const listed = this.#parts
-      .manualPeers()
-      .map(({ address, port }) => ({ v: 1 as const, address: { host: address, port } }));
-    return withManualRows(trusted, [...this.#facts.manual(), ...listed], (at) => this.#facts.nodesAt(at)[0]);
-  }
-
-  show(reference: string): Peer {
-    return this.#row(this.#resolve(reference));
-  }
-
-  counts(): { total: number; online: number; offline: number } {
-    const states = this.#parts.trust.machines().map(({ machineId }) => this.#presence.state(machineId).presence);
-    const count = (wanted: string): number => states.filter((state) => state === wanted).length;
-    return { total: states.length, online: count('online'), offline: count('offline') };
-  }
-
-  /** The peer that a person named; undefined for this node itself. */
-  resolve(reference: string): Target | undefined {
-    const { identity, facts } = this.#parts;
-    if (reference === identity.nodeId || reference === 'localhost' || reference === facts().hostname) {
-      const taken = this.#parts.trust.machines().some(({ name }) => name === reference);
-      if (!taken) return undefined;
-    }
-    const machine = this.#resolve(reference);
-    return { nodeId: machine.machineId, name: machine.name };
-  }
-
-  /** As `resolve`, where a name that means nobody is no error. */
-  find(reference: string): Target | undefined {
-    try {
-      return this.resolve(reference);
-    } catch (error) {
-      if (error instanceof LoopsyError) return undefined;
-      throw error;
-    }
+  /** Looks whether addresses that a person listed are those of trusted peers. */
+  findManualPeers(): void {
+    this.#manual.refresh();
   }
 
   /** The link to a trusted peer. */
   way(nodeId: string): PeerWay {
-    const machine = this.#parts.trust.machine(nodeId);
-    if (machine === undefined) throw new LoopsyError('peer_not_found');
-    const state = this.#presence.state(nodeId);
-    const { link, boot } = this.#links.to(nodeId);
-    return { name: machine.name, link, boot, offline: state.presence === 'offline' ? (state.reason ?? '') : undefined };
+    return this.#contacts.way(nodeId);
   }
 
   /** What this node says of itself has changed: its peers hear it now, not at the next beat. */
   announce(): void {
-    for (const { machineId } of this.#parts.trust.machines()) this.#presence.watch(machineId);
+    for (const { machineId } of this.#parts.trust.machines()) this.#contacts.watch(machineId);
   }
 
   /** True where connections from this address are let in first. */
@@ -149,73 +121,70 @@ export class Peers implements Service {
     return this.#keeping.has(caller);
   }
 
-  /** Ends the link to a peer that is no longer trusted, and all that is remembered of it. */
+  /** Ends the link to a peer that is no longer trusted, and all that is remembered of it, unless a pin suspends it. */
   dropped(nodeId: string): void {
-    this.#presence.forget(nodeId);
-    this.#links.close(nodeId);
-    this.#facts.forget(nodeId);
+    this.#contacts.drop(nodeId);
+    const mayReturn = this.#parts.trust.suspended().some(({ machineId }) => machineId === nodeId);
+    if (!mayReturn) this.#facts.forget(nodeId);
   }
 
-  async add({
-    address,
-    port,
-    name,
-  }: {
-    address: string;
-    port?: number | undefined;
-    name?: string | undefined;
-  }): Promise<Peer> {
-    const at = { host: address, port: port ?? DEFAULT_PORT };
-    const leaf = await lookAt(at, this.#parts.identity);
-    const machine = this.#parts.trust.machine(leaf.nodeId);
-    if (machine !== undefined) {
-      this.#facts.learn(machine.machineId, { manual: true });
-      this.#facts.reached(machine.machineId, at);
-      this.#presence.watch(machine.machineId);
-      return this.#row(machine);
+  async add({ name, ...input }: AddressInput & { name?: string | undefined }): Promise<Peer> {
+    const at = addressOf(input);
+    const seen = await lookAt(at, this.#parts.identity);
+    const { nodeId } = seen;
+    const machine = this.#trustedAs(seen);
+    if (machine === undefined) {
+      if (name !== undefined) this.registry.checkName(name, nodeId);
+      await this.#manual.add({ v: 1, address: at, nodeId, ...(name === undefined ? {} : { name }) });
+    } else {
+      this.#facts.learn(nodeId, { manual: true });
+      this.#facts.reached(nodeId, at);
+      this.#contacts.watch(nodeId);
     }
-    const entry = { v: 1 as const, address: at, nodeId: leaf.nodeId, ...(name === undefined ? {} : { name }) };
-    await this.#facts.addManual(entry);
-    return manualRow(entry);
+    return this.registry.show(nodeId);
   }
 
-  /** Takes trust away, at once; then tells the other side, as far as it can be reached. */
-  async remove(reference: string, keepRuns = false): Promise<{ nodeId: string; name: string; told: boolean }> {
-    const manual = this.#facts
-      .manual()
-      .find(
-        ({ address, name }) => name === reference || address.host === reference || formatAddress(address) === reference,
-      );
-    if (manual !== undefined && !this.#isTrusted(reference)) {
-      await this.#facts.removeManual(manual.address);
-      return { nodeId: manual.nodeId ?? '', name: manual.name ?? manual.address.host, told: false };
-    }
-    const { machineId, name } = this.#resolve(reference);
-    const lastWay = this.#links.farewell(machineId);
-    if (keepRuns) this.#keeping.add(`peer:${machineId}`);
-    try {
-      await this.#parts.trust.removeMachine(machineId);
-      return { nodeId: machineId, name, told: await bidFarewell(lastWay, FAREWELL_LIMIT_MS) };
-    } finally {
-      this.#keeping.delete(`peer:${machineId}`);
-      lastWay.close();
+  /** Takes trust away, at once, and tells the other side as far as it can be reached; or an address off the list. */
+  async remove(
+    reference: string,
+    keepRuns = false,
+  ): Promise<{ nodeId: string; name: string; trusted: boolean; told: boolean }> {
+    const known = this.registry.pick(reference);
+    const { trust } = this.#parts;
+    const { nodeId = '', name, trusted } = known.row;
+    const gone = { nodeId, name, trusted, told: false };
+    switch (known.kind) {
+      case 'machine':
+        return { ...gone, told: await this.#removeMachine(known.machine, keepRuns) };
+      case 'suspended':
+        await trust.removeMachine(nodeId);
+        this.#facts.forget(nodeId);
+        return gone;
+      case 'pin':
+        await trust.removeMachine(name);
+        return gone;
+      case 'manual':
+        await this.#removeEntries(reference, known.entries);
+        return gone;
     }
   }
 
   async rename(reference: string, name: string): Promise<Peer> {
-    const { machineId } = this.#resolve(reference);
+    const { machineId } = this.registry.machine(reference);
     await this.#parts.trust.renameMachine(machineId, name);
     this.#facts.learn(machineId, { named: true });
-    return this.show(machineId);
+    return this.registry.show(machineId);
   }
 
   async grant(reference: string, input: GrantInput): Promise<Peer> {
-    const { machineId } = this.#resolve(reference);
-    await this.#parts.trust.setGrant(machineId, input);
-    return this.show(machineId);
+    const known = this.registry.pick(reference);
+    const subject = known.kind === 'pin' ? known.pin.name : this.registry.machine(reference).machineId;
+    await this.#parts.trust.setGrant(subject, input);
+    return this.registry.show(subject);
   }
 
-  async probe({ address, port }: { address: string; port?: number | undefined }): Promise<{
+  /** Shakes hands with an address, sends nothing, and says who is there. */
+  async probe(input: AddressInput): Promise<{
     nodeId: string;
     fingerprint: string;
     address: string;
@@ -224,177 +193,123 @@ export class Peers implements Service {
     trusted: boolean;
     name?: string;
   }> {
-    const at = { host: address, port: port ?? DEFAULT_PORT };
-    const { nodeId, fingerprint } = await lookAt(at, this.#parts.identity);
-    const machine = this.#parts.trust.machine(nodeId);
-    return {
-      nodeId,
-      fingerprint,
-      address,
-      port: at.port,
-      ownFingerprint: this.#parts.identity.fingerprint,
-      trusted: machine !== undefined,
-      ...(machine === undefined ? {} : { name: machine.name }),
-    };
+    const { identity, trust } = this.#parts;
+    const { host: address, port } = addressOf(input);
+    const { nodeId, fingerprint } = await lookAt({ host: address, port }, identity);
+    const machine = trust.machine(nodeId);
+    const seen = { nodeId, fingerprint, address, port, ownFingerprint: identity.fingerprint };
+    return { ...seen, trusted: machine !== undefined, ...(machine === undefined ? {} : { name: machine.name }) };
   }
 
   /** Writes trust on this side for the machine with this fingerprint. Nothing is sent before it has been compared. */
-  async trust(input: {
-    address: string;
-    port?: number | undefined;
-    fingerprint: string;
-    name?: string | undefined;
-    grant?: GrantInput['level'] | undefined;
-  }): Promise<{ peer: Peer; mutual: boolean; ownFingerprint: string; ownAddresses: string[] }> {
-    const at = { host: input.address, port: input.port ?? DEFAULT_PORT };
-    const shown = await lookAt(at, this.#parts.identity);
+  async trust(
+    input: AddressInput & {
+      fingerprint: string;
+      name?: string | undefined;
+      grant?: GrantInput['level'] | undefined;
+    },
+  ): Promise<{ peer: Peer; mutual: boolean; ownFingerprint: string; ownAddresses: string[] }> {
+    const at = addressOf(input);
     const { identity, trust } = this.#parts;
+    const shown = await lookAt(at, identity);
     if (shown.fingerprint !== input.fingerprint) {
       throw new LoopsyError('peer_handshake', {
         message: `the machine at ${formatAddress(at)} has another fingerprint; nothing was sent to it\n  expected ${input.fingerprint}\n  it shows ${shown.fingerprint}`,
         details: { expected: input.fingerprint, shown: shown.fingerprint, ownFingerprint: identity.fingerprint },
       });
     }
-    const known = trust.machine(shown.nodeId);
+    const { nodeId, certificate } = shown;
     const taken = (name: string): boolean =>
-      trust.machines().some((other) => other.name === name && other.machineId !== shown.nodeId);
-    const name = input.name ?? known?.name ?? uniqueName(`peer-${shown.nodeId.slice(0, 4)}`, taken);
+      trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
+    const added = this.#manual.entries().find((entry) => entry.nodeId === nodeId && entry.name !== undefined)?.name;
+    const chosen =
+      input.name ?? trust.machine(nodeId)?.name ?? (added === undefined ? undefined : uniqueName(added, taken));
+    const name = chosen ?? uniqueName(`peer-${nodeId.slice(0, 4)}`, taken);
     await trust.trustMachine({
-      certificate: shown.certificate,
+      certificate,
       name,
       ...(input.grant === undefined ? {} : { grant: { level: input.grant } }),
     });
-    if (input.name !== undefined || known !== undefined) this.#facts.learn(shown.nodeId, { named: true });
-    this.#facts.reached(shown.nodeId, at);
-    await this.#facts.removeManual(at);
-    const beat = await this.#beat(shown.nodeId, LOOK_LIMIT_MS);
-    // The answer shows the name that commands take from now on.
-    await this.#naming;
-    this.#presence.watch(shown.nodeId);
+    if (chosen !== undefined) this.#facts.learn(nodeId, { named: true });
+    await this.#joinEntries(nodeId);
+    this.#facts.reached(nodeId, at);
+    const mutual = await this.#contacts.meet(nodeId);
+    // The row shows the name that commands take from now on.
     return {
-      peer: this.show(shown.nodeId),
-      mutual: beat.ok,
+      peer: this.registry.show(nodeId),
+      mutual,
       ownFingerprint: identity.fingerprint,
-      ownAddresses: ownAddresses(this.#parts.facts().port),
+      ownAddresses: ownAddresses(this.#parts.facts().port, { reachedFrom: shown.localAddress }),
     };
   }
 
   async ping(reference: string): Promise<{ nodeId: string; latencyMs: number; clockSkewMs: number; version: string }> {
-    const { machineId, name } = this.#resolve(reference);
-    const greeting = await greet(this.#links.to(machineId).link, {
-      ...this.#own(),
-      limitMs: LOOK_LIMIT_MS,
-      clock: this.#parts.clock,
-      name,
-    });
-    this.#learn(machineId, greeting.handshake);
-    return {
-      nodeId: machineId,
-      latencyMs: greeting.latencyMs,
-      clockSkewMs: greeting.clockSkewMs,
-      version: greeting.handshake.version,
-    };
+    const { machineId: nodeId } = this.registry.machine(reference);
+    const { latencyMs, clockSkewMs, handshake } = await this.#contacts.greet(nodeId, LOOK_LIMIT_MS);
+    return { nodeId, latencyMs, clockSkewMs, version: handshake.version };
   }
 
-  /** A peer's own words about itself; they change its row and no other. */
   heard(caller: Caller, said: Handshake, remoteAddress: string | undefined): Handshake {
-    if (caller.kind !== 'peer') throw new LoopsyError('missing_key');
-    if (said.link !== LINK_VERSION) {
-      throw new LoopsyError('peer_version', {
-        message: `${said.hostname} speaks version ${said.link} of the link, ${this.#parts.facts().hostname} version ${LINK_VERSION}`,
-        hint: `update loopsy on ${said.link < LINK_VERSION ? said.hostname : this.#parts.facts().hostname}`,
-      });
-    }
-    this.#learn(caller.machineId, said);
-    if (remoteAddress !== undefined) this.#facts.seenAt(caller.machineId, { host: remoteAddress, port: said.port });
-    this.#presence.heard(caller.machineId);
-    return this.#own().handshake;
+    return this.#contacts.heard(caller, said, remoteAddress);
   }
 
-  /** The other side no longer trusts this one: the link is of no use any more. */
   farewell(caller: Caller): void {
-    if (caller.kind !== 'peer') return;
-    this.#links.close(caller.machineId);
-    this.#presence.suspect(caller.machineId);
+    this.#contacts.farewell(caller);
   }
 
-  #own(): { handshake: Handshake } {
-    return { handshake: { ...this.#parts.facts(), link: LINK_VERSION, boot: this.#parts.boot } };
-  }
-
-  async #beat(nodeId: string, limitMs: number): Promise<Beat> {
+  async #removeMachine({ machineId }: Machine, keepRuns: boolean): Promise<boolean> {
+    const lastWay = this.#contacts.lastWay(machineId);
+    if (keepRuns) this.#keeping.add(PEER + machineId);
     try {
-      const [name, { link }, { clock }] = [this.#nameOf(nodeId), this.#links.to(nodeId), this.#parts];
-      const greeting = await greet(link, { ...this.#own(), limitMs, clock, name });
-      this.#links.answered(nodeId);
-      this.#learn(nodeId, greeting.handshake);
-      return { ok: true, latencyMs: greeting.latencyMs };
-    } catch (error) {
-      this.#links.missed(nodeId, error);
-      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+      await this.#parts.trust.removeMachine(machineId);
+      return await bidFarewell(lastWay, FAREWELL_LIMIT_MS);
+    } finally {
+      this.#keeping.delete(PEER + machineId);
+      lastWay.close();
     }
   }
 
-  #learn(nodeId: string, said: Handshake): void {
-    const { hostname, platform, version, capabilities } = said;
-    this.#links.booted(nodeId, said.boot);
-    this.#facts.learn(nodeId, { hostname, platform, version, capabilities, lastSeen: this.#parts.clock.now() });
-    if (this.#facts.get(nodeId).named === true) return;
-    this.#facts.learn(nodeId, { named: true });
-    this.#naming = this.#naming.then(() => this.#nameAfter(nodeId, hostname));
+  /** One that is named by its address goes alone. @throws {LoopsyError} `conflict` for what stands in config.yaml. */
+  async #removeEntries(reference: string, entries: readonly ManualEntry[]): Promise<void> {
+    const isThere = isAt(reference);
+    const named = entries.filter(({ address }) => isThere(address));
+    const gone = named.length > 0 ? named : entries;
+    const listed = gone.find(({ inConfig }) => inConfig);
+    if (listed === undefined) return this.#manual.remove(gone);
+    const { host, port } = listed.address;
+    throw new LoopsyError('conflict', {
+      message: `${formatAddress(listed.address)} comes from config.yaml: no command takes it out`,
+      hint: `remove it in config.yaml: discovery.manualPeers, the entry {address: ${JSON.stringify(host)}, port: ${port}}`,
+      details: { field: 'discovery.manualPeers', address: host, port },
+    });
   }
 
-  /** The first name that a peer proposes is taken over once; from then on names are changed here alone. */
-  async #nameAfter(nodeId: string, hostname: string): Promise<void> {
-    const { trust, log } = this.#parts;
-    const taken = (name: string): boolean =>
-      trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
-    try {
-      await trust.renameMachine(nodeId, uniqueName(slugOf(hostname), taken));
-    } catch (error) {
-      log.warn('peer not named', { nodeId, error: String(error) });
-    }
+  /** The addresses that were added for a node join its row, now that it is trusted. */
+  async #joinEntries(nodeId: string): Promise<void> {
+    const entries = this.#manual.entries().filter((entry) => entry.nodeId === nodeId);
+    if (entries.length === 0) return;
+    for (const { address } of entries) this.#facts.seenAt(nodeId, address);
+    this.#facts.learn(nodeId, { manual: true });
+    await this.#manual.remove(entries);
   }
 
-  /** An address from the config may be a trusted peer's: then it joins that peer's row. */
-  async #findManual(at: Address): Promise<void> {
-    try {
-      const { nodeId } = await lookAt(at, this.#parts.identity);
-      if (this.#parts.trust.machine(nodeId) === undefined) return;
-      this.#facts.learn(nodeId, { manual: true });
-      this.#facts.seenAt(nodeId, at);
-      this.#presence.heard(nodeId);
-    } catch (error) {
-      this.#parts.log.info('manual peer not found', { address: formatAddress(at), error: String(error) });
-    }
-  }
-
-  #isTrusted(reference: string): boolean {
-    return this.#parts.trust.machines().some(({ name, machineId }) => name === reference || machineId === reference);
-  }
-
-  /** A name, or a part of an id; only what is neither may be an address. */
-  #resolve(reference: string): Machine {
+  /** The trusted machine that this is. One that the config pins by its fingerprint is met by that. */
+  #trustedAs({ nodeId, leaf }: SeenMachine): Machine | undefined {
     const { trust } = this.#parts;
-    try {
-      return trust.resolve(reference);
-    } catch (error) {
-      const [nodeId, ...others] = this.#facts.nodesAt(reference).filter((id) => trust.machine(id) !== undefined);
-      if (nodeId === undefined) throw error;
-      if (others.length === 0) return trust.resolve(nodeId);
-      const names = [nodeId, ...others].map((id) => this.#nameOf(id)).join(', ');
-      throw new LoopsyError('invalid_request', {
-        message: `several peers were met at ${reference}: ${names}`,
-        hint: 'use a name',
-      });
-    }
+    return 'refused' in trust.identify(leaf) ? undefined : trust.machine(nodeId);
   }
 
-  #row(machine: Machine): Peer {
-    return trustedRow(machine, this.#facts.get(machine.machineId), this.#presence.state(machine.machineId));
+  #meetAt(seen: SeenMachine, at: Address): void {
+    const machine = this.#trustedAs(seen);
+    if (machine === undefined) return;
+    this.#facts.learn(machine.machineId, { manual: true });
+    this.#facts.seenAt(machine.machineId, at);
+    this.#contacts.suspectReturn(machine.machineId);
   }
 
-  #nameOf(nodeId: string): string {
-    return this.#parts.trust.machine(nodeId)?.name ?? short(nodeId);
+  #isSomebodyMissing(): boolean {
+    const { trust } = this.#parts;
+    const isMissing = ({ machineId }: Machine): boolean => this.#contacts.state(machineId).presence !== 'online';
+    return trust.unmetPins().length > 0 || trust.machines().some(isMissing);
   }
 }

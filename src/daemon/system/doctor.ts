@@ -5,6 +5,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Check } from '../../protocol/system.ts';
 import { VERSION } from '../../protocol/version.ts';
+import type { TrustNote } from './trust-notes.ts';
 
 /** What the node's own checks look at. */
 export interface DoctorParts {
@@ -14,6 +15,7 @@ export interface DoctorParts {
   readonly tlsEnabled: () => boolean;
   readonly warnings: () => readonly string[];
   readonly restartNeeded: () => readonly string[];
+  readonly trust: () => readonly TrustNote[];
   readonly peers: () => readonly Peer[];
   readonly ping: (nodeId: string) => Promise<{ latencyMs: number; clockSkewMs: number; version: string }>;
 }
@@ -44,6 +46,9 @@ const checkConfig = (parts: DoctorParts): Check[] => {
     checks.push(warn('config', `changed, but not yet in force: ${restart.join(', ')}`, 'loopsy restart'));
   return checks.length > 0 ? checks : [good('config', 'read and in force')];
 };
+
+const checkTrust = (parts: DoctorParts): Check[] =>
+  parts.trust().map(({ level, text, fix }) => (level === 'error' ? bad : warn)('trust', text, fix));
 
 const checkTls = (parts: DoctorParts): Check =>
   parts.tlsEnabled()
@@ -103,17 +108,23 @@ const checkPeer = async (peer: Peer, parts: DoctorParts): Promise<Check> => {
   }
 };
 
+/** Rows of what a pin suspends or waits for: `checkTrust` speaks of them. */
+const isOfPin = ({ trusted, manuallyAdded, nodeId }: Peer): boolean =>
+  trusted ? nodeId === undefined : !manuallyAdded;
+
 /** The node's own health report. */
 export const examine = async (parts: DoctorParts): Promise<{ checks: Check[] }> => {
-  const peers = parts.peers();
+  const rows = parts.peers();
+  const peers = rows.filter((peer) => !isOfPin(peer));
   const checks = [
     ...checkConfig(parts),
     checkTls(parts),
+    ...checkTrust(parts),
     await checkPrivacy(parts),
     await checkDisk(parts),
     ...checkUser(parts),
     ...(await Promise.all(peers.map((peer) => checkPeer(peer, parts)))),
   ];
-  if (peers.length === 0) checks.push(warn('peers', 'none yet', 'loopsy connect <address>'));
+  if (rows.length === 0) checks.push(warn('peers', 'none yet', 'loopsy connect <address>'));
   return { checks };
 };

@@ -2,13 +2,9 @@ import { describe, expect, it } from 'vitest';
 
 import { PeerFactsBook } from '../../../src/daemon/peers/facts.ts';
 import { RemoteObjects } from '../../../src/daemon/peers/object-owners.ts';
-import { manualRow, trustedRow, withManualRows } from '../../../src/daemon/peers/rows.ts';
-import { peerSchema } from '../../../src/protocol/peers.ts';
 import { openMemoryStore } from '../../../src/store/memory.ts';
 import type { Caller } from '../../../src/trust/caller.ts';
-import { machineOf } from '../../../src/trust/trust-records.ts';
 import { FakeClock } from '../../helpers/clock.ts';
-import { makeMachine } from '../../helpers/trust-desk.ts';
 import { verifies } from '../../requirements.ts';
 import { silentLog } from '../edge/listening.ts';
 
@@ -84,46 +80,6 @@ describe('facts about peers', () => {
     await book.removeManual(at('10.0.0.9'));
     await book.removeManual(at('10.0.0.10'));
     expect([book.get(ID).addresses, book.manual(), store.count('')]).toEqual([[], [], 0]);
-  });
-});
-
-describe('the rows of peers', () => {
-  it(verifies('link.registry', 'are one for each node and one for each other address'), async () => {
-    const { book } = openBook();
-    const made = await makeMachine();
-    const machine = machineOf(made.certificate, {
-      name: 'kai',
-      source: 'paired',
-      grant: { level: 'full', scopes: [], reach: 'all' },
-    });
-    if (machine === undefined) throw new Error('no machine');
-    book.learn(made.id, { hostname: 'kai.local', platform: 'win32', version: '2.0.0', lastSeen: 7 });
-    book.reached(made.id, at('10.0.0.7'));
-    book.seenAt(made.id, at('10.0.0.8'));
-    const row = trustedRow(machine, book.get(made.id), { presence: 'online', latencyMs: 1.23456, reason: undefined });
-    expect(peerSchema.parse(row)).toMatchObject({
-      name: 'kai',
-      nodeId: made.id,
-      status: 'online',
-      latencyMs: 1.23,
-      address: '10.0.0.7',
-      platform: 'win32',
-      manuallyAdded: false,
-    });
-    expect(
-      trustedRow(machine, book.get(made.id), { presence: 'offline', latencyMs: undefined, reason: 'no answer' }),
-    ).toMatchObject({ status: 'offline', reason: 'no answer' });
-    const rows = withManualRows(
-      [row],
-      [at('10.0.0.8'), at('10.0.0.9'), at('10.0.0.9'), at('fe80::1')].map((address) => ({ v: 1, address })),
-      (text) => book.nodesAt(text)[0],
-    );
-    expect(rows.map(({ name }) => name)).toEqual(['kai', '10.0.0.9:19532', '[fe80::1]:19532']);
-    expect(peerSchema.parse(manualRow({ v: 1, address: at('10.0.0.9'), name: 'spare' }))).toMatchObject({
-      name: 'spare',
-      trusted: false,
-      status: 'unknown',
-    });
   });
 });
 

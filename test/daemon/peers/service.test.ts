@@ -129,10 +129,12 @@ describe('an address', () => {
         status: 'unknown',
         reason: `not trusted: \`loopsy connect 127.0.0.1:${other.port}\``,
       });
-      expect(await node.ask({ path: '/peers/spare', key: node.tokens.start })).toMatchObject({ status: 404 });
+      const untrusted = await node.ask({ path: '/status?peer=spare', key: node.tokens.start });
+      expect(untrusted).toMatchObject({ status: 404, outcome: 'peer_not_found' });
+      expect(untrusted.text).toContain(`loopsy connect 127.0.0.1:${other.port}`);
       const { fingerprint } = other.identity;
       const trusted = await node.owner<{ peer: Peer }>('POST', '/peers/trust', { ...at, fingerprint });
-      expect(trusted.peer).toMatchObject({ nodeId: other.identity.nodeId, trusted: true });
+      expect(trusted.peer).toMatchObject({ nodeId: other.identity.nodeId, name: 'spare', trusted: true });
       expect((await rows()).filter(({ nodeId }) => nodeId === other.identity.nodeId)).toHaveLength(1);
       expect(await node.owner('POST', '/peers', { address: 'localhost', port: other.port })).toMatchObject({
         trusted: true,
@@ -154,11 +156,77 @@ describe('an address', () => {
     verifies('rest.peers-delete', 'or a trusted peer is removed by name, and an unknown one names the known ones'),
     async () => {
       const removed = await node.owner('DELETE', '/peers/desk');
-      expect(removed).toEqual({ success: true, nodeId: desk.id, name: 'desk', told: false });
+      expect(removed).toEqual({ success: true, nodeId: desk.id, name: 'desk', trusted: true, told: false });
       expect((await greet(desk, handshake(desk.id))).outcome).toBe('revoked');
       const gone = await node.ask({ method: 'DELETE', path: '/peers/desk', key: node.tokens.start });
       expect(gone).toMatchObject({ status: 404, outcome: 'peer_not_found' });
       expect(gone.text).toContain('laptop');
+    },
+  );
+});
+
+describe('a row that nobody trusts', () => {
+  const row = async (reference: string): Promise<Peer> => node.owner<Peer>('GET', `/peers/${reference}`);
+  const asks = (method: string, reference: string): Promise<Answer> =>
+    node.ask({ method, path: `/peers/${encodeURIComponent(reference)}`, key: node.tokens.start });
+
+  it(
+    verifies(
+      ['cli.peers', 'cli.addresses'],
+      'is shown and removed by its name, by the begin of its id, and by its address',
+    ),
+    async () => {
+      const stranger = await startNode({ name: 'stranger' });
+      const { nodeId } = stranger.identity;
+      const at = `127.0.0.1:${stranger.port}`;
+      try {
+        for (const reference of ['spare-two', nodeId, nodeId.slice(0, 4), at]) {
+          await node.owner('POST', '/peers', { address: '127.0.0.1', port: stranger.port, name: 'spare-two' });
+          expect(await row(reference)).toMatchObject({ nodeId, name: 'spare-two', trusted: false });
+          const removed = await asks('DELETE', reference);
+          expect(JSON.parse(removed.text)).toEqual({
+            success: true,
+            nodeId,
+            name: 'spare-two',
+            trusted: false,
+            told: false,
+          });
+          expect((await asks('GET', reference)).outcome).toBe('peer_not_found');
+        }
+      } finally {
+        await stranger.remove();
+      }
+    },
+  );
+
+  it('can not take the name of another', async () => {
+    const stranger = await startNode({ name: 'stranger' });
+    try {
+      const body = { address: '127.0.0.1', port: stranger.port, name: 'spare' };
+      const answer = await node.ask({ method: 'POST', path: '/peers', key: node.tokens.start, body });
+      expect(answer).toMatchObject({ status: 409, outcome: 'conflict' });
+    } finally {
+      await stranger.remove();
+    }
+  });
+
+  it(
+    verifies('cli.peers', 'and comes from config.yaml is removed there alone: the error names the entry'),
+    async () => {
+      const set = (value: unknown): Promise<unknown> =>
+        node.owner('PATCH', '/config', { changes: { 'discovery.manualPeers': value } });
+      await set([{ address: '127.0.0.1', port: 4 }]);
+      const answer = await asks('DELETE', '127.0.0.1:4');
+      expect(answer).toMatchObject({ status: 409, outcome: 'conflict' });
+      expect(JSON.parse(answer.text)).toMatchObject({
+        error: {
+          hint: 'remove it in config.yaml: discovery.manualPeers, the entry {address: "127.0.0.1", port: 4}',
+          details: { field: 'discovery.manualPeers', address: '127.0.0.1', port: 4 },
+        },
+      });
+      expect(await row('127.0.0.1:4')).toMatchObject({ trusted: false, manuallyAdded: true });
+      await set(null);
+      expect((await asks('GET', '127.0.0.1:4')).outcome).toBe('peer_not_found');
     },
   );
 });

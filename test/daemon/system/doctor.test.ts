@@ -26,6 +26,7 @@ const partsOf = async (more: Partial<DoctorParts> = {}): Promise<DoctorParts> =>
     tlsEnabled: () => true,
     warnings: () => [],
     restartNeeded: () => [],
+    trust: () => [],
     peers: () => [peer()],
     ping: () => Promise.resolve({ latencyMs: 3.21, clockSkewMs: 20, version: VERSION }),
     ...more,
@@ -68,7 +69,7 @@ describe('doctor', () => {
       expect(await find({ ping: failed }, 'peer kai')).toMatchObject([
         { ok: false, level: 'error', detail: 'another key' },
       ]);
-      const byHand = peer({ trusted: false, reason: 'not trusted: `loopsy connect 10.0.0.7`' });
+      const byHand = peer({ trusted: false, manuallyAdded: true, reason: 'not trusted: `loopsy connect 10.0.0.7`' });
       expect(await find({ peers: () => [byHand] }, 'peer kai')).toMatchObject([
         { level: 'warning', fix: byHand.reason },
       ]);
@@ -77,6 +78,21 @@ describe('doctor', () => {
       ]);
     },
   );
+
+  it('says what is wrong with trust, each with the next step, and once: not for the rows of pins again', async () => {
+    const trust = [
+      { level: 'error', text: 'two keys for kai', fix: 'loopsy peers remove abcd' },
+      { level: 'warning', text: 'never met', fix: 'loopsy peers add' },
+    ] as const;
+    const { nodeId, ...unmet } = peer({ status: 'unknown' });
+    const rows = [peer({ trusted: false }), unmet];
+    const { checks } = await examine(await partsOf({ trust: () => trust, peers: () => rows }));
+    expect(checks.filter(({ name }) => /^(trust|peer)/.test(name))).toEqual([
+      { name: 'trust', ok: false, level: 'error', detail: 'two keys for kai', fix: 'loopsy peers remove abcd' },
+      { name: 'trust', ok: true, level: 'warning', detail: 'never met', fix: 'loopsy peers add' },
+    ]);
+    expect(nodeId).toBeDefined();
+  });
 
   it('repeats what the config says, and that TLS is off', async () => {
     expect(await find({ tlsEnabled: () => false }, 'tls')).toMatchObject([

@@ -1,0 +1,105 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Peer } from '../../protocol/peers.ts';
+import type { Identity as Facts } from '../../protocol/system.ts';
+import type { Identity } from '../../trust/identity.ts';
+import type { TrustBook } from '../../trust/pins.ts';
+import type { Machine } from '../../trust/trust-records.ts';
+import type { Target } from '../edge/parts.ts';
+import type { Contacts } from './contacts.ts';
+import type { PeerFactsBook } from './facts.ts';
+import type { ManualPeers } from './manual.ts';
+import { pickKnown } from './references.ts';
+import { type Known, manualPeers, pinnedPeer, suspendedPeer, trustedPeer } from './rows.ts';
+
+/** What is known of peers, from those who know. */
+export interface RegistryParts {
+  readonly identity: Identity;
+  readonly trust: TrustBook;
+  readonly facts: PeerFactsBook;
+  readonly contacts: Pick<Contacts, 'state'>;
+  readonly manual: Pick<ManualPeers, 'entries'>;
+  /** What this node says of itself now. */
+  readonly own: () => Facts;
+}
+
+/** Who is known here, under which names. */
+export class Registry {
+  readonly #parts: RegistryParts;
+
+  constructor(parts: RegistryParts) {
+    this.#parts = parts;
+  }
+
+  /** The rows of GET /peers. */
+  list(): Peer[] {
+    return this.#known().map(({ row }) => row);
+  }
+
+  show(reference: string): Peer {
+    return this.pick(reference).row;
+  }
+
+  /** Whoever or whatever a person means. @throws {LoopsyError} `peer_not_found`; `invalid_request` where ambiguous. */
+  pick(reference: string): Known {
+    return pickKnown(reference, this.#known());
+  }
+
+  counts(): { total: number; online: number; offline: number } {
+    const { trust, contacts } = this.#parts;
+    const states = trust.machines().map(({ machineId }) => contacts.state(machineId).presence);
+    const count = (wanted: string): number => states.filter((state) => state === wanted).length;
+    return { total: states.length, online: count('online'), offline: count('offline') };
+  }
+
+  /** The trusted machine that a person means. @throws {LoopsyError} as `pick`, also for what is not trusted. */
+  machine(reference: string): Machine {
+    try {
+      return this.#parts.trust.resolve(reference);
+    } catch (error) {
+      if (!(error instanceof LoopsyError)) throw error;
+      const known = this.pick(reference);
+      if (known.kind === 'machine') return known.machine;
+      const { name, reason = '' } = known.row;
+      throw new LoopsyError('peer_not_found', { message: `there is no link to ${name}`, hint: reason });
+    }
+  }
+
+  /** The peer that a person named; undefined for this node itself. */
+  resolve(reference: string): Target | undefined {
+    const { identity, own } = this.#parts;
+    if (reference === identity.nodeId || reference === 'localhost' || reference === own().hostname) {
+      const taken = this.#parts.trust.machines().some(({ name }) => name === reference);
+      if (!taken) return undefined;
+    }
+    const machine = this.machine(reference);
+    return { nodeId: machine.machineId, name: machine.name };
+  }
+
+  /** As `resolve`, where a name that means nobody is no error. */
+  find(reference: string): Target | undefined {
+    try {
+      return this.resolve(reference);
+    } catch (error) {
+      if (error instanceof LoopsyError) return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws {LoopsyError} `conflict` where the name is another's. */
+  checkName(name: string, nodeId: string): void {
+    const holder = this.#known().find(({ row }) => row.name === name && row.nodeId !== nodeId);
+    if (holder === undefined) return;
+    const details = { field: 'name', name };
+    throw new LoopsyError('conflict', { message: `another peer is called ${name} already`, details });
+  }
+
+  #known(): Known[] {
+    const { trust, facts, contacts, manual } = this.#parts;
+    const machines = trust
+      .machines()
+      .map((one) => trustedPeer(one, facts.get(one.machineId), contacts.state(one.machineId)));
+    const suspended = trust.suspended().map((one) => suspendedPeer(one, facts.get(one.machineId)));
+    const trusted = [...machines, ...trust.unmetPins().map(pinnedPeer), ...suspended];
+    return [...trusted, ...manualPeers(manual.entries(), trusted, (at) => facts.nodesAt(at)[0])];
+  }
+}

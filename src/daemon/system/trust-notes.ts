@@ -1,0 +1,32 @@
+import type { TrustBook } from '../../trust/pins.ts';
+import type { TrustProblem } from '../../trust/trust-state.ts';
+
+/** Something about trust that a person has to know, and what to do about it. */
+export interface TrustNote {
+  /** `error`: somebody whom the person meant to trust is not trusted, or may not be after a restart. */
+  readonly level: 'warning' | 'error';
+  readonly text: string;
+  readonly fix: string;
+}
+
+const MAX_WARNINGS = 20;
+
+const levelOf = ({ kind }: TrustProblem): TrustNote['level'] =>
+  kind === 'ignored-pin' || kind === 'ignored-key' ? 'warning' : 'error';
+
+/** What is wrong with trust, then what it still waits for. */
+export const trustNotes = (book: Pick<TrustBook, 'problems' | 'unmetPins'>): TrustNote[] => [
+  ...book.problems.map((problem) => ({ level: levelOf(problem), text: problem.message, fix: problem.fix })),
+  ...book.unmetPins().map(({ name }) => ({
+    level: 'warning' as const,
+    text: `tls.pinnedCerts.${name} in config.yaml: no machine with this fingerprint was met yet`,
+    fix: 'start loopsy there, or say where it is: `loopsy peers add <its address>`',
+  })),
+];
+
+/** The notes as warnings: so many that they can be read, and where the others are. */
+export const warningsOf = (notes: readonly TrustNote[]): string[] => {
+  const shown = notes.slice(0, MAX_WARNINGS).map(({ text, fix }) => `${text}; ${fix}`);
+  const more = notes.length - shown.length;
+  return more > 0 ? [...shown, `and ${more} more about trust: \`loopsy doctor\` shows all`] : shown;
+};
