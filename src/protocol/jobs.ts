@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { jobIdSchema } from './ids.ts';
+import { pageInput, pageOutput } from './page.ts';
 
 const noNul = (text: string): boolean => !text.includes('\0');
 const word = z.string().max(131_072).refine(noNul, 'must not contain NUL');
@@ -115,11 +116,10 @@ export const jobSchema = z.object({
 /** GET /execute/jobs. */
 export const jobListInputSchema = z.strictObject({
   state: z.enum(['active', 'all']).optional(),
-  cursor: z.string().max(200).optional(),
-  limit: z.coerce.number().int().min(1).max(1000).optional(),
+  ...pageInput,
 });
 /** Its answer, newest first. */
-export const jobListSchema = z.object({ jobs: z.array(jobSchema), nextCursor: z.string().optional() });
+export const jobListSchema = z.object({ jobs: z.array(jobSchema), ...pageOutput });
 
 /** Names a job in a path. */
 export const jobRefSchema = z.strictObject({ jobId: jobIdSchema });

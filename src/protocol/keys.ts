@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { grantInputSchema, grantSchema } from './grants.ts';
 import { keyNameSchema, labelSchema } from './ids.ts';
+import { pageOutput } from './page.ts';
 
 /** The owner's key: 64 hex digits. */
 export const ownerKeySchema = z.object({ key: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -21,7 +22,7 @@ export const keyRowSchema = z.object({
   createdAt: z.int().optional(),
 });
 /** GET /keys. */
-export const keyListSchema = z.object({ keys: z.array(keyRowSchema) });
+export const keyListSchema = z.object({ keys: z.array(keyRowSchema), ...pageOutput });
 
 /** Names a key in a path. */
 export const keyRefSchema = z.strictObject({ name: keyNameSchema });

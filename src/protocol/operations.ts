@@ -1,9 +1,10 @@
 import type { z } from 'zod';
 
-import { auditInputSchema, auditListSchema } from './audit.ts';
+import { auditFollowSchema, auditInputSchema, auditListSchema } from './audit.ts';
 import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
 import { operation, type Operation } from './operation.ts';
+import { pageInputSchema } from './page.ts';
 import * as peers from './peers.ts';
 import { requestCancelledSchema, requestRefSchema } from './requests.ts';
 import { configChangeSchema, configOutputSchema } from './settings.ts';
@@ -45,7 +46,7 @@ export const OPERATIONS = {
 
   'peer.list': operation({
     summary: 'List peers', method: 'GET', path: '/peers', access: 'status', remote: false, effect: false, audit: [],
-    kind: 'json', input: system.emptySchema, output: peers.peerListSchema, errors: [], cli: 'peers',
+    kind: 'json', input: pageInputSchema, output: peers.peerListSchema, errors: [], cli: 'peers',
   }),
   'peer.add': operation({
     summary: 'Add an address', method: 'POST', path: '/peers', access: 'owner', remote: false, effect: true,
@@ -165,7 +166,7 @@ export const OPERATIONS = {
   }),
   'key.list': operation({
     summary: 'List named keys', method: 'GET', path: '/keys', access: 'owner', remote: false, effect: false, audit: [],
-    kind: 'json', input: system.emptySchema, output: keys.keyListSchema, errors: [], cli: 'key list',
+    kind: 'json', input: pageInputSchema, output: keys.keyListSchema, errors: [], cli: 'key list',
   }),
   'key.add': operation({
     summary: 'Add a named key for a program', method: 'POST', path: '/keys', access: 'owner', remote: false, effect: true,
@@ -205,7 +206,7 @@ export const OPERATIONS = {
   }),
   'audit.follow': operation({
     summary: 'Follow the audit log', method: 'GET', path: '/audit/stream', access: 'owner', remote: false, effect: false,
-    audit: [], kind: 'stream', input: auditInputSchema, output: auditListSchema.shape.records.element, errors: [], cli: 'logs',
+    audit: [], kind: 'stream', input: auditFollowSchema, output: auditListSchema.shape.records.element, errors: [], cli: 'logs',
   }),
 } as const;
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { grantInputSchema, grantSchema, levelSchema } from './grants.ts';
 import { fingerprintSchema, hostSchema, nodeIdSchema, peerNameSchema, peerRefSchema, portSchema } from './ids.ts';
+import { pageOutput } from './page.ts';
 import { capabilitySchema, identitySchema, platformSchema } from './system.ts';
 
 /** Whether a peer answers; `unknown` for an address that is not trusted. */
@@ -28,7 +29,7 @@ export const peerSchema = z.object({
 });
 
 /** GET /peers. */
-export const peerListSchema = z.object({ peers: z.array(peerSchema), nextCursor: z.string().optional() });
+export const peerListSchema = z.object({ peers: z.array(peerSchema), ...pageOutput });
 
 /** POST /peers. */
 export const peerAddSchema = z.strictObject({

@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+
 import type { Clock, Timer } from '../kernel/clock.ts';
-import { readLinesBackward } from './backward-lines.ts';
+import { readFully, readLinesBackward } from './backward-lines.ts';
 import { RotatedFile, type LogBounds } from './rotated-file.ts';
 
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
-const MAX_TAIL = 1000;
+/** A file is known by the beginning of its first line, which never changes, whatever the file is called. */
+const KNOWN_BY_BYTES = 1024;
 
 /** What a log is opened with. */
 export interface AppendLogOptions extends LogBounds {
@@ -13,13 +17,10 @@ export interface AppendLogOptions extends LogBounds {
   readonly flushMs: number;
 }
 
-/** Which lines a tail gives. */
-export interface TailOptions {
-  /** 1–1000. */
-  readonly limit: number;
-  readonly filter?: (line: string) => boolean;
-  /** Ends a search that finds nothing. */
-  readonly signal?: AbortSignal;
+/** A line, and what names its place for as long as the log holds it. */
+export interface LogLine {
+  readonly line: string;
+  readonly cursor: string;
 }
 
 /** A text log that only grows, line by line, in files of bounded size. */
@@ -28,8 +29,11 @@ export interface AppendLog {
   append(line: string): void;
   /** Resolves when what was appended before is written; with `sync`, when it is on the disk. Rejects where it isn't. */
   flush(options?: { readonly sync?: boolean }): Promise<void>;
-  /** The newest lines first, rotated files included, as they were when the reading began. */
-  tail(options: TailOptions): AsyncGenerator<string>;
+  /**
+   * The newest lines first, rotated files included, as they were when the reading began; with `before`, those that are
+   * older than the line at this cursor: none where it has left the log, as then they have too.
+   */
+  tail(before?: string): AsyncGenerator<LogLine>;
   setBounds(bounds: LogBounds): void;
   /** Writes what waits, then closes: later lines are ignored. Never fails. */
   close(): Promise<void>;
@@ -84,21 +88,19 @@ class RotatedLog implements AppendLog {
     });
   }
 
-  async *tail({ limit, filter = () => true, signal }: TailOptions): AsyncGenerator<string> {
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_TAIL) throw new RangeError('a tail has a limit of 1–1000');
+  async *tail(before?: string): AsyncGenerator<LogLine> {
     await this.#tryFlush();
     // Opened in turn, so that no rotation comes between; a rotated file stays readable by its handle.
     const files = await this.#inTurn(() => this.#file.openAll());
-    let left = limit;
+    const [, place, offset] = /^(.+)\.(\d{1,15})$/.exec(before ?? '') ?? [];
+    let isReached = before === undefined;
     try {
       for (const { handle, size } of files) {
-        for await (const line of readLinesBackward(handle, size)) {
-          if (signal?.aborted === true) return;
-          if (!filter(line)) continue;
-          yield line;
-          left -= 1;
-          if (left === 0) return;
-        }
+        const name = await nameOf(handle);
+        const end = name === place ? Math.min(size, Number(offset)) : size;
+        isReached ||= name === place;
+        if (!isReached) continue;
+        for await (const { line, start } of readLinesBackward(handle, end)) yield { line, cursor: `${name}.${start}` };
       }
     } finally {
       await Promise.all(files.map(({ handle }) => handle.close()));
@@ -153,3 +155,11 @@ class RotatedLog implements AppendLog {
     this.#waitingBytes += bytes.length;
   }
 }
+
+const nameOf = async (handle: FileHandle): Promise<string> => {
+  const begin = (await readFully(handle, 0, KNOWN_BY_BYTES)).toString('latin1');
+  return createHash('sha256')
+    .update(begin.replace(/\n[^]*/, ''))
+    .digest('base64url')
+    .slice(0, 16);
+};

@@ -3,8 +3,14 @@ import type { FileHandle } from 'node:fs/promises';
 const CHUNK_BYTES = 64 * 1024;
 const NEWLINE = 0x0a;
 
+/** A line without its end, and the byte of the file at which it begins. */
+export interface PlacedLine {
+  readonly line: string;
+  readonly start: number;
+}
+
 /** The lines of the first `size` bytes of a file, the last one first, read in chunks from its end. */
-export async function* readLinesBackward(handle: FileHandle, size: number): AsyncGenerator<string> {
+export async function* readLinesBackward(handle: FileHandle, size: number): AsyncGenerator<PlacedLine> {
   // The pieces of a line that began before the chunk in hand, in the order of the file.
   let rest: Buffer[] = [];
   for (let end = size; end > 0;) {
@@ -13,7 +19,7 @@ export async function* readLinesBackward(handle: FileHandle, size: number): Asyn
     let to = chunk.length;
     for (let at = chunk.lastIndexOf(NEWLINE); at >= 0; at = at === 0 ? -1 : chunk.lastIndexOf(NEWLINE, at - 1)) {
       const line = Buffer.concat([chunk.subarray(at + 1, to), ...rest]);
-      if (line.length > 0) yield line.toString('utf8');
+      if (line.length > 0) yield { line: line.toString('utf8'), start: start + at + 1 };
       rest = [];
       to = at;
     }
@@ -21,10 +27,11 @@ export async function* readLinesBackward(handle: FileHandle, size: number): Asyn
     end = start;
   }
   const first = Buffer.concat(rest);
-  if (first.length > 0) yield first.toString('utf8');
+  if (first.length > 0) yield { line: first.toString('utf8'), start: 0 };
 }
 
-const readFully = async (handle: FileHandle, position: number, length: number): Promise<Buffer> => {
+/** Reads `length` bytes, fewer where the file ends before. */
+export const readFully = async (handle: FileHandle, position: number, length: number): Promise<Buffer> => {
   const buffer = Buffer.alloc(length);
   let done = 0;
   while (done < length) {

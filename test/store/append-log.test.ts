@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
-import { openAppendLog, type AppendLog, type AppendLogOptions, type TailOptions } from '../../src/store/append-log.ts';
+import { openAppendLog, type AppendLog, type AppendLogOptions } from '../../src/store/append-log.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
@@ -18,9 +18,9 @@ const open = (file: string, options: Partial<AppendLogOptions> = {}): AppendLog 
 };
 
 const tempFile = async (): Promise<string> => join(await tempFolder(), 'logs', 'audit.jsonl');
-const collect = async (log: AppendLog, options: TailOptions): Promise<string[]> => {
+const collect = async (log: AppendLog, limit = Infinity): Promise<string[]> => {
   const lines: string[] = [];
-  for await (const line of log.tail(options)) lines.push(line);
+  for await (const { line } of log.tail()) if (lines.push(line) === limit) break;
   return lines;
 };
 const numbers = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `line ${from + n}`);
@@ -49,7 +49,7 @@ describe('an append-only log', () => {
     log.append('two');
     expect(clock.waiting).toBe(1);
     clock.advance(1000);
-    expect(await collect(log, { limit: 9 })).toEqual(['two', 'one']);
+    expect(await collect(log)).toEqual(['two', 'one']);
     expect(clock.waiting).toBe(0);
   });
 
@@ -65,7 +65,7 @@ describe('an append-only log', () => {
   it('lets no line break forge a second line', async () => {
     const log = open(await tempFile());
     log.append('evil\n{"decision":"allowed"}');
-    expect(await collect(log, { limit: 9 })).toEqual(['evil\\n{"decision":"allowed"}']);
+    expect(await collect(log)).toEqual(['evil\\n{"decision":"allowed"}']);
   });
 
   it('mends the half line that a killed process left', async () => {
@@ -87,7 +87,7 @@ describe('an append-only log', () => {
     await log.flush();
     expect((await readdir(join(file, '..'))).toSorted()).toEqual(['audit.jsonl', 'audit.jsonl.1', 'audit.jsonl.2']);
     for (const name of [file, `${file}.1`, `${file}.2`]) expect((await stat(name)).size).toBeLessThanOrEqual(100);
-    const left = await collect(log, { limit: 1000 });
+    const left = await collect(log);
     expect(left.toReversed()).toEqual(numbers(50 - left.length, 50));
     expect(left.length).toBeGreaterThan(25);
   });
@@ -105,20 +105,20 @@ describe('an append-only log', () => {
     log.setBounds({ maxBytes: 20, keep: 0 });
     for (const line of numbers(80, 99)) log.append(line);
     await log.flush();
-    expect(await collect(log, { limit: 1 })).toEqual(['line 98']);
+    expect(await collect(log, 1)).toEqual(['line 98']);
   });
 
   it('gives a line that is larger than a file a file of its own', async () => {
     const log = open(await tempFile(), { maxBytes: 100, keep: 9 });
     for (const line of ['a', 'b'.repeat(1000), 'c']) log.append(line);
-    expect((await collect(log, { limit: 9 })).map(({ length }) => length)).toEqual([1, 1000, 1]);
+    expect((await collect(log)).map(({ length }) => length)).toEqual([1, 1000, 1]);
   });
 
   it('bounds its memory, and says how many lines that cost', async () => {
     const log = open(await tempFile(), { maxBytes: 100 * MI });
     for (let n = 0; n < 50; n += 1) log.append(`${n} ${'x'.repeat(100_000)}`);
     log.append('after');
-    const [last, notice, before] = await collect(log, { limit: 3 });
+    const [last, notice, before] = await collect(log, 3);
     expect(last).toBe('after');
     expect(JSON.parse(notice ?? '')).toMatchObject({ event: 'lines dropped', dropped: 9, reason: 'too many at once' });
     expect(before).toMatch(/^40 x/);
@@ -141,7 +141,7 @@ describe('an append-only log', () => {
     log.setBounds({ maxBytes: 50_000, keep: 1 });
     log.append('room again');
     await log.flush({ sync: true });
-    const [newest, notice, before] = await collect(log, { limit: 3 });
+    const [newest, notice, before] = await collect(log, 3);
     expect(newest).toBe('room again');
     const { dropped, reason } = JSON.parse(notice ?? '');
     expect(reason).toContain('ENOSPC');
@@ -151,24 +151,44 @@ describe('an append-only log', () => {
 });
 
 describe('reading a log backwards', () => {
-  it('filters, stops at its limit, and can be ended', async () => {
-    const log = open(await tempFile(), { maxBytes: 100, keep: 9 });
+  it('goes on from the cursor of any line, in whichever file it is by now, and after another start', async () => {
+    const file = await tempFile();
+    const log = open(file, { maxBytes: 100, keep: 9 });
     for (const line of numbers(10, 60)) log.append(line);
-    expect(await collect(log, { limit: 3, filter: (line) => line.endsWith('5') })).toEqual([
-      'line 55',
-      'line 45',
-      'line 35',
-    ]);
-    expect(await collect(log, { limit: 3, signal: AbortSignal.abort() })).toEqual([]);
-    await expect(collect(log, { limit: 1001 })).rejects.toThrow(RangeError);
-    expect(await collect(open(await tempFile()), { limit: 3 })).toEqual([]);
+    const [all, cursors]: [string[], string[]] = [[], []];
+    for await (const { line, cursor } of log.tail()) {
+      all.push(line);
+      cursors.push(cursor);
+    }
+    expect(all).toEqual(numbers(10, 60).toReversed());
+    for (const line of numbers(60, 75)) log.append(line);
+    await log.close();
+    const again = open(file, { maxBytes: 100, keep: 9 });
+    for (const [at, cursor] of cursors.entries()) {
+      const older: string[] = [];
+      for await (const { line } of again.tail(cursor)) older.push(line);
+      expect(older).toEqual(all.slice(at + 1));
+    }
+  });
+
+  it('gives nothing behind a cursor whose line was rotated away, or that is none', async () => {
+    const log = open(await tempFile(), { maxBytes: 100, keep: 1 });
+    for (const line of numbers(10, 20)) log.append(line);
+    const cursors = ['', 'x', '..', '.1', '1.'];
+    for await (const { cursor } of log.tail()) cursors.push(cursor);
+    for (const line of numbers(20, 60)) log.append(line);
+    for (const cursor of cursors) expect(await log.tail(cursor).next()).toMatchObject({ done: true });
+  });
+
+  it('has nothing to give before the first line', async () => {
+    expect(await collect(open(await tempFile()))).toEqual([]);
   });
 
   it('sees the log as it was when it began, whatever is rotated meanwhile', async () => {
     const log = open(await tempFile(), { maxBytes: 100, keep: 4 });
     for (const line of numbers(10, 40)) log.append(line);
     const seen: string[] = [];
-    for await (const line of log.tail({ limit: 1000 })) {
+    for await (const { line } of log.tail()) {
       seen.push(line);
       log.append(`later ${seen.length}`);
       await log.flush();
@@ -186,7 +206,7 @@ describe('reading a log backwards', () => {
       fc.asyncProperty(fc.array(line, { maxLength: 6 }), async (lines) => {
         const kept = lines.filter((text) => text !== '');
         await writeFile(file, kept.map((text) => `${text}\n`).join(''));
-        expect((await collect(open(file), { limit: 1000 })).toReversed()).toEqual(kept);
+        expect((await collect(open(file))).toReversed()).toEqual(kept);
       }),
       { numRuns: 50 },
     );

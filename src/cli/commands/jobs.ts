@@ -1,5 +1,6 @@
 import { EXIT } from '../../protocol/errors.ts';
 import type { Job, JobSignal } from '../../protocol/jobs.ts';
+import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { ago, duration, facts, localTime, plain, size, table } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -9,16 +10,17 @@ import { peerNamed } from '../values.ts';
 const list: Command = async ({ invocation, io, node, out }) => {
   const { client } = await node();
   const peer = peerNamed(invocation.value('peer'));
-  const answer = await client.call('job.list', { state: invocation.has('all') ? 'all' : 'active' }, { peer });
-  if (out.json) out.document(answer);
-  if (answer.jobs.length === 0) {
+  const input = { state: invocation.has('all') ? 'all' : 'active', limit: 1000 } as const;
+  const jobs = await itemsOf(pagesOf(client, 'job.list', { input, peer }), (page) => page.jobs);
+  if (out.json) out.document({ jobs });
+  if (jobs.length === 0) {
     out.print(
       invocation.has('all') ? 'Nothing has run yet.' : 'Nothing runs. `loopsy jobs list --all` shows what has ended.',
     );
     return EXIT.ok;
   }
   const now = io.clock.now();
-  const rows = answer.jobs.map((job) => [
+  const rows = jobs.map((job) => [
     job.jobId,
     stateOf(job),
     ago(job.createdAt, now),
@@ -26,7 +28,6 @@ const list: Command = async ({ invocation, io, node, out }) => {
     shorten(commandOf(job)),
   ]);
   out.print(...table([['JOB', 'STATE', 'BEGAN', 'BY', 'COMMAND'], ...rows], out.paint));
-  if (answer.nextCursor !== undefined) out.print(out.paint.dim('There are more: `--json` shows the cursor.'));
   return EXIT.ok;
 };
 

@@ -1,5 +1,6 @@
 import { EXIT } from '../../protocol/errors.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
+import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { describeGrant, grantOptions } from '../grant-options.ts';
 import { plain, table } from '../output.ts';
@@ -7,14 +8,14 @@ import { usageError } from '../parse.ts';
 
 const list: Command = async ({ node, out }) => {
   const { client } = await node();
-  const answer = await client.call('key.list', {});
-  if (out.json) out.document(answer);
-  if (answer.keys.length === 0) {
+  const keys = await itemsOf(pagesOf(client, 'key.list', { input: {} }), (page) => page.keys);
+  if (out.json) out.document({ keys });
+  if (keys.length === 0) {
     out.print('No keys for programs. `loopsy key add <name>` makes one.');
     return EXIT.ok;
   }
   const kinds = { named: 'key', config: 'config.yaml', agent: 'agents here' };
-  const rows = answer.keys.map((key) => [plain(key.name), kinds[key.kind], plain(describeGrant(key.grant))]);
+  const rows = keys.map((key) => [plain(key.name), kinds[key.kind], plain(describeGrant(key.grant))]);
   out.print(...table([['NAME', 'KIND', 'GRANT'], ...rows], out.paint));
   return EXIT.ok;
 };

@@ -1,5 +1,6 @@
 import type { AuditRecord } from '../../protocol/audit.ts';
 import { decodeJson } from '../../client/client.ts';
+import { itemsOf, pagesOf } from '../../client/pages.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
@@ -20,11 +21,12 @@ const logs: Command = async (cli) => {
     }
     return EXIT.ok;
   }
-  const answer = await client.call('audit.list', filter);
-  if (out.json) out.document(answer);
-  if (answer.records.length === 0) out.print('Nothing like that is in the audit log.');
+  const input = { ...filter, limit: 1000 };
+  const records = await itemsOf(pagesOf(client, 'audit.list', { input }), (page) => page.records);
+  if (out.json) out.document({ records });
+  if (records.length === 0) out.print('Nothing like that is in the audit log.');
   // The newest come first on the wire, and last where people read.
-  if (!out.json) answer.records.toReversed().forEach((record) => showRecord(cli, record));
+  if (!out.json) records.toReversed().forEach((record) => showRecord(cli, record));
   return EXIT.ok;
 };
 

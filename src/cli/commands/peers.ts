@@ -2,21 +2,22 @@ import type { GrantInput } from '../../protocol/grants.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Level } from '../../protocol/scopes.ts';
+import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { describeGrant, grantOptions } from '../grant-options.ts';
 import { ago, facts, grouped, plain, table, type Paint } from '../output.ts';
-import { parseAddress } from '../values.ts';
+import { typedAddress } from '../values.ts';
 
 const list: Command = async ({ node, out, io }) => {
   const { client } = await node();
-  const answer = await client.call('peer.list', {});
-  if (out.json) out.document(answer);
-  if (answer.peers.length === 0) {
+  const peers = await itemsOf(pagesOf(client, 'peer.list', { input: {} }), (page) => page.peers);
+  if (out.json) out.document({ peers });
+  if (peers.length === 0) {
     out.print('No peers yet. `loopsy connect <address>` trusts another machine; run it on both.');
     return EXIT.ok;
   }
   const now = io.clock.now();
-  const rows = answer.peers.map((peer) => [
+  const rows = peers.map((peer) => [
     plain(peer.name),
     presence(peer, out.paint),
     addressOf(peer),
@@ -80,7 +81,7 @@ const add: Command = async (cli) => {
   const { client } = await cli.node();
   const name = invocation.value('name');
   const peer = await client.call('peer.add', {
-    ...parseAddress(argument(cli, 0), invocation.args[1]),
+    ...typedAddress(argument(cli, 0), invocation.args[1]),
     ...(name === undefined ? {} : { name }),
   });
   if (out.json) out.document(peer);

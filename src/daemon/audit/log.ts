@@ -1,8 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
+import { MAX_PAGE_ITEMS, Page } from '../../kernel/page.ts';
 import type { AuditRecord } from '../../protocol/audit.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { ParsedInputOf } from '../../protocol/operations.ts';
+import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import { type AppendLog, openAppendLog } from '../../store/append-log.ts';
 import type { LogBounds } from '../../store/rotated-file.ts';
 import type { StreamSource } from '../edge/call.ts';
@@ -20,10 +21,10 @@ export interface AuditLogOptions extends LogBounds {
 
 /** Which records are wanted. */
 export type AuditQuery = ParsedInputOf<'audit.list'>;
+type FollowQuery = ParsedInputOf<'audit.follow'>;
 
 const FLUSH_MS = 500;
 const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1000;
 const MAX_FOLLOWERS = 32;
 /** Records stand in the order in which they were decided, counts where their time was up: so much may lie between. */
 const DISORDER_MS = HEARTBEATS.windowMs + FLOODS.windowMs + 2 * CHATTER.windowMs;
@@ -82,27 +83,27 @@ export class AuditLog implements Service {
     this.#log.setBounds({ maxBytes, keep });
   }
 
-  /** The records that match, the newest first. */
-  async list(query: AuditQuery): Promise<AuditRecord[]> {
+  /** The records that match, the newest first, page by page. */
+  async list(query: AuditQuery): Promise<OutputOf<'audit.list'>> {
     const matches = this.#filterOf(query);
     const oldest = query.since === undefined ? -Infinity : query.since - DISORDER_MS;
-    const end = new AbortController();
-    const records: AuditRecord[] = [];
-    const filter = (line: string): boolean => {
+    const page = new Page<AuditRecord>({ limit: query.limit ?? DEFAULT_LIMIT });
+    const records = page.items;
+    let nextCursor: string | undefined;
+    for await (const { line, cursor } of this.#log.tail(query.cursor)) {
       const record = recordOf(line);
-      if (record === undefined) return false;
-      if (record.timestamp + record.duration < oldest) end.abort();
-      if (!matches(record)) return false;
-      records.push(record);
-      return true;
-    };
-    const limit = query.limit ?? DEFAULT_LIMIT;
-    for await (const _line of this.#log.tail({ limit, filter, signal: end.signal }));
-    return records;
+      if (record === undefined) continue;
+      if (record.timestamp + record.duration < oldest) break;
+      if (!matches(record)) continue;
+      if (!page.add(record)) return nextCursor === undefined ? { records } : { records, nextCursor };
+      if (page.isFull) return { records, nextCursor: cursor };
+      nextCursor = cursor;
+    }
+    return { records };
   }
 
   /** New records that match, as they come; with `since` or `limit`, those that are there first, the oldest first. */
-  follow(query: AuditQuery): StreamSource {
+  follow(query: FollowQuery): StreamSource {
     if (this.#followers.size >= MAX_FOLLOWERS) {
       throw new LoopsyError('too_many_streams', { message: `${MAX_FOLLOWERS} readers follow the audit log already` });
     }
@@ -110,11 +111,15 @@ export class AuditLog implements Service {
     const follower: Follower = new Follower({
       matches: this.#filterOf(query),
       // Asked for at once: what is recorded from now on is followed.
-      past: wantsPast ? this.list({ limit: MAX_LIMIT, ...query }) : Promise.resolve([]),
+      past: wantsPast ? this.#past(query) : Promise.resolve([]),
       onClose: () => this.#followers.delete(follower),
     });
     this.#followers.add(follower);
     return follower;
+  }
+
+  async #past(query: FollowQuery): Promise<readonly AuditRecord[]> {
+    return (await this.list({ limit: MAX_PAGE_ITEMS, ...query })).records;
   }
 
   #append(record: AuditRecord): void {
@@ -123,7 +128,7 @@ export class AuditLog implements Service {
     for (const follower of this.#followers) follower.offer(record, line);
   }
 
-  #filterOf({ node, operation, since, denied }: AuditQuery): (record: AuditRecord) => boolean {
+  #filterOf({ node, operation, since, denied }: FollowQuery): (record: AuditRecord) => boolean {
     const isPeers = node === undefined ? () => true : this.#peerFilter(node);
     return (record) =>
       (operation === undefined || record.operation === operation) &&

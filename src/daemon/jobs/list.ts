@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 
+import { Page } from '../../kernel/page.ts';
 import type { Job as JobRow } from '../../protocol/jobs.ts';
 import type { JobRecord } from './record.ts';
 import type { JobRecords } from './records.ts';
 
-const MAX_PAGE_BYTES = 4 * 1_048_576;
 /** Rows of others are passed over; so many times the page are looked at for it. */
 const MAX_PASSES = 10;
 /** Rows that are read in one turn of the event loop. */
@@ -27,26 +27,25 @@ export interface JobPage {
 
 /** Newest first, behind `cursor`. */
 export const listJobs = async (sources: ListSources, cursor: string | undefined, limit: number): Promise<JobPage> => {
-  const page: JobPage = { jobs: [] };
-  let bytes = 0;
+  const page = new Page<JobRow>({ limit });
   let after = cursor;
   const step = Math.min(limit, STEP_ROWS);
   for (let looked = 0; looked < MAX_PASSES * limit; looked += step) {
     const { records, floor } = nextRecords(sources, after, step);
     for (const record of records) {
       const row = sources.show(record);
-      bytes += row === undefined ? 0 : JSON.stringify(row).length;
-      const full = page.jobs.length === limit || (bytes > MAX_PAGE_BYTES && page.jobs.length > 0);
-      if (row !== undefined && full) return { ...page, ...(after === undefined ? {} : { nextCursor: after }) };
-      if (row !== undefined) page.jobs.push(row);
+      if (row !== undefined && !page.add(row)) return toJobPage(page, after);
       after = record.jobId;
     }
-    if (floor === undefined) return page;
+    if (floor === undefined) return toJobPage(page, undefined);
     after = floor;
     await setImmediate();
   }
-  return { ...page, ...(after === undefined ? {} : { nextCursor: after }) };
+  return toJobPage(page, after);
 };
+
+const toJobPage = ({ items }: Page<JobRow>, after: string | undefined): JobPage =>
+  after === undefined ? { jobs: items } : { jobs: items, nextCursor: after };
 
 const nextRecords = (
   { live, stored }: ListSources,

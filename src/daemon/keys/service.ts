@@ -63,9 +63,9 @@ export class Keys {
     return { key };
   }
 
-  list(): { keys: KeyRow[] } {
+  list(): KeyRow[] {
     const agents: KeyRow = { name: AGENTS, kind: 'agent', grant: this.#parts.trust.agentGrant };
-    return { keys: [agents, ...this.#parts.trust.keys().map(rowOf)] };
+    return [agents, ...this.#parts.trust.keys().map(rowOf)];
   }
 
   async add(name: string, input: GrantInput | undefined): Promise<{ name: string; key: string; grant: Grant }> {
@@ -75,7 +75,7 @@ export class Keys {
 
   async grant(name: string, input: GrantInput): Promise<KeyRow> {
     await this.#parts.trust.setKeyGrant(name, input);
-    const row = this.list().keys.find((key) => key.name === name);
+    const row = this.list().find((key) => key.name === name);
     if (row === undefined) throw new LoopsyError('invalid_key', { message: `there is no key "${name}"` });
     return row;
   }

@@ -1,10 +1,19 @@
+import { pageOf } from '../../kernel/page.ts';
+import type { Peer } from '../../protocol/peers.ts';
 import type { HandlersOf } from '../edge/call.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { Peers } from './service.ts';
 
+/** Trusted nodes by name, then addresses that nobody trusts yet. */
+const placeOf = ({ trusted, name, address = '', port = 0 }: Peer): string =>
+  `${trusted ? 0 : 1}${name} ${address} ${port}`;
+
 /** The operations on peers, and those that nodes use among themselves. */
 export const peerHandlers = (peers: Peers): HandlersOf<'peer'> => ({
-  'peer.list': () => ({ peers: peers.list() }),
+  'peer.list': (input) => {
+    const { items, next } = pageOf(peers.list(), placeOf, input);
+    return { peers: items, ...next };
+  },
   'peer.add': (input) => peers.add(input),
   'peer.show': ({ nodeId }) => peers.show(nodeId),
   'peer.remove': async ({ nodeId, keepRuns }) => ({ success: true, ...(await peers.remove(nodeId, keepRuns)) }),

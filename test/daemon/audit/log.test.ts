@@ -195,8 +195,8 @@ describe('reading', () => {
     clock.advance(599_000);
     audit.record(record({ timestamp: at + 599_000, operation: 'job.cancel' }));
     clock.advance(1000);
-    const found = await audit.list({ since: at + 590_000 });
-    expect(found.map(({ operation }) => operation)).toEqual(['job.cancel']);
+    const { records } = await audit.list({ since: at + 590_000 });
+    expect(records.map(({ operation }) => operation)).toEqual(['job.cancel']);
   });
 
   it('gives the newest first and filters by peer, operation, time and decision', async () => {
@@ -207,7 +207,7 @@ describe('reading', () => {
     audit.record(record({ timestamp: at + 3, operation: 'job.list', decision: 'scope_missing', statusCode: 403 }));
     audit.record(record({ timestamp: at + 4 }));
     const times = async (query: Parameters<AuditLog['list']>[0]): Promise<number[]> =>
-      (await audit.list(query)).map(({ timestamp }) => timestamp - at);
+      (await audit.list(query)).records.map(({ timestamp }) => timestamp - at);
     expect(await times({})).toEqual([4, 3, 2, 1]);
     expect(await times({ limit: 2 })).toEqual([4, 3]);
     expect(await times({ node: 'kai' })).toEqual([2, 1]);
@@ -215,6 +215,36 @@ describe('reading', () => {
     expect(await times({ since: at + 3 })).toEqual([4, 3]);
     expect(await times({ denied: true })).toEqual([3]);
   });
+
+  const pagesOf = async (audit: AuditLog, query: Parameters<AuditLog['list']>[0]) => {
+    const pages: AuditRecord[][] = [];
+    for (let cursor: string | undefined = ''; cursor !== undefined;) {
+      const page = auditListSchema.parse(await audit.list({ ...query, ...(cursor === '' ? {} : { cursor }) }));
+      // What is recorded meanwhile, and the rotation that it brings, changes nothing of what comes.
+      for (let at = 0; at < 100; at += 1) audit.record(record({ operation: 'job.list' }));
+      pages.push(page.records);
+      cursor = page.nextCursor;
+    }
+    return pages;
+  };
+
+  it('goes on page by page, none with more than 1,000 records or 4 MiB, without a record twice or lost', async () => {
+    const { audit } = await open({ maxBytes: 1_000_000, keep: 100 });
+    const command = 'ä'.repeat(1000);
+    const long = Array.from({ length: 1200 }, () => record({ command, args: [command, command] }));
+    const all = [...Array.from({ length: 2500 }, () => record()), ...long];
+    for (const each of all) {
+      audit.record(each);
+      await audit.flush();
+    }
+    const pages = await pagesOf(audit, { limit: 1000, operation: 'job.execute' });
+    expect(pages.flat().map(({ requestId }) => requestId)).toEqual(all.map(({ requestId }) => requestId).reverse());
+    const bytes = pages.map((records) => Buffer.byteLength(JSON.stringify({ records, nextCursor: 'x'.repeat(40) })));
+    expect(Math.max(...bytes)).toBeLessThan(4 * 1_048_576);
+    expect(pages.map(({ length }) => length).slice(0, 3)).toEqual([expect.closeTo(670, -2), 1000, 1000]);
+    const denied = await pagesOf(audit, { limit: 1, denied: true });
+    expect(denied).toEqual([[]]);
+  }, 20_000);
 
   it('passes over lines that are torn, and reads across rotated files', async () => {
     const folder = await tempFolder();

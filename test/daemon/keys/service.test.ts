@@ -73,7 +73,7 @@ describe("the owner's key", () => {
 describe('named keys', () => {
   it('are listed without their secret, the agents of this machine first', async () => {
     const { key } = await keys.add('ci', undefined);
-    const { keys: rows } = keys.list();
+    const rows = keys.list();
     expect(rows).toMatchObject([
       { name: 'agent', kind: 'agent', grant: { level: 'full', reach: 'all' } },
       { name: 'ci', kind: 'named', grant: { level: 'collaborate', reach: [] }, createdAt: desk.clock.now() },
