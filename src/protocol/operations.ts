@@ -61,7 +61,7 @@ export const OPERATIONS = {
   'peer.remove': operation({
     summary: 'Stop trusting a peer, at once', method: 'DELETE', path: '/peers/:nodeId', access: 'owner', remote: false,
     effect: true, audit: ['nodeId', 'keepRuns'], auditFirst: true, kind: 'json', input: peers.peerRemoveSchema,
-    output: peers.peerRemovedSchema, errors: ['peer_not_found'], cli: 'peers remove',
+    output: peers.peerRemovedSchema, errors: ['peer_not_found', 'conflict'], cli: 'peers remove',
   }),
   'peer.rename': operation({
     summary: "Change a peer's local name", method: 'PATCH', path: '/peers/:nodeId', access: 'owner', remote: false,

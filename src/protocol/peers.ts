@@ -51,6 +51,7 @@ export const peerRemovedSchema = z.object({
   success: z.literal(true),
   nodeId: z.string(),
   name: z.string(),
+  trusted: z.boolean().describe('true where trust ended; false for an address that was only listed'),
   told: z.boolean().describe('true where the other side has answered that it knows'),
 });
 
@@ -90,7 +91,7 @@ export const trustedSchema = z.object({
   peer: peerSchema,
   mutual: z.boolean().describe('true where the other side trusts this one too'),
   ownFingerprint: z.string(),
-  ownAddresses: z.array(z.string()).describe('what the other side can connect to'),
+  ownAddresses: z.array(z.string()).describe('what the other side can connect to, the likeliest first'),
 });
 
 /** PUT /peers/:nodeId/grant. */

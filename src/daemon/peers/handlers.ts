@@ -11,11 +11,11 @@ const placeOf = ({ trusted, name, address = '', port = 0 }: Peer): string =>
 /** The operations on peers, and those that nodes use among themselves. */
 export const peerHandlers = (peers: Peers): HandlersOf<'peer'> => ({
   'peer.list': (input) => {
-    const { items, next } = pageOf(peers.list(), placeOf, input);
+    const { items, next } = pageOf(peers.registry.list(), placeOf, input);
     return { peers: items, ...next };
   },
   'peer.add': (input) => peers.add(input),
-  'peer.show': ({ nodeId }) => peers.show(nodeId),
+  'peer.show': ({ nodeId }) => peers.registry.show(nodeId),
   'peer.remove': async ({ nodeId, keepRuns }) => ({ success: true, ...(await peers.remove(nodeId, keepRuns)) }),
   'peer.rename': ({ nodeId, name }) => peers.rename(nodeId, name),
   'peer.grant': ({ nodeId, ...grant }) => peers.grant(nodeId, grant),
