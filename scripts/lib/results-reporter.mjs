@@ -1,25 +1,43 @@
-// Writes what a run of vitest came to: the counts, and why a test was skipped.
+// Writes what a run of vitest came to: the counts, and why a test was skipped. A skip that gives no reason is a failure.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { ROOT } from './steps.mjs';
 
 export default class ResultsReporter {
+  /** Whoever names one test knows why the others are skipped. */
+  #mayOmitReasons = false;
+
+  onInit({ config }) {
+    this.#mayOmitReasons = config.testNamePattern !== undefined;
+  }
+
   onTestRunEnd(modules, unhandledErrors, reason) {
     const counts = { passed: 0, failed: 0, skipped: 0 };
     const skips = [];
     for (const module of modules) {
       for (const test of module.children.allTests()) {
-        const result = test.result();
-        if (result.state in counts) counts[result.state] += 1;
-        if (result.state === 'skipped') skips.push({ name: test.fullName, reason: result.note ?? 'no reason given' });
+        const { state, note } = test.result();
+        if (state in counts) counts[state] += 1;
+        if (state === 'skipped') skips.push({ name: test.fullName, reason: note ?? 'no reason given', note });
       }
     }
+    const unexplained = this.#mayOmitReasons ? [] : skips.filter(({ note }) => note === undefined);
     const broken = modules.filter((module) => module.errors().length > 0).map((module) => module.relativeModuleId);
     // A file that could not be loaded, or an error outside of any test, is a failure like any other.
-    counts.failed += broken.length + unhandledErrors.length;
-    const document = { ...counts, reason, skips, broken, unhandledErrors: unhandledErrors.length };
+    counts.failed += broken.length + unhandledErrors.length + unexplained.length;
+    const document = {
+      ...counts,
+      reason,
+      skips: skips.map(({ name, reason: why }) => ({ name, reason: why })),
+      unexplained: unexplained.map(({ name }) => name),
+      broken,
+      unhandledErrors: unhandledErrors.length,
+    };
     const file = process.env.TEST_RESULTS ?? path.join(ROOT, '.cache', 'test-results.json');
     writeFileSync(file, `${JSON.stringify(document, null, 2)}\n`);
+    if (unexplained.length === 0) return;
+    for (const { name } of unexplained) console.error(`skipped without a reason: ${name}`);
+    process.exitCode = 1;
   }
 }

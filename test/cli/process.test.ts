@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
@@ -289,7 +289,9 @@ const hasEnded = async (pid: number): Promise<boolean> => {
 /** Whether a real terminal can be had: `script` of util-linux. */
 const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux');
 
-describe.skipIf(!hasScript)('the wizard of connect, on a terminal (needs `script` of util-linux)', () => {
+describe('the wizard of connect, on a terminal', () => {
+  beforeEach(({ skip }) => skip(!hasScript, 'needs `script` of util-linux'));
+
   /** Types each answer when its question is on the screen. */
   const converse = async (
     argv: string,

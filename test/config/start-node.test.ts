@@ -79,7 +79,8 @@ describe('the start of a node', () => {
     expect(error.hint).toContain(nodePaths(given.dataDir).nodeLog);
   });
 
-  it.runIf(process.platform !== 'win32')('of a node that is killed says so', async () => {
+  it('of a node that is killed says so', async ({ skip }) => {
+    skip(process.platform === 'win32', 'Windows has no signals and no scripts that start by themselves');
     expect((await errorOf(async () => startNode(await options('killed')))).message).toBe('the node ended by SIGKILL');
   });
 
@@ -96,7 +97,8 @@ describe('the start of a node', () => {
     await untilDead(pid);
   });
 
-  it.runIf(process.platform !== 'win32')('of a program that talks nonsense fails, and leaves none behind', async () => {
+  it('of a program that talks nonsense fails, and leaves none behind', async ({ skip }) => {
+    skip(process.platform === 'win32', 'Windows has no signals and no scripts that start by themselves');
     const given = await options('nonsense');
     const error = await errorOf(() => startNode(given));
     expect(error.message).toContain('with a report that makes no sense');

@@ -44,22 +44,20 @@ describe('a durable store', () => {
     expect(await second.commit([{ put: 'b', value: '2' }])).toBe(3);
   });
 
-  it.skipIf(process.platform === 'win32')(
-    'keeps its files from other users, those that were open to them too',
-    async () => {
-      const folder = join(await tempFolder(), 'data');
-      const store = open(join(folder, 'loopsy.db'));
-      await store.commit([{ put: 'a', value: '1' }]);
-      const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
-      expect(await mode(folder)).toBe(0o700);
-      for (const name of ['loopsy.db', 'loopsy.db-wal', 'loopsy.db-shm'])
-        expect(await mode(join(folder, name))).toBe(0o600);
-      await store.close();
-      await writeFile(join(folder, 'trust.db'), '', { mode: 0o644 });
-      open(join(folder, 'trust.db'));
-      expect(await mode(join(folder, 'trust.db'))).toBe(0o600);
-    },
-  );
+  it('keeps its files from other users, those that were open to them too', async ({ skip }) => {
+    skip(process.platform === 'win32', 'Windows has no modes');
+    const folder = join(await tempFolder(), 'data');
+    const store = open(join(folder, 'loopsy.db'));
+    await store.commit([{ put: 'a', value: '1' }]);
+    const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
+    expect(await mode(folder)).toBe(0o700);
+    for (const name of ['loopsy.db', 'loopsy.db-wal', 'loopsy.db-shm'])
+      expect(await mode(join(folder, name))).toBe(0o600);
+    await store.close();
+    await writeFile(join(folder, 'trust.db'), '', { mode: 0o644 });
+    open(join(folder, 'trust.db'));
+    expect(await mode(join(folder, 'trust.db'))).toBe(0o600);
+  });
 
   it('writes a commit behind within 200 ms, in its order', async () => {
     const clock = new FakeClock();

@@ -1,6 +1,6 @@
 import tls from 'node:tls';
 
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 
 import { CONNECTION_LIMITS, ConnectionBounds } from '../../../src/daemon/edge/connection-bounds.ts';
 import type { SocketFacts } from '../../../src/daemon/edge/connection.ts';
@@ -11,8 +11,9 @@ import { duplexes, GET, listen, newIdentity, timed, visit, visitSecurely } from 
 /** Everybody is a stranger: the bounds off loopback, over addresses of 127/8. */
 const STRANGERS: Partial<ListenerOptions> = { isLoopback: () => false };
 
-// Elsewhere only 127.0.0.1 of 127/8 is an address.
-describe.skipIf(process.platform !== 'linux')('the bounds of strangers', () => {
+describe('the bounds of strangers', () => {
+  beforeEach(({ skip }) => skip(process.platform !== 'linux', 'only Linux has all of 127/8 as addresses'));
+
   const connected = async (port: number, localAddress: string): Promise<ReturnType<typeof visit>> => {
     const coming = visit(port, { localAddress });
     await new Promise<void>((resolve) => coming.socket.once('connect', () => resolve()));
