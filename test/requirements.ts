@@ -70,7 +70,7 @@ export const REQUIREMENTS = {
   'rest.error-shape':
     'errors are {error:{code,name,message,hint,details}}; a validation failure is 400 and names the field',
   'rest.openapi': 'GET /openapi.json describes the API in OpenAPI 3.1, from the table',
-  'rest.lists': 'lists page by cursor: at most 1,000 items or 4 MiB, newest first',
+  'rest.lists': 'lists page by cursor: at most 1,000 items or 4 MiB; runs and audit records newest first',
   'rest.deletes': 'a DELETE answers {success:true} with the id and needs no body, whatever its content type',
   'rest.health': 'GET /health → status ok, nodeId, uptime (ms), version, for anyone',
   'rest.status': "GET /status → the node's facts and counts",
