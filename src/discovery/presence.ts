@@ -20,6 +20,8 @@ export interface PresenceParts {
   /** One heartbeat over the link; it never rejects and ends within `limitMs`. */
   readonly beat: (nodeId: string, limitMs: number) => Promise<Beat>;
   readonly onChange: (nodeId: string, state: PresenceState) => void;
+  /** Neither side has heard from the other for long: called at each beat that fails from then on. */
+  readonly onSilence: (nodeId: string) => void;
 }
 
 /** A beat this long after the last; an online peer that is silent is found within two of them and both limits. */
@@ -30,10 +32,14 @@ export const RETRY_EVERY_MS = 800;
 export const BEAT_LIMIT_MS = 2500;
 const RETRY_LIMIT_MS = 1700;
 const FAILURES_TO_OFFLINE = 2;
+/** An offline peer that made no contact of its own for so long is silent: it would have tried three times. */
+const SILENCE_MS = 10_000;
 
 interface Watched {
   state: PresenceState;
   failures: number;
+  /** The last contact, whoever made it; monotonic. */
+  contactAtMs: number;
   beating: boolean;
   timer: Timer | undefined;
 }
@@ -56,7 +62,7 @@ export class PresenceWatch {
   /** Begins to watch a peer; a second call beats at once. */
   watch(nodeId: string): void {
     if (this.#stopped) return;
-    const peer = this.#watched.get(nodeId) ?? { state: UNKNOWN, failures: 0, beating: false, timer: undefined };
+    const peer = this.#watched.get(nodeId) ?? this.#unknown();
     this.#watched.set(nodeId, peer);
     this.#schedule(nodeId, peer, 0);
   }
@@ -74,8 +80,9 @@ export class PresenceWatch {
   /** The peer itself made contact, so it is there; whether it can be reached from here, the next beat tells. */
   heard(nodeId: string): void {
     const peer = this.#watched.get(nodeId);
-    if (peer === undefined || this.#stopped || peer.state.presence === 'online') return;
-    this.#schedule(nodeId, peer, 0);
+    if (peer === undefined || this.#stopped) return;
+    peer.contactAtMs = this.#parts.clock.monotonicMs();
+    if (peer.state.presence !== 'online') this.#schedule(nodeId, peer, 0);
   }
 
   /** An exchange over the link failed: look now, not at the next beat. */
@@ -87,6 +94,11 @@ export class PresenceWatch {
   stop(): void {
     this.#stopped = true;
     for (const nodeId of [...this.#watched.keys()]) this.forget(nodeId);
+  }
+
+  #unknown(): Watched {
+    const contactAtMs = this.#parts.clock.monotonicMs();
+    return { state: UNKNOWN, failures: 0, contactAtMs, beating: false, timer: undefined };
   }
 
   #schedule(nodeId: string, peer: Watched, ms: number): void {
@@ -110,6 +122,7 @@ export class PresenceWatch {
 
   #alive(nodeId: string, peer: Watched, latencyMs: number): void {
     peer.failures = 0;
+    peer.contactAtMs = this.#parts.clock.monotonicMs();
     this.#set(nodeId, peer, { presence: 'online', latencyMs, reason: undefined });
     this.#schedule(nodeId, peer, BEAT_EVERY_MS);
   }
@@ -122,6 +135,7 @@ export class PresenceWatch {
       return;
     }
     this.#set(nodeId, peer, { presence: 'offline', latencyMs: undefined, reason });
+    if (this.#parts.clock.monotonicMs() - peer.contactAtMs >= SILENCE_MS) this.#parts.onSilence(nodeId);
     this.#schedule(nodeId, peer, RETRY_EVERY_MS);
   }
 

@@ -10,12 +10,15 @@ const world = (): {
   clock: FakeClock;
   watch: PresenceWatch;
   seen: string[];
+  /** When neither side had heard from the other for long, ms. */
+  silences: number[];
   set: (state: 'up' | 'refused' | 'silent') => void;
   pass: (ms: number) => Promise<void>;
   beats: () => number;
 } => {
   const clock = new FakeClock();
   const seen: string[] = [];
+  const silences: number[] = [];
   let state: 'up' | 'refused' | 'silent' = 'up';
   let beats = 0;
   const beat = (_: string, limitMs: number): Promise<Beat> => {
@@ -24,14 +27,19 @@ const world = (): {
     if (state === 'refused') return Promise.resolve({ ok: false, reason: 'refused' });
     return new Promise((done) => clock.after(limitMs, () => done({ ok: false, reason: 'silent' })));
   };
-  const watch = new PresenceWatch({ clock, beat, onChange: (_, next) => seen.push(next.presence) });
+  const watch = new PresenceWatch({
+    clock,
+    beat,
+    onChange: (_, next) => seen.push(next.presence),
+    onSilence: () => silences.push(clock.monotonicMs()),
+  });
   const pass = async (ms: number): Promise<void> => {
     for (let at = 0; at < ms; at += 50) {
       clock.advance(50);
       for (let turn = 0; turn < 5; turn += 1) await Promise.resolve();
     }
   };
-  return { clock, watch, seen, set: (next) => (state = next), pass, beats: () => beats };
+  return { clock, watch, seen, silences, set: (next) => (state = next), pass, beats: () => beats };
 };
 
 describe('presence', () => {
@@ -116,5 +124,35 @@ describe('presence', () => {
     await pass(25_000);
     expect(beats()).toBeGreaterThanOrEqual(10);
     expect(beats()).toBeLessThanOrEqual(12);
+  });
+
+  it('calls a peer silent 10 s after the last contact of either side, and again at each beat that fails', async () => {
+    const { watch, set, pass, silences } = world();
+    watch.watch(NODE);
+    await pass(50);
+    set('silent');
+    await pass(9900);
+    expect([watch.state(NODE).presence, silences]).toEqual(['offline', []]);
+    await pass(10_000);
+    expect(silences[0]).toBeLessThan(14_000);
+    expect(silences.length).toBeGreaterThan(2);
+    set('up');
+    await pass(3000);
+    const { length } = silences;
+    await pass(20_000);
+    expect(silences).toHaveLength(length);
+  });
+
+  it('never calls a peer silent that makes contact itself, though it can not be reached', async () => {
+    const { watch, set, pass, silences } = world();
+    set('refused');
+    watch.watch(NODE);
+    for (let at = 0; at < 20; at += 1) {
+      await pass(5000);
+      watch.heard(NODE);
+    }
+    expect([watch.state(NODE).presence, silences]).toEqual(['offline', []]);
+    await pass(15_000);
+    expect(silences.length).toBeGreaterThan(0);
   });
 });

@@ -35,6 +35,8 @@ export interface InProcessOptions {
 /** A real node in this process: real files, sockets, keys and stores. */
 export interface InProcessNode {
   readonly port: number;
+  /** This start of it. */
+  readonly boot: string;
   readonly paths: NodePaths;
   readonly identity: Identity;
   readonly composed: ComposedNode;
@@ -103,6 +105,7 @@ export const startNode = async (options: InProcessOptions = {}): Promise<InProce
   const clock = options.clock ?? systemClock;
   const logged: string[] = [];
   const log = createLog({ level: 'info', clock, write: (line) => void logged.push(line) });
+  const boot = randomBytes(8).toString('hex');
   let stopsAsked = 0;
   const composed = composeNode({
     config: await openConfigStore({ source: { paths }, clock, log }),
@@ -115,7 +118,7 @@ export const startNode = async (options: InProcessOptions = {}): Promise<InProce
     home: dataDir,
     startToken: tokens.start,
     agentSecret: tokens.agent,
-    boot: randomBytes(8).toString('hex'),
+    boot,
     onStop: () => (stopsAsked += 1),
     limits: { ...ROOMY, ...options.limits },
     ...(options.lan === true ? { isLoopback: withoutLan } : {}),
@@ -132,6 +135,7 @@ export const startNode = async (options: InProcessOptions = {}): Promise<InProce
   const own: Asking = { path: '/', key: tokens.start };
   return {
     port,
+    boot,
     paths,
     identity,
     composed,

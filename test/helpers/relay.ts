@@ -44,6 +44,7 @@ export class Relay {
   #chaos = CALM;
   #refuses = false;
   #stalled = false;
+  #dead = false;
 
   private constructor(target: RelayTarget) {
     this.#target = target;
@@ -86,6 +87,17 @@ export class Relay {
     }
   }
 
+  /** Nothing passes any more in either direction, the end of a connection neither: what lies behind was switched off. */
+  set dead(dead: boolean) {
+    this.#dead = dead;
+    this.stalled = dead;
+    for (const pair of [...this.#pairs]) {
+      if (dead) pair.client.pause();
+      else if (pair.client.destroyed || pair.target.destroyed) this.#cut(pair);
+      else pair.client.resume();
+    }
+  }
+
   /** Cuts every connection there is. */
   cutAll(): void {
     for (const pair of [...this.#pairs]) this.#cut(pair);
@@ -104,6 +116,7 @@ export class Relay {
     const pair = { client, target };
     this.#pairs.add(pair);
     const end = (): void => {
+      if (this.#dead) return;
       this.#pairs.delete(pair);
       client.destroy();
       target.destroy();
@@ -112,6 +125,7 @@ export class Relay {
     client.pipe(target);
     this.#answer(pair);
     if (this.#stalled) target.pause();
+    if (this.#dead) client.pause();
   }
 
   #answer(pair: Pair): void {

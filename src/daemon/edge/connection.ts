@@ -41,6 +41,8 @@ export class Connection {
   /** What HTTP speaks with: the accepted stream, or TLS over it. */
   #top: Duplex;
   #facts: SocketFacts | undefined;
+  /** Wall time, ms. */
+  #certifiedUntilMs = Infinity;
   #caller: string | undefined;
   #open = 0;
   #requests = 0;
@@ -78,6 +80,11 @@ export class Connection {
     return this.#open === 0;
   }
 
+  /** True where the other end takes none of what was written to it. */
+  get stalled(): boolean {
+    return this.#top.writableLength > 0;
+  }
+
   /** True where a stranger has sent more than its one request may have. */
   get hasSentTooMuch(): boolean {
     return this.isStranger && this.#received > this.#times.visitBytes;
@@ -96,6 +103,7 @@ export class Connection {
     this.#deadlineAtMs = Infinity;
     this.#top = top;
     this.#facts = facts;
+    if (facts.certificate !== undefined) this.#certifiedUntilMs = Date.parse(facts.certificate.validTo);
   }
 
   /** Bounds a stranger's bytes. Called when HTTP listens: before, the parser would take the bytes past this listener. */
@@ -150,6 +158,11 @@ export class Connection {
     // Bytes that lie here unread are not the client's delay.
     if (seen !== body.seen || body.request.readableLength > 0) Object.assign(body, { seen, atMs: nowMs });
     return this.#body !== undefined && nowMs - body.atMs >= this.#times.bodyIdleMs;
+  }
+
+  /** True where the certificate that it showed is over: a request that began in time ends with it. */
+  isExpired(wallMs: number): boolean {
+    return wallMs > this.#certifiedUntilMs;
   }
 
   destroy(): void {

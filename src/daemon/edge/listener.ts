@@ -55,6 +55,8 @@ export interface ListenerOptions {
   readonly limits?: Partial<ListenerLimits>;
 }
 
+const KEEP_ALIVE_MS = 10_000;
+
 const CONNECTIONS = new WeakMap<Duplex, Connection>();
 const NOTHING_KNOWN: SocketFacts = {
   tls: false,
@@ -141,7 +143,7 @@ export class Listener implements Service {
   async stop(): Promise<void> {
     this.#stopping = true;
     const closed = this.#fronts.close();
-    this.destroySockets(() => true, { idleOnly: true });
+    this.destroySockets(() => true, { only: 'idle' });
     const { clock } = this.#options;
     const cut = clock.after(this.#limits.drainMs, () => this.destroySockets(() => true));
     await closed;
@@ -188,11 +190,11 @@ export class Listener implements Service {
   /** Destroys the connections that `which` names by their facts and the caller they were counted for. */
   destroySockets(
     which: (facts: SocketFacts | undefined, caller: string | undefined) => boolean,
-    { idleOnly = false } = {},
+    { only }: { only?: 'idle' | 'stalled' } = {},
   ): number {
     let count = 0;
     for (const connection of this.#connections) {
-      if (idleOnly && !connection.idle) continue;
+      if (only !== undefined && !connection[only]) continue;
       if (!which(connection.facts, connection.caller)) continue;
       connection.destroy();
       count += 1;
@@ -236,6 +238,8 @@ export class Listener implements Service {
     CONNECTIONS.set(top, connection);
     const caller = certificate === undefined ? undefined : this.#options.callerOf(certificate);
     if (caller !== undefined) connection.promote(caller);
+    // A node that was switched off says nothing: where it waits for nothing, this tells.
+    if (secured) top.setKeepAlive(true, KEEP_ALIVE_MS);
     this.#http?.emit('connection', top);
     connection.watchBytes();
   }
@@ -249,8 +253,10 @@ export class Listener implements Service {
   #endOverdue(): void {
     const now = this.#nowMs();
     // Seen a moment early rather than late.
+    const { checkMs } = this.#limits;
+    const wallMs = this.#options.clock.now() + checkMs / 2;
     for (const connection of this.#connections)
-      if (connection.isOverdue(now + this.#limits.checkMs)) connection.destroy();
+      if (connection.isOverdue(now + checkMs) || connection.isExpired(wallMs)) connection.destroy();
   }
 
   #nowMs(): number {

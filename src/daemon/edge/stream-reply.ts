@@ -29,12 +29,8 @@ export interface StreamReplyOptions {
   readonly log: Log;
 }
 
-/**
- * How long a reader may take nothing before it loses its connection, in ms. A program with a key: a minute. A node: as
- * long as TCP itself would try, because behind it a person may have paused a pager, as over ssh; one that is dead is
- * cut then. On loopback for ever: a dead reader's socket is closed by the system.
- */
-export const STALL_MS = { key: 60_000, link: 900_000, loopback: Infinity } as const;
+/** How long a program with a key may take nothing before it loses its connection. */
+const STALL_MS = 60_000;
 
 /** Output pieces are cut to this: a reader is alive that takes one of them in its time. */
 const MAX_PIECE_BYTES = 262_144;
@@ -101,10 +97,13 @@ const parts = function* (piece: StreamPiece): Generator<StreamPiece> {
   }
 };
 
+/**
+ * For ever, where somebody else sees who is gone: on loopback the system, and on a link presence, because behind a node
+ * that lives a person may have paused a pager, as over ssh.
+ */
 const stallMsOf = (request: IncomingMessage): number => {
   const { loopback, certificate } = socketFacts(request.socket);
-  if (loopback) return STALL_MS.loopback;
-  return certificate === undefined ? STALL_MS.key : STALL_MS.link;
+  return loopback || certificate !== undefined ? Infinity : STALL_MS;
 };
 
 const FORMS = {

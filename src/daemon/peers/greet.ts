@@ -1,11 +1,9 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { collectText } from '../../kernel/collect.ts';
 import { parseJson } from '../../kernel/parse-json.ts';
-import { OPERATIONS } from '../../protocol/operations.ts';
 import { type Handshake, handshakeSchema } from '../../protocol/peers.ts';
-import { BASE_PATH } from '../../protocol/version.ts';
-import type { Link } from './link.ts';
-import { errorOfPeer } from './peer-errors.ts';
+import { askNode, readAnswer } from './exchange.ts';
+import { type Link, LinkCut } from './link.ts';
+import { errorOfPeer, linkError } from './peer-errors.ts';
 
 /** What a greeting found. */
 export interface Greeting {
@@ -23,43 +21,41 @@ const readHandshake = (body: string, name: string): Handshake => {
   throw errorOfPeer('', name);
 };
 
-/** Exchanges facts with a peer: the start of each link, and its heartbeat. */
-export const greet = async (
-  link: Link,
-  options: { handshake: Handshake; limitMs: number; clock: Clock; name: string },
-): Promise<Greeting> => {
-  const op = OPERATIONS['peer.handshake'];
-  const sentAtMs = options.clock.monotonicMs();
-  const answer = await link.request({
-    method: op.method,
-    path: `${BASE_PATH}${op.path}`,
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(options.handshake),
-    long: false,
-    idleMs: options.limitMs,
-    signal: AbortSignal.timeout(options.limitMs),
-  });
-  const latencyMs = options.clock.monotonicMs() - sentAtMs;
-  const body = await collectText(answer, MAX_BYTES);
-  if (answer.statusCode !== 200) throw errorOfPeer(body, options.name);
+interface GreetingOptions {
+  readonly handshake: Handshake;
+  /** For all of it: the connection, too, where there is none. */
+  readonly limitMs: number;
+  readonly clock: Clock;
+  readonly name: string;
+}
+
+const greetOver = async (link: Link, { handshake, limitMs, clock, name }: GreetingOptions): Promise<Greeting> => {
+  const sentAtMs = clock.monotonicMs();
+  const answer = await askNode(link, 'peer.handshake', { input: handshake, limitMs });
+  const latencyMs = clock.monotonicMs() - sentAtMs;
+  const body = await readAnswer(answer, MAX_BYTES);
+  if (answer.statusCode !== 200) throw errorOfPeer(body, name);
   const theirs = Date.parse(answer.headers.date ?? '');
-  const clockSkewMs = Number.isNaN(theirs) ? 0 : theirs - (options.clock.now() - latencyMs / 2);
-  return { handshake: readHandshake(body, options.name), latencyMs, clockSkewMs };
+  const clockSkewMs = Number.isNaN(theirs) ? 0 : theirs - (clock.now() - latencyMs / 2);
+  return { handshake: readHandshake(body, name), latencyMs, clockSkewMs };
+};
+
+/**
+ * Exchanges facts with a peer: the start of each link, and its heartbeat.
+ * @throws {LoopsyError} `peer_unreachable`, `request_timeout`, `peer_handshake`, or what the peer answered.
+ */
+export const greet = async (link: Link, options: GreetingOptions): Promise<Greeting> => {
+  try {
+    return await greetOver(link, options);
+  } catch (error) {
+    throw error instanceof LinkCut ? linkError(error, options.name) : error;
+  }
 };
 
 /** Tells a peer that this node no longer trusts it. @returns true where it has answered. */
 export const bidFarewell = async (link: Link, limitMs: number): Promise<boolean> => {
-  const op = OPERATIONS['peer.farewell'];
   try {
-    const answer = await link.request({
-      method: op.method,
-      path: `${BASE_PATH}${op.path}`,
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ reason: 'removed' }),
-      long: false,
-      idleMs: limitMs,
-      signal: AbortSignal.timeout(limitMs),
-    });
+    const answer = await askNode(link, 'peer.farewell', { input: { reason: 'removed' }, limitMs });
     answer.resume();
     return answer.statusCode === 200;
   } catch {

@@ -12,19 +12,28 @@ export interface LinkRequest {
   readonly body?: string | AsyncIterable<Uint8Array>;
   /** True for what may take long: it gets connections of its own, so that it never delays a short request. */
   readonly long: boolean;
-  /** Ms of silence after which the connection counts as cut. */
+  /** Ms of silence after which the peer counts as gone; 0: never. */
   readonly idleMs: number;
+  /** Aborted where the answer is no longer wanted, or, with a `TimeoutError`, has taken too long. */
   readonly signal: AbortSignal;
 }
+
+/** `cut`: by the network or the peer. `silent`: nothing came in time. `closed`: by this node, which had given it up. */
+export type CutKind = 'cut' | 'silent' | 'closed';
 
 /** The transport failed. `sent` is false where no byte of the request can have reached the peer. */
 export class LinkCut extends Error {
   override readonly name = 'LinkCut';
+  readonly kind: CutKind;
   readonly sent: boolean;
+  /** For how long the peer was silent, where it was. */
+  readonly silentMs: number;
 
-  constructor(sent: boolean, cause: unknown) {
-    super('the link was cut', { cause });
-    this.sent = sent;
+  constructor(kind: CutKind, how: { sent: boolean; silentMs?: number; cause?: unknown }) {
+    super(`the link failed: ${kind}`, { cause: how.cause });
+    this.kind = kind;
+    this.sent = how.sent;
+    this.silentMs = how.silentMs ?? 0;
   }
 }
 
@@ -58,6 +67,7 @@ class PinnedAgent extends http.Agent {
 export class Link {
   readonly #short: PinnedAgent;
   readonly #long: PinnedAgent;
+  readonly #open = new Set<Asking>();
   readonly #closed = new AbortController();
 
   /** @param dial makes one connection to the peer, and to nobody else; it obeys the signal. */
@@ -76,11 +86,15 @@ export class Link {
     if (request.long && openSockets(agent) >= LONG_CONNECTIONS) {
       throw new LoopsyError('too_many_streams', { message: `${LONG_CONNECTIONS} long requests to this peer are open` });
     }
-    return exchange(agent, request, this.#closed.signal);
+    const asking = new Asking(agent, request, this.#closed.signal);
+    this.#open.add(asking);
+    asking.outgoing.once('close', () => this.#open.delete(asking));
+    return asking.answer;
   }
 
   /** Destroys every connection there is: who waits on one tries again, or hears that the outcome is unknown. */
   cut(): void {
+    for (const asking of this.#open) asking.fail('closed');
     this.#short.destroy();
     this.#long.destroy();
   }
@@ -95,29 +109,62 @@ export class Link {
 const openSockets = (agent: http.Agent): number =>
   Object.values(agent.sockets).reduce((sum, sockets) => sum + (sockets?.length ?? 0), 0);
 
-const exchange = (agent: http.Agent, request: LinkRequest, closed: AbortSignal): Promise<http.IncomingMessage> =>
-  new Promise((resolve, reject) => {
-    const length =
-      typeof request.body === 'string' ? { 'content-length': String(Buffer.byteLength(request.body)) } : {};
-    const outgoing = http.request({
+/** True where the time of a request is over, and nobody has left. */
+const isTimeout = ({ reason }: AbortSignal): boolean => reason instanceof Error && reason.name === 'TimeoutError';
+
+/** One request under way. */
+class Asking {
+  readonly outgoing: http.ClientRequest;
+  /** The head of the answer. Whatever fails after it, the reader of its body hears the same `LinkCut`. */
+  readonly answer: Promise<http.IncomingMessage>;
+  readonly #idleMs: number;
+  #sent = false;
+  #head: http.IncomingMessage | undefined;
+  #reject: (error: Error) => void = () => undefined;
+
+  constructor(agent: http.Agent, request: LinkRequest, closed: AbortSignal) {
+    const { method, path, headers, body, idleMs, signal } = request;
+    const length = typeof body === 'string' ? { 'content-length': String(Buffer.byteLength(body)) } : {};
+    this.#idleMs = idleMs;
+    this.outgoing = http.request({
       agent,
       host: 'peer.loopsy.internal',
-      method: request.method,
-      path: request.path,
-      headers: { ...request.headers, ...length },
-      signal: request.signal,
+      method,
+      path,
+      headers: { ...headers, ...length },
     });
-    let sent = false;
-    outgoing.once('socket', () => (sent = true));
-    outgoing.once('response', resolve);
-    outgoing.setTimeout(request.idleMs, () => outgoing.destroy(new Error('the peer is silent')));
-    outgoing.on('error', (error) => {
-      // Whatever failed, a link that was closed leads nowhere any more.
-      if (closed.aborted) return reject(new LoopsyError('revoked', { message: 'the link to this peer was closed' }));
-      return reject(error instanceof LoopsyError ? error : new LinkCut(sent, error));
+    this.outgoing.once('socket', () => (this.#sent = true));
+    this.outgoing.setTimeout(idleMs, () => this.fail('silent'));
+    this.answer = new Promise((resolve, reject) => {
+      this.#reject = reject;
+      this.outgoing.once('response', (head) => resolve((this.#head = head)));
+      this.outgoing.on('error', (error) => {
+        // Whatever failed, a link that was closed leads nowhere any more.
+        if (closed.aborted) return reject(new LoopsyError('revoked', { message: 'the link to this peer was closed' }));
+        const known = error instanceof LoopsyError || error instanceof LinkCut;
+        return reject(known ? error : new LinkCut('cut', { sent: this.#sent, cause: error }));
+      });
     });
-    sendBody(outgoing, request.body);
-  });
+    this.#obey(signal);
+    sendBody(this.outgoing, body);
+  }
+
+  /** Ends it, and says why to whoever waits for the head or reads the body. */
+  fail(kind: CutKind): void {
+    const cut = new LinkCut(kind, { sent: this.#sent, silentMs: this.#idleMs });
+    this.#head?.destroy(cut);
+    this.outgoing.destroy(cut);
+    // Who asked while the connection was being made hears it now, not when that has failed.
+    if (kind === 'silent') this.#reject(cut);
+  }
+
+  #obey(signal: AbortSignal): void {
+    const onAbort = (): void => this.fail(isTimeout(signal) ? 'silent' : 'closed');
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.outgoing.once('close', () => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) onAbort();
+  }
+}
 
 const sendBody = (outgoing: http.ClientRequest, body: LinkRequest['body']): void => {
   if (body === undefined || typeof body === 'string') {

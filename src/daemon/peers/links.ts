@@ -1,19 +1,24 @@
 import type { SecureContext, TLSSocket } from 'node:tls';
 
-import { LoopsyError } from '../../protocol/errors.ts';
+import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import { type Address, dial, linkContext, type Reached } from './dial.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { PeerFactsBook } from './facts.ts';
-import { Link, LinkCut, SILENCE_MS } from './link.ts';
+import { Link, SILENCE_MS } from './link.ts';
 
 interface Known {
   readonly link: Link;
+  /** The peer's start that its last handshake named, and since when it is known, monotonic. */
   boot: string;
+  bootAtMs: number;
   answeredAtMs: number;
 }
+
+/** Errors of a beat to which nobody answered. */
+const SILENT: ReadonlySet<string> = new Set<ErrorName>(['peer_unreachable', 'request_timeout']);
 
 /** One link for each peer, made when it is first needed and closed when trust ends. */
 export class Links {
@@ -36,7 +41,8 @@ export class Links {
     if (known !== undefined) return known;
     if (this.#trust.machine(nodeId) === undefined) throw new LoopsyError('peer_not_found');
     const link = new Link((signal) => this.#dial(nodeId, signal));
-    const made = { link, boot: '', answeredAtMs: this.#clock.monotonicMs() };
+    const now = this.#clock.monotonicMs();
+    const made = { link, boot: '', bootAtMs: now, answeredAtMs: now };
     this.#links.set(nodeId, made);
     return made;
   }
@@ -44,7 +50,9 @@ export class Links {
   /** The peer said which start of it answers. */
   booted(nodeId: string, boot: string): void {
     const known = this.#links.get(nodeId);
-    if (known !== undefined) known.boot = boot;
+    if (known === undefined || known.boot === boot) return;
+    known.boot = boot;
+    known.bootAtMs = this.#clock.monotonicMs();
   }
 
   /** The peer answered over its link: more than a contact of its own, which comes another way. */
@@ -56,7 +64,7 @@ export class Links {
   /** A beat brought no answer. Where none has come for long, what waits on a connection there is waits in vain. */
   missed(nodeId: string, error: unknown): void {
     const known = this.#links.get(nodeId);
-    const silent = error instanceof LinkCut || (error instanceof LoopsyError && error.error === 'peer_unreachable');
+    const silent = error instanceof LoopsyError && SILENT.has(error.error);
     if (known === undefined || !silent || this.#clock.monotonicMs() - known.answeredAtMs < SILENCE_MS) return;
     known.answeredAtMs = this.#clock.monotonicMs();
     known.link.cut();

@@ -1,4 +1,5 @@
 import { errorFromBody, type ErrorName, LoopsyError } from '../../protocol/errors.ts';
+import type { LinkCut } from './link.ts';
 
 /** What a node answers to one whom it does not know: said of this machine, by the peer. */
 const NOT_TRUSTED: ReadonlySet<ErrorName> = new Set(['missing_key', 'invalid_key', 'revoked']);
@@ -16,7 +17,7 @@ const parseError = (body: string): LoopsyError | undefined => {
 export const peerError = (body: string, name: string): LoopsyError | undefined => {
   const error = parseError(body);
   if (error === undefined || !NOT_TRUSTED.has(error.error)) return error;
-  return new LoopsyError('peer_offline', {
+  return new LoopsyError('scope_missing', {
     message: `${name} does not trust this machine`,
     hint: `run \`loopsy connect\` on ${name}`,
     cause: error,
@@ -26,3 +27,29 @@ export const peerError = (body: string, name: string): LoopsyError | undefined =
 /** The same, where something that is no node's error is one, too. */
 export const errorOfPeer = (body: string, name: string): LoopsyError =>
   peerError(body, name) ?? new LoopsyError('peer_handshake', { message: `${name} answered with something else` });
+
+const SILENT = 'it may be busy, asleep or switched off: `loopsy doctor` says what can be reached';
+const NOWHERE = 'is the machine awake, and does its firewall let this node in?';
+
+/** What a failed link means to whoever asked for `name`: unreachable is one answer, too slow another. */
+export const linkError = (cut: LinkCut, name: string): LoopsyError => {
+  const within = `within ${cut.silentMs / 1000} s`;
+  switch (cut.kind) {
+    case 'cut':
+      return new LoopsyError('peer_unreachable', { message: `the connection to ${name} was cut`, cause: cut });
+    case 'silent':
+      return cut.sent
+        ? new LoopsyError('request_timeout', { message: `${name} did not answer ${within}`, hint: SILENT, cause: cut })
+        : new LoopsyError('peer_unreachable', {
+            message: `there was no connection to ${name} ${within}`,
+            hint: NOWHERE,
+            cause: cut,
+          });
+    case 'closed':
+      return new LoopsyError('request_timeout', {
+        message: `${name} fell silent, and the connection to it was closed here`,
+        hint: SILENT,
+        cause: cut,
+      });
+  }
+};

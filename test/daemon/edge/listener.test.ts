@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type tls from 'node:tls';
 
 import { describe, expect, it } from 'vitest';
@@ -110,6 +111,27 @@ describe('one port', () => {
     await Promise.all([comings[0]?.over, comings[2]?.over]);
     expect(listener.size).toBe(1);
     expect(comings[1]?.socket.destroyed).toBe(false);
+  });
+
+  it('can destroy those alone whose other end takes nothing', async () => {
+    const { port, listener } = await listen({}, (request, response) => {
+      promote(request.socket, 'peer:a');
+      if (request.url === '/') return response.write('waiting');
+      return response.write(Buffer.alloc(50_000_000));
+    });
+    const reading = await visitSecurely(port);
+    reading.socket.write(GET);
+    await reading.until('waiting');
+    const paused = await visitSecurely(port);
+    paused.socket.write(GET.replace('/', '/much'));
+    await once(paused.socket, 'data');
+    paused.socket.pause();
+    expect(listener.destroySockets((_facts, caller) => caller === 'peer:b', { only: 'stalled' })).toBe(0);
+    expect(listener.destroySockets((_facts, caller) => caller === 'peer:a', { only: 'stalled' })).toBe(1);
+    await expect.poll(() => listener.size).toBe(1);
+    expect(reading.socket.destroyed).toBe(false);
+    paused.socket.resume();
+    await paused.over;
   });
 
   it('shows a renewed certificate to new connections', async () => {

@@ -10,15 +10,18 @@ import type { ForwardRequest, Target } from '../../../src/daemon/edge/parts.ts';
 import { Forward } from '../../../src/daemon/peers/forward.ts';
 import { Link } from '../../../src/daemon/peers/link.ts';
 import { collectText } from '../../../src/kernel/collect.ts';
-import { systemClock } from '../../../src/kernel/clock.ts';
+import { type Clock, systemClock } from '../../../src/kernel/clock.ts';
 import { FRAME, frameHeader } from '../../../src/protocol/frames.ts';
 import { type OperationId, rowOf } from '../../../src/protocol/operations.ts';
 import { callerName, type Caller } from '../../../src/trust/caller.ts';
 import { verifies } from '../../requirements.ts';
+import { FakeClock } from '../../helpers/clock.ts';
+import { driveClock } from '../../helpers/drive-clock.ts';
 import { callOf } from '../call.ts';
 
 const KAI: Target = { nodeId: 'k'.repeat(32), name: 'kai' };
 const CI: Caller = { kind: 'key', name: 'ci', grant: { level: 'full', scopes: [], reach: 'all' } };
+const DAY_MS = 86_400_000;
 const JOB = '0'.repeat(26);
 
 interface Heard {
@@ -30,7 +33,8 @@ interface Heard {
 type Answer = (heard: Heard, response: http.ServerResponse, nth: number) => void;
 
 /** A peer of this test, the way to it, and what it heard. */
-const peerThat = async (answer: Answer, offline?: string) => {
+const peerThat = async (answer: Answer, known: { clock?: Clock; bootAtMs?: number; offline?: string } = {}) => {
+  const { clock = systemClock, bootAtMs = -DAY_MS, offline } = known;
   const heard: Heard[] = [];
   const server = http.createServer((request, response) => {
     void collectText(request, 1_000_000).then((body) => {
@@ -55,12 +59,12 @@ const peerThat = async (answer: Answer, offline?: string) => {
   });
   const recorded: string[] = [];
   const forward = new Forward({
-    way: () => ({ name: 'kai', link, boot: 'boot-1', offline }),
+    way: () => ({ name: 'kai', link, boot: 'boot-1', bootAtMs, offline }),
     owners: {
       record: (objectId, _peer, caller) => void recorded.push(`${objectId} ${callerName(caller)}`),
       maySee: (caller, objectId) => caller.kind === 'owner' || objectId.endsWith('mine'),
     },
-    clock: systemClock,
+    clock,
   });
   return { heard, forward, recorded };
 };
@@ -167,6 +171,66 @@ describe('a request for another node', () => {
     const named: string[] = [];
     await forward.json(requestFor('job.execute', { command: 'a' }, { announce: (id) => void named.push(id) }));
     expect(named).toEqual([JOB]);
+  });
+});
+
+describe("a client's late repeat through two nodes is never run twice:", () => {
+  const again: Partial<Call> = { requestId: '1'.repeat(32), resumable: true, repeatAgeMs: 400_000 };
+  const command = { command: 'a' };
+  const agesOf = (heard: readonly Heard[]): number[] =>
+    heard.map(({ headers }) => Number(/^boot-1\.(\d+)$/.exec(String(headers['loopsy-repeat']))?.[1]));
+
+  it(verifies('link.once', "the peer is told the client's age with this node's own"), async () => {
+    const { heard, forward } = await peerThat((_, response, nth) =>
+      nth === 1 ? response.destroy() : response.end('{}'),
+    );
+    await forward.json(requestFor('job.execute', command, again));
+    const [first = 0, second = 0] = agesOf(heard);
+    expect(first).toBeGreaterThanOrEqual(400_000);
+    expect(second).toBeGreaterThanOrEqual(first);
+    expect(second).toBeLessThan(420_000);
+  });
+
+  it(verifies('link.once', 'a stream that was begun long ago is as old as its first attempt'), async () => {
+    const clock = new FakeClock();
+    const { heard, forward } = await peerThat(
+      (_, response, nth) => {
+        clock.advance(60_000);
+        if (nth === 1) return response.destroy();
+        response.setHeader('loopsy-object', JOB);
+        return response.end();
+      },
+      { clock },
+    );
+    const source = await driveClock(clock, forward.stream(requestFor('job.stream', command)));
+    source.close();
+    expect(heard[0]?.headers['loopsy-repeat']).toBeUndefined();
+    expect(agesOf(heard)[1]).toBeGreaterThanOrEqual(60_000);
+  });
+
+  it('nothing is sent where the peer may have restarted since the first attempt', async () => {
+    const bootAtMs = systemClock.monotonicMs() - 300_000;
+    const { heard, forward } = await peerThat((_, response) => response.end('{}'), { bootAtMs });
+    for (const id of ['job.execute', 'job.signal'] as const) {
+      const repeated = forward.json(requestFor(id, { ...command, jobId: JOB, signal: 'SIGINT' }, again));
+      await expect(repeated).rejects.toMatchObject({
+        error: 'outcome_unknown',
+        message: expect.stringContaining('kai may have restarted'),
+      });
+    }
+    expect(heard).toEqual([]);
+    // What changes nothing is asked again.
+    await forward.json(requestFor('job.list', {}, again));
+    expect(heard).toHaveLength(1);
+  });
+
+  it('a peer that can not be asked leaves it unknown', async () => {
+    const { forward } = await peerThat((_, response) => response.destroy(), { offline: 'silent' });
+    const body = Readable.from([Buffer.from('x')]);
+    await expect(forward.json(requestFor('job.stdin', { jobId: JOB }, { ...again, body }))).rejects.toMatchObject({
+      error: 'outcome_unknown',
+      message: expect.stringContaining('the connection to kai was cut: whether this was done on kai'),
+    });
   });
 });
 

@@ -5,10 +5,11 @@ import net, { type AddressInfo } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
 import { bidFarewell, greet } from '../../../src/daemon/peers/greet.ts';
-import { Link, LinkCut, type LinkRequest } from '../../../src/daemon/peers/link.ts';
+import { readAnswer } from '../../../src/daemon/peers/exchange.ts';
+import { Link, type LinkRequest } from '../../../src/daemon/peers/link.ts';
 import { collectText } from '../../../src/kernel/collect.ts';
 import { systemClock as clock } from '../../../src/kernel/clock.ts';
-import { LoopsyError } from '../../../src/protocol/errors.ts';
+import { EXIT, LoopsyError } from '../../../src/protocol/errors.ts';
 import type { Handshake } from '../../../src/protocol/peers.ts';
 import { verifies } from '../../requirements.ts';
 
@@ -81,16 +82,47 @@ describe('a link', () => {
 
   it('says whether a request that failed can have arrived', async () => {
     const { link } = await linkTo((asked) => asked.socket.destroy());
-    await expect(link.request(request())).rejects.toMatchObject({ name: 'LinkCut', sent: true });
+    await expect(link.request(request())).rejects.toMatchObject({ name: 'LinkCut', kind: 'cut', sent: true });
     const nowhere = new Link(() => Promise.reject(new LoopsyError('peer_unreachable')));
     await expect(nowhere.request(request())).rejects.toMatchObject({ error: 'peer_unreachable' });
     const broken = new Link(() => Promise.reject(new Error('no route')));
     await expect(broken.request(request())).rejects.toMatchObject({ name: 'LinkCut', sent: false });
   });
 
-  it('counts a peer that is silent as cut, and ends with its requests when it is closed', async () => {
+  it('tells silence, a lost patience and what it closed itself from a cut', async () => {
     const { link } = await linkTo(() => undefined);
-    await expect(link.request(request({ idleMs: 50 }))).rejects.toBeInstanceOf(LinkCut);
+    const silent = { name: 'LinkCut', kind: 'silent', sent: true };
+    await expect(link.request(request({ idleMs: 50 }))).rejects.toMatchObject({ ...silent, silentMs: 50 });
+    await expect(link.request(request({ signal: AbortSignal.timeout(50) }))).rejects.toMatchObject(silent);
+    const waiting = link.request(request());
+    setTimeout(() => link.cut(), 30);
+    await expect(waiting).rejects.toMatchObject({ kind: 'closed', sent: true });
+  });
+
+  it('tells the reader of an answer as well why its rest does not come', async () => {
+    const { link } = await linkTo((_, response) => response.write('half of it'));
+    const restOf = async (more: Partial<LinkRequest>): Promise<string> =>
+      readAnswer(await link.request(request({ long: true, ...more })), 100);
+    await expect(restOf({ idleMs: 50 })).rejects.toMatchObject({ kind: 'silent' });
+    await expect(restOf({ signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ kind: 'silent' });
+    const closed = restOf({});
+    setTimeout(() => link.cut(), 30);
+    await expect(closed).rejects.toMatchObject({ kind: 'closed' });
+    const broken = await linkTo((_, response) => response.write('half', () => response.destroy()));
+    await expect(broken.link.request(request()).then((answer) => readAnswer(answer, 100))).rejects.toMatchObject({
+      kind: 'cut',
+    });
+  });
+
+  it('says in time that there is no connection, though a dial goes on', async () => {
+    const link = new Link(() => new Promise(() => undefined));
+    onTestFinished(() => link.close());
+    const asked = link.request(request({ signal: AbortSignal.timeout(50) }));
+    await expect(asked).rejects.toMatchObject({ kind: 'silent', sent: false });
+  });
+
+  it('ends with its requests when it is closed', async () => {
+    const { link } = await linkTo(() => undefined);
     const waiting = link.request(request());
     setTimeout(() => link.close(), 30);
     await expect(waiting).rejects.toMatchObject({ error: 'revoked' });
@@ -131,7 +163,8 @@ describe('a greeting', () => {
       });
       const greeting = greet(link, { handshake: HANDSHAKE, limitMs: 2000, clock, name: 'kai' });
       await expect(greeting).rejects.toMatchObject({
-        error: 'peer_offline',
+        error: 'scope_missing',
+        exit: EXIT.notAuthorised,
         message: 'kai does not trust this machine',
       });
     },
@@ -144,9 +177,26 @@ describe('a greeting', () => {
     });
     const asking = { handshake: HANDSHAKE, limitMs: 100, clock, name: 'kai' };
     await expect(greet(odd.link, asking)).rejects.toMatchObject({ error: 'peer_handshake' });
-    const silent = await linkTo(() => undefined);
-    await expect(greet(silent.link, asking)).rejects.toBeInstanceOf(LinkCut);
   });
+
+  it(
+    verifies('cli.four-answers', 'that finds nobody is unreachable, one that takes too long has timed out'),
+    async () => {
+      const failureOf = async (link: Link): Promise<unknown> =>
+        greet(link, { handshake: HANDSHAKE, limitMs: 100, clock, name: 'kai' }).catch((error: LoopsyError) => [
+          error.exit,
+          error.message,
+        ]);
+      const silent = await linkTo(() => undefined);
+      expect(await failureOf(silent.link)).toEqual([EXIT.timedOut, 'kai did not answer within 0.1 s']);
+      const halting = await linkTo((_, response) => response.write('{'));
+      expect(await failureOf(halting.link)).toEqual([EXIT.timedOut, 'kai did not answer within 0.1 s']);
+      const leaving = await linkTo((asked) => asked.socket.destroy());
+      expect(await failureOf(leaving.link)).toEqual([EXIT.unreachable, 'the connection to kai was cut']);
+      const nowhere = new Link(() => new Promise(() => undefined));
+      expect(await failureOf(nowhere)).toEqual([EXIT.unreachable, 'there was no connection to kai within 0.1 s']);
+    },
+  );
 });
 
 describe('a farewell', () => {

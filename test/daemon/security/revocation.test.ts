@@ -235,13 +235,13 @@ describe('a removal', () => {
           await openStream(node, { key: node.tokens.start }, { input: TICKS, query: '?peer=two' }),
         ];
         await Promise.all([out.more('tick'), back.more('tick')]);
-        two.composed.listener.destroySockets((facts) => facts?.tls === true, { idleOnly: true });
+        two.composed.listener.destroySockets((facts) => facts?.tls === true, { only: 'idle' });
         const beganMs = performance.now();
         expect(await node.owner('DELETE', '/peers/two')).toMatchObject({ success: true, told: true });
         for (const stream of [out, back]) expect((await stream.over) - beganMs).toBeLessThan(LIMIT_MS);
         expect(out.text()).toContain('"error"');
         const gone = await ask(two.port, { path: '/status?peer=one', key: two.tokens.start });
-        expect(gone.outcome).toMatch(/^(?:revoked|peer_offline)$/);
+        expect(gone.outcome).toMatch(/^(?:revoked|scope_missing)$/);
         await expect
           .poll(async () => (await two.owner<{ peers: unknown[] }>('GET', '/peers')).peers)
           .toEqual([
