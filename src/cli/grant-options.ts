@@ -1,7 +1,8 @@
 import { isAbsolute, resolve } from 'node:path';
 
+import { ROUTES } from '../client/routes.ts';
 import type { Grant, GrantInput } from '../protocol/grants.ts';
-import type { Level } from '../protocol/scopes.ts';
+import { describeGrant as describe, describeLevel, type Level } from '../protocol/scopes.ts';
 import type { Cli } from './cli.ts';
 import { localTime } from './output.ts';
 import { usageError } from './parse.ts';
@@ -30,17 +31,11 @@ const reachOf = (names: readonly string[]): 'all' | string[] => {
   return names[0] === 'all' ? 'all' : [];
 };
 
-/** What a grant allows, in a few words: `may everything (full), until 2026-12-20 09:00`. */
-export const describeGrant = ({ level, scopes, folders, expiresAt, reach }: Grant): string => {
-  if (scopes.length === 0) return 'may do nothing here';
-  return [
-    {
-      observe: 'may look (observe)',
-      collaborate: 'may collaborate',
-      full: 'may do anything that you can do here (full)',
-    }[level],
-    ...(folders === undefined || folders.length === 0 ? [] : [`in ${folders.join(', ')}`]),
-    ...(expiresAt === undefined ? [] : [`until ${localTime(expiresAt)}`]),
-    ...(reach === 'all' || reach.length === 0 ? [] : [`reaches ${reach.join(', ')}`]),
-  ].join(', ');
-};
+/** What a grant allows, in a few words: `may look (observe), until 2026-12-20 09:00`. */
+export const describeGrant = (grant: Grant): string => describe(grant, localTime);
+
+/** What this version's operations ask for: words grow with them. */
+const IN_USE: ReadonlySet<string> = new Set(Object.values(ROUTES).map(({ access }) => access));
+
+/** What a level means, said before a yes. `user` runs this node. */
+export const levelWords = (level: Level, user: string): string => describeLevel(level, { user, inUse: IN_USE });

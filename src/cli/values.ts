@@ -1,5 +1,4 @@
-import { isIP } from 'node:net';
-
+import { parseAddress } from '../protocol/names.ts';
 import { usageError } from './parse.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -38,18 +37,15 @@ export interface Address {
   readonly port?: number;
 }
 
-/** `host`, `host:port`, `[v6]:port`, or a bare IPv6 address. */
-export const parseAddress = (text: string, portText?: string): Address => {
-  const bare = isIP(text) === 6;
-  const [, v6, host, ownPort] = (bare ? null : /^(?:\[([^\]]+)\]|([^\s:[\]/@]+))(?::(\d+))?$/.exec(text)) ?? [];
-  const address = bare ? text : (v6 ?? host);
-  if (address === undefined || (v6 !== undefined && isIP(v6) !== 6)) {
-    throw usageError(`"${text}" is no address`, 'use host, host:port or [v6]:port');
-  }
+/** An address as it is typed, and its port where that stands apart. */
+export const typedAddress = (text: string, portText?: string): Address => {
+  const parsed = parseAddress(text);
+  if (parsed === undefined) throw usageError(`"${text}" is no address`, 'use host, host:port or [v6]:port');
+  const { host: address, port: ownPort } = parsed;
   if (portText !== undefined && ownPort !== undefined)
     throw usageError(`two ports are given: ${ownPort} and ${portText}`);
-  const port = portText ?? ownPort;
-  return port === undefined ? { address } : { address, port: parsePort(port) };
+  const port = portText === undefined ? ownPort : parsePort(portText);
+  return port === undefined ? { address } : { address, port };
 };
 
 const parsePort = (text: string): number => {

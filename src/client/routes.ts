@@ -11,6 +11,7 @@ export interface Route {
   readonly pathFields: readonly string[];
   /** True where the other fields travel in the query; else they are the JSON body. */
   readonly inQuery: boolean;
+  readonly access: Operation['access'];
   /** True where `peer` may be named. */
   readonly remote: boolean;
   /** True where a repeat could do harm. */
@@ -19,8 +20,8 @@ export interface Route {
 
 const routeOf = (id: OperationId): Route => {
   const row = rowOf(id);
-  const { method, path, kind, remote, effect } = row;
-  return { method, path, kind, pathFields: pathFields(path), inQuery: inputInQuery(row), remote, effect };
+  const { method, path, kind, access, remote, effect } = row;
+  return { method, path, kind, pathFields: pathFields(path), inQuery: inputInQuery(row), access, remote, effect };
 };
 
 /**

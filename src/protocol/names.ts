@@ -30,18 +30,27 @@ export interface ParsedAddress {
   readonly port: number | undefined;
 }
 
+/** True for an IPv6 address in any of its spellings, with a zone or without. */
+const isIPv6 = (text: string): boolean => {
+  const [address = '', zone, ...more] = text.split('%');
+  if (zone === '' || more.length > 0) return false;
+  // An IPv4 address at its end stands for two groups.
+  const plain = address.replace(/(?<=:)(?:\d{1,3}\.){3}\d{1,3}$/, '0:0');
+  const halves = plain.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  const groups = halves.flat();
+  const whole = halves.length === 1 ? groups.length === 8 : halves.length === 2 && groups.length < 8;
+  return whole && groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group));
+};
+
 /**
  * Reads `host`, `host:port`, `[v6]` and `[v6]:port`; a bare IPv6 address is taken whole.
- * @returns undefined where it is none of them.
+ * @returns undefined where it is none of them, or its port is none.
  */
 export const parseAddress = (text: string): ParsedAddress | undefined => {
-  const bracketed = /^\[([0-9a-fA-F:.%a-z]+)\](?::(\d{1,5}))?$/.exec(text);
-  const plain = bracketed ?? /^([^\s:/[\]@]+)(?::(\d{1,5}))?$/.exec(text);
-  if (plain === null)
-    return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.%a-z]*$/.test(text)
-      ? { host: text, port: undefined }
-      : undefined;
-  const port = plain[2] === undefined ? undefined : Number(plain[2]);
-  if (port !== undefined && (port < 1 || port > 65_535)) return undefined;
-  return { host: plain[1] ?? '', port };
+  if (isIPv6(text)) return { host: text, port: undefined };
+  const [, v6, name, digits] = /^(?:\[([^\]]+)\]|([^\s:[\]/@]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = v6 ?? name;
+  if (host === undefined || (v6 !== undefined && !isIPv6(v6))) return undefined;
+  const port = digits === undefined ? undefined : Number(digits);
+  return port !== undefined && (port < 1 || port > 65_535) ? undefined : { host, port };
 };

@@ -38,14 +38,63 @@ export const LEVEL_SCOPES: Readonly<Record<Level, readonly Scope[]>> = {
   full: SCOPES,
 };
 
-/** What a level means, in the words that prompts and pages use. `user` is the user who runs this node. */
-export const describeLevel = (level: Level, user: string): string => {
-  switch (level) {
-    case 'observe':
-      return 'may see the state of this node, read its shared context, and read files in the folders you list';
-    case 'collaborate':
-      return 'may also write shared context, send messages, write files in the folders you list, and run tasks there';
-    case 'full':
-      return `may run any command as ${user}: it can do anything that you can do here`;
-  }
+/** What a scope lets its holder do, behind "may"; undefined where it lets it do anything. */
+const WORDS: Readonly<Record<Scope, string | undefined>> = {
+  status: 'see the state of this node',
+  'context:read': 'read its shared context',
+  messages: 'send messages',
+  'files:read': 'read files in the folders you list',
+  'context:write': 'write its shared context',
+  'files:write': 'write files in the folders you list',
+  tasks: 'run tasks in the folders you list',
+  'tasks:approve': undefined,
+  exec: undefined,
+  terminal: undefined,
+  wake: undefined,
+};
+
+const joined = (words: readonly string[]): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1) ?? ''}`;
+
+/**
+ * What a level means today, for the moment before a yes: `may …`. `user` runs this node; `inUse` holds every scope (and
+ * more) that an operation of this version asks for: what is not there yet is not promised.
+ */
+export const describeLevel = (level: Level, { user, inUse }: { user: string; inUse: ReadonlySet<string> }): string => {
+  if (level === 'full') return `may run any command as ${user}: it can do anything that you can do here`;
+  const scopes = LEVEL_SCOPES[level];
+  const words = scopes.filter((scope) => inUse.has(scope)).flatMap((scope) => WORDS[scope] ?? []);
+  const more = scopes.some((scope) => !inUse.has(scope)) ? '; more of this level comes with later versions' : '';
+  return `may ${words.length === 0 ? 'do nothing yet' : joined(words)}${more}`;
+};
+
+/** What describes a grant: `Grant`, without its schema. */
+interface GrantFacts {
+  readonly level: Level;
+  readonly scopes: readonly Scope[];
+  readonly folders?: readonly string[] | undefined;
+  readonly expiresAt?: number | undefined;
+  readonly reach: 'all' | readonly string[];
+}
+
+const describeScopes = (level: Level, scopes: readonly Scope[]): string => {
+  // Whoever holds one scope that only full has can do anything: fewer words would be a lie.
+  if (scopes.some((scope) => WORDS[scope] === undefined)) return 'may do anything that you can do here (full)';
+  if (scopes.length < LEVEL_SCOPES[level].length) return `may use only ${scopes.join(', ')}`;
+  return level === 'observe' ? 'may look (observe)' : 'may collaborate';
+};
+
+/** A grant in a few words, for lists: `may look (observe), in /srv, until …`. `timeText` writes ms since 1970. */
+export const describeGrant = (grant: GrantFacts, timeText: (ms: number) => string): string => {
+  const { level, folders, expiresAt, reach } = grant;
+  // Both must hold, as where it is decided.
+  const scopes = LEVEL_SCOPES[level].filter((scope) => grant.scopes.includes(scope));
+  if (scopes.length === 0) return 'may do nothing here';
+  const peers = reach === 'all' ? 'every peer' : reach.join(', ');
+  return [
+    describeScopes(level, scopes),
+    ...(folders === undefined ? [] : [folders.length === 0 ? 'in no folder' : `in ${folders.join(', ')}`]),
+    ...(expiresAt === undefined ? [] : [`until ${timeText(expiresAt)}`]),
+    ...(peers === '' ? [] : [`reaches ${peers}`]),
+  ].join(', ');
 };

@@ -1,7 +1,7 @@
 import { LoopsyError, type ErrorName } from '../protocol/errors.ts';
 import type { Grant, GrantInput } from '../protocol/grants.ts';
 import type { Access, Operation } from '../protocol/operation.ts';
-import { describeLevel, LEVEL_SCOPES, type Scope } from '../protocol/scopes.ts';
+import { LEVEL_SCOPES, type Scope } from '../protocol/scopes.ts';
 import { callerName, type Caller } from './caller.ts';
 
 /** What decides beside the caller and the operation. */
@@ -233,24 +233,4 @@ export const isNarrower = (before: Grant, after: Grant): boolean => {
   const endsSooner = (after.expiresAt ?? Number.POSITIVE_INFINITY) < (before.expiresAt ?? Number.POSITIVE_INFINITY);
   const lowerLevel = LEVEL_SCOPES[after.level].length < LEVEL_SCOPES[before.level].length;
   return lostScope || lostFolder || lostReach || endsSooner || lowerLevel;
-};
-
-const describeScopes = (grant: Grant, user: string): string => {
-  // Whoever holds one scope that only full has can do anything: fewer words would be a lie.
-  if (grant.scopes.some((scope) => !LEVEL_SCOPES.collaborate.includes(scope))) return describeLevel('full', user);
-  const whole = LEVEL_SCOPES[grant.level].every((scope) => grant.scopes.includes(scope));
-  return whole ? describeLevel(grant.level, user) : `may use only ${grant.scopes.join(', ')}`;
-};
-
-/** What a grant means, in words for prompts, lists and pages. `user` is the user who runs this node. */
-export const describeGrant = (grant: Grant, user: string): string => {
-  if (grant.scopes.length === 0) return 'may do nothing here';
-  const parts = [describeScopes(grant, user)];
-  if (grant.folders !== undefined)
-    parts.push(grant.folders.length === 0 ? 'in no folder' : `in ${grant.folders.join(', ')}`);
-  if (grant.reach === 'all') parts.push('may address every peer through this node');
-  if (grant.reach !== 'all' && grant.reach.length > 0)
-    parts.push(`may address ${grant.reach.length} peers through this node`);
-  if (grant.expiresAt !== undefined) parts.push(`until ${new Date(grant.expiresAt).toISOString()}`);
-  return parts.join('; ');
 };

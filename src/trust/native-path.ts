@@ -36,12 +36,15 @@ const checkWindowsSegment = (given: string, segment: string): void => {
   if (DEVICE.test(segment)) throw pathDenied(given, 'names a device');
 };
 
-/** The drive and what follows it. `/c/x` is how Git Bash writes `C:\x`. */
+/** Git Bash writes `/c/x` for `C:/x`; what it writes is given back as Windows knows it, anything else as it is. */
+export const fromGitBash = (path: string): string =>
+  path.replace(/^\/([A-Za-z])(?:\/|$)/, (_, letter: string) => `${letter.toUpperCase()}:/`);
+
+/** The drive and what follows it. */
 const splitDrive = (given: string, path: string): { drive: string; rest: string } => {
-  const found = /^(?:([A-Za-z]):\/|\/([A-Za-z])(?:\/|$))(.*)$/s.exec(path);
-  const letter = found?.[1] ?? found?.[2];
+  const [, letter, rest = ''] = /^([A-Za-z]):\/(.*)$/s.exec(fromGitBash(path)) ?? [];
   if (letter === undefined) throw pathDenied(given, 'is none of C:\\x, C:/x and /c/x');
-  return { drive: `${letter.toUpperCase()}:`, rest: found?.[3] ?? '' };
+  return { drive: `${letter.toUpperCase()}:`, rest };
 };
 
 const fromWindows = (given: string, home: string): string => {

@@ -15,6 +15,7 @@ import { FRAME, frameHeader, FRAMES_TYPE } from '../../src/protocol/frames.ts';
 import { inputInQuery, pathFields } from '../../src/protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/operations.ts';
 import { HEADERS } from '../../src/protocol/requests.ts';
+import { SCOPES } from '../../src/protocol/scopes.ts';
 import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 
@@ -202,7 +203,7 @@ export const OUTCOME = {
   jobId: JOB_ID, exitCode: 0, duration: 12, killed: false, endedBy: 'exit', host: 'maria', nodeId: NODE_ID, user: 'maria', cwd: '/home/maria',
 }; // prettier-ignore
 
-export const GRANT = { level: 'full', scopes: ['status', 'exec'], reach: 'all' };
+export const GRANT = { level: 'full', scopes: SCOPES, reach: 'all' };
 export const PEER = {
   nodeId: 'b'.repeat(32), name: 'maria', hostname: 'Maria’s Mac', address: '192.168.1.20', port: 19532, platform: 'darwin', version: VERSION,
   capabilities: ['execute'], status: 'online', lastSeen: 1_799_999_990_000, trusted: true, manuallyAdded: false, fingerprint: FINGERPRINT, grant: GRANT,

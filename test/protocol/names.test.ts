@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
@@ -55,6 +57,9 @@ describe('an address', () => {
     ['[::1]', { host: '::1', port: undefined }],
     ['fe80::1', { host: 'fe80::1', port: undefined }],
     ['::1', { host: '::1', port: undefined }],
+    ['::', { host: '::', port: undefined }],
+    ['::ffff:10.0.0.7', { host: '::ffff:10.0.0.7', port: undefined }],
+    ['1:2:3:4:5:6:7:8', { host: '1:2:3:4:5:6:7:8', port: undefined }],
   ])(verifies('cli.addresses', '%s is host and port'), (text, address) => expect(parseAddress(text)).toEqual(address));
 
   it.each([
@@ -71,6 +76,13 @@ describe('an address', () => {
     '[a]:1:2',
     'http://a',
     '[::1]x',
+    '[a]',
+    '1:2:3',
+    '1::2::3',
+    '1:2:3:4:5:6:7',
+    '1:2:3:4:5:6:7:8:9',
+    'fe80::1%',
+    '::12345',
   ])('%j is none', (text) => expect(parseAddress(text)).toBeUndefined());
 
   it('is read back as it was written, and nothing makes it throw', () => {
@@ -85,6 +97,18 @@ describe('an address', () => {
         expect(parseAddress(`${name}:${number}`)).toEqual({ host: name.replace(/^\[|\]$/g, ''), port: number });
       }),
     );
+    fc.assert(
+      fc.property(fc.ipV6(), (v6) => {
+        expect(parseAddress(v6)).toEqual({ host: v6, port: undefined });
+      }),
+    );
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => [parseAddress(text)].length === 1));
+    // As Node itself knows them.
+    const odd = fc.string({ unit: fc.constantFrom(':', '::', '1', 'a', '.', '%', '1.2.3.4', 'ffff'), maxLength: 12 });
+    fc.assert(
+      fc.property(odd, (text) => {
+        expect(parseAddress(text)?.host === text).toBe(isIPv6(text) || /^[^:]+$/.test(text));
+      }),
+    );
   });
 });

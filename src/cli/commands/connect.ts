@@ -1,12 +1,13 @@
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf } from '../../protocol/operations.ts';
-import { describeLevel, LEVELS, type Level } from '../../protocol/scopes.ts';
+import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
+import { levelWords } from '../grant-options.ts';
 import { grouped, plain } from '../output.ts';
 import { usageError } from '../parse.ts';
-import { parseAddress, type Address } from '../values.ts';
+import { type Address, typedAddress } from '../values.ts';
 
 type Probed = OutputOf<'peer.probe'>;
 
@@ -34,7 +35,7 @@ const connect: Command = async (cli) => {
     return EXIT.ok;
   }
   const { user } = await node.client.call('system.status', {});
-  cli.out.print('', `It ${describeLevel(level, plain(user))}.`);
+  cli.out.print('', `It ${levelWords(level, plain(user))}.`);
   const question =
     fingerprint === undefined
       ? 'Does the other machine show the same two fingerprints, and do you trust it?'
@@ -53,7 +54,7 @@ const connectUnasked = async (cli: Cli, fingerprint: string | undefined, level: 
       '`loopsy status` shows it on the other machine',
     );
   }
-  const address = parseAddress(typed);
+  const address = typedAddress(typed);
   return trust(cli, await cli.node(), { address, fingerprint: bare(fingerprint), level });
 };
 
@@ -64,7 +65,7 @@ const find = async (cli: Cli, node: LocalNode, ask: Ask): Promise<{ address: Add
     const typed = given ?? (await ask.text('Address of the other machine', '192.168.1.20 or kai.local'));
     if (typed === undefined) return undefined;
     try {
-      const address = parseAddress(typed);
+      const address = typedAddress(typed);
       return { address, probed: await node.client.call('peer.probe', address) };
     } catch (thrown) {
       if (given !== undefined || !(thrown instanceof LoopsyError)) throw thrown;

@@ -1,6 +1,7 @@
 import { win32 } from 'node:path';
 
 import type { AllowedCommand } from '../../trust/command-guard.ts';
+import { fromGitBash } from '../../trust/native-path.ts';
 
 /** What the operating system is given to start. */
 export interface CommandLine {
@@ -65,8 +66,5 @@ const quoteForSh = (word: string): string =>
 const quoteForCmd = (word: string): string =>
   `"${word.replaceAll(/(\\*)"/g, '$1$1\\"').replace(/(\\*)$/, '$1$1')}"`.replaceAll(/[()%!^"<>&|]/g, '^$&');
 
-/** Git Bash writes `/c/x` for `C:\x`; both are taken, as is `C:/x`. */
-export const nativePath = (path: string): string => {
-  const drive = /^\/([a-zA-Z])(?:\/|$)(.*)$/s.exec(path);
-  return win32.normalize(drive === null ? path : `${(drive[1] ?? '').toUpperCase()}:\\${drive[2] ?? ''}`);
-};
+/** A path of Windows, `C:/x` and Git Bash's `/c/x` too, as Windows itself writes it. */
+export const nativePath = (path: string): string => win32.normalize(fromGitBash(path));

@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+
+import { OPERATION_IDS, rowOf } from '../../src/protocol/operations.ts';
+import { describeGrant, describeLevel, LEVEL_SCOPES, LEVELS, type Level, SCOPES } from '../../src/protocol/scopes.ts';
+
+const TODAY = new Set<string>(OPERATION_IDS.map((id) => rowOf(id).access));
+const LATER = '; more of this level comes with later versions';
+
+const words = (level: Level, inUse: ReadonlySet<string>): string => describeLevel(level, { user: 'maria', inUse });
+
+describe('the words before a yes', () => {
+  it('promise what this version can do, and nothing else', () => {
+    expect(words('observe', TODAY)).toBe(`may see the state of this node${LATER}`);
+    expect(words('collaborate', TODAY)).toBe(`may see the state of this node${LATER}`);
+    expect(words('observe', new Set())).toBe(`may do nothing yet${LATER}`);
+  });
+
+  it('grow by themselves when an operation asks for another scope', () => {
+    const next = new Set([...TODAY, 'context:read', 'messages']);
+    expect(words('observe', next)).toBe(`may see the state of this node and read its shared context${LATER}`);
+    expect(words('collaborate', next)).toContain('read its shared context and send messages');
+    for (const level of ['observe', 'collaborate'] as const) {
+      const all = words(level, new Set(SCOPES));
+      expect(all).not.toContain(LATER);
+      // As many things as scopes.
+      expect(all.split(/, | and /)).toHaveLength(LEVEL_SCOPES[level].length);
+    }
+  });
+
+  it('say of full what it is, whatever there is', () => {
+    for (const inUse of [TODAY, new Set<string>(), new Set(SCOPES)])
+      expect(words('full', inUse)).toBe('may run any command as maria: it can do anything that you can do here');
+  });
+});
+
+describe('a grant in words', () => {
+  const grant = { level: 'observe' as Level, scopes: LEVEL_SCOPES.observe, reach: [] };
+  const text = (more: Partial<Parameters<typeof describeGrant>[0]>): string =>
+    describeGrant({ ...grant, ...more }, (ms) => `day ${ms}`);
+
+  it('never says less than it gives', () => {
+    const anything = 'may do anything that you can do here (full)';
+    expect(text({ level: 'full', scopes: SCOPES })).toBe(anything);
+    for (const scope of SCOPES.filter((one) => !LEVEL_SCOPES.collaborate.includes(one)))
+      expect(text({ level: 'full', scopes: [scope] })).toBe(anything);
+    expect(text({ folders: ['/srv'], expiresAt: 5, reach: 'all' })).toBe(
+      'may look (observe), in /srv, until day 5, reaches every peer',
+    );
+    expect(text({ reach: ['kai', 'maria'] })).toBe('may look (observe), reaches kai, maria');
+  });
+
+  it('counts no scope that its level does not have: no operation would', () => {
+    expect(text({ scopes: [...LEVEL_SCOPES.observe, 'exec'] })).toBe('may look (observe)');
+    expect(text({ scopes: ['exec'] })).toBe('may do nothing here');
+  });
+
+  it('says where it gives less than its level', () => {
+    for (const level of LEVELS) expect(text({ level, scopes: [] })).toBe('may do nothing here');
+    expect(text({ level: 'collaborate', scopes: ['status', 'messages'] })).toBe('may use only status, messages');
+    expect(text({ level: 'collaborate', scopes: LEVEL_SCOPES.collaborate, folders: [] })).toBe(
+      'may collaborate, in no folder',
+    );
+  });
+});
