@@ -25,7 +25,14 @@ import { jobHandlers } from './jobs/handlers.ts';
 import { createJobs, type Jobs } from './jobs/service.ts';
 import { keyHandlers } from './keys/handlers.ts';
 import { Keys } from './keys/service.ts';
-import { checkedFiles, jobSettings, listenerOptions, type NodeOptions, trustConfig } from './node-options.ts';
+import {
+  checkedFiles,
+  jobSettings,
+  listenerOptions,
+  type NodeOptions,
+  ownerKeyChanges,
+  trustConfig,
+} from './node-options.ts';
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
@@ -298,8 +305,10 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
         peers,
         agents,
         listener,
+        keys: parts.keys,
+        onOwnerKey: (listener) => ownerKeyChanges(options.config, listener),
+        clock: options.clock,
         log: options.log,
-        now: () => options.clock.now(),
       }),
       listener,
       // It tells others where this node listens.

@@ -53,6 +53,15 @@ export const trustConfig = (config: ConfigStore): LiveTrustConfig => ({
   onChange: (listener) => config.subscribe({ name: 'trust', commit: listener }),
 });
 
+/** Calls `listener` when the owner's key is another one. Returns the way to stop that. */
+export const ownerKeyChanges = (config: ConfigStore, listener: () => void): (() => void) =>
+  config.subscribe({
+    name: 'revocation',
+    commit: (next, previous) => {
+      if (next.auth.apiKey !== previous.auth.apiKey) listener();
+    },
+  });
+
 /** Where to listen, as whom, and within which limits. */
 export const listenerOptions = ({
   config,

@@ -1,3 +1,4 @@
+import type { Clock } from '../kernel/clock.ts';
 import type { Service } from '../kernel/lifecycle.ts';
 import type { Log } from '../kernel/log.ts';
 import type { Grant } from '../protocol/grants.ts';
@@ -11,6 +12,7 @@ import type { EffectTable } from './edge/effects.ts';
 import type { Listener } from './edge/listener.ts';
 import type { NodeEnding, OpenRequest, OpenRequests } from './edge/open-requests.ts';
 import type { Jobs } from './jobs/service.ts';
+import type { Keys } from './keys/service.ts';
 import type { Peers } from './peers/service.ts';
 
 /** What a revocation acts on. */
@@ -22,10 +24,15 @@ export interface RevocationParts {
   readonly peers: Peers;
   readonly agents: AgentTokens;
   readonly listener: Listener;
+  readonly keys: Keys;
+  /** Called when another key is the owner's. Returns the way to stop that. */
+  readonly onOwnerKey: (listener: () => void) => () => void;
+  readonly clock: Clock;
   readonly log: Log;
-  /** Wall time, ms since 1970. */
-  readonly now: () => number;
 }
+
+/** How long a reader has for the last words, which say why its stream ends. */
+const LAST_WORDS_MS = 500;
 
 const AGENTS = 'agent';
 
@@ -36,26 +43,29 @@ const namesOf =
     name === caller || (caller === AGENTS && name.startsWith(`${AGENTS}:`));
 
 /**
- * What a removal, a narrowed grant or an expiry means for what is under way: each open request of the caller is
- * decided again, its sockets and our link to it are destroyed, and what it started ends. Pins went first.
+ * What a removal, a narrowed grant, an expiry or another owner's key means for what is under way: each open request of
+ * the caller is decided again, its sockets and our link to it are destroyed, and what it started ends. Pins went first.
  */
 export class Revocation implements Service {
   readonly name = 'revocation';
   readonly #parts: RevocationParts;
-  #stop: () => void = () => undefined;
+  #stops: (() => void)[] = [];
 
   constructor(parts: RevocationParts) {
     this.#parts = parts;
   }
 
   async start(): Promise<void> {
-    this.#stop = this.#parts.trust.onChange((changes) => {
-      for (const change of changes) this.#follow(change);
-    });
+    this.#stops = [
+      this.#parts.trust.onChange((changes) => {
+        for (const change of changes) this.#follow(change);
+      }),
+      this.#parts.onOwnerKey(() => this.#endOldOwner()),
+    ];
   }
 
   async stop(): Promise<void> {
-    this.#stop();
+    for (const stop of this.#stops) stop();
   }
 
   #follow(change: TrustChange): void {
@@ -67,12 +77,12 @@ export class Revocation implements Service {
 
   /** Nothing of this caller goes on, but the runs that the person keeps. */
   #end(change: TrustChange): void {
-    const { open, listener, agents, peers, jobs } = this.#parts;
+    const { listener, agents, peers, jobs } = this.#parts;
     const isIts = namesOf(change);
     const reason = change.what === 'expired' ? 'expired_key' : 'revoked';
     if (peers.keepsRuns(change.caller)) jobs.keepRunsOf(isIts);
     else this.#endRuns(change, reason);
-    open.abortWhere(({ caller }) => isTouched(caller, change), reason);
+    this.#abort(({ caller }) => isTouched(caller, change), reason);
     listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
     if (change.caller === AGENTS) agents.endAll();
     const [kind, machineId] = change.caller.split(':');
@@ -82,11 +92,26 @@ export class Revocation implements Service {
   /** What it may still do goes on. */
   #narrow(change: TrustChange): void {
     const reason = 'scope_missing';
-    this.#parts.open.abortWhere(
-      (request) => isTouched(request.caller, change) && !this.#isStillAllowed(request),
-      reason,
-    );
+    this.#abort((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), reason);
     if (this.#grantOf(change.caller)?.scopes.includes('exec') !== true) this.#endRuns(change, reason);
+  }
+
+  /** Who came in with the owner's old key is nobody any more. What the owner started is the owner's, and goes on. */
+  #endOldOwner(): void {
+    const { keys } = this.#parts;
+    const isOld = ({ caller, requestId, callerNow }: OpenRequest): boolean =>
+      caller.kind === 'owner' && !keys.isGeneratingFor(requestId) && callerNow().kind !== 'owner';
+    this.#abort(isOld, 'revoked');
+  }
+
+  /** Ends requests: each is told why, and its connection goes where it does not take that. */
+  #abort(denied: (request: OpenRequest) => boolean, reason: NodeEnding): void {
+    const { open, clock } = this.#parts;
+    const ended = open.abortWhere(denied, reason);
+    if (ended.length === 0) return;
+    clock.after(LAST_WORDS_MS, () => {
+      for (const { cut } of ended) cut();
+    });
   }
 
   /** Its runs, and what it began elsewhere through this node and could still come back for. */
@@ -111,7 +136,11 @@ export class Revocation implements Service {
     const caller: Caller = 'grant' in request.caller ? { ...request.caller, grant } : request.caller;
     const viaLink = caller.kind === 'peer';
     const peer = request.peer === undefined ? {} : { peer: { machineId: request.peer, nodeId: request.peer } };
-    return decide(caller, rowOf(request.operation), { viaLink, loopback: !viaLink, now: this.#parts.now(), ...peer })
-      .allowed;
+    return decide(caller, rowOf(request.operation), {
+      viaLink,
+      loopback: !viaLink,
+      now: this.#parts.clock.now(),
+      ...peer,
+    }).allowed;
   }
 }

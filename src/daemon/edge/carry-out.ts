@@ -11,7 +11,7 @@ import { gatherInput, validate } from './input.ts';
 import { allowIdleBody, socketFacts } from './listener.ts';
 import { endedByNode } from './open-requests.ts';
 import type { EdgeParts, Target } from './parts.ts';
-import { allowTarget, effectKey } from './request-state.ts';
+import { allowTarget, callerNow, effectKey } from './request-state.ts';
 import { replyStream } from './stream-reply.ts';
 
 /** A long answer's record doesn't wait for its end. */
@@ -43,6 +43,10 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
     },
     requestId: state.requestId,
     controller,
+    callerNow: () => callerNow(exchange, parts),
+    cut: () => {
+      if (!response.writableFinished) response.destroy();
+    },
   });
   response.once('close', () => {
     forget();

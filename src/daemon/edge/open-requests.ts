@@ -10,6 +10,10 @@ export interface OpenRequest {
   readonly peer: string | undefined;
   readonly requestId: string;
   readonly controller: AbortController;
+  /** Who the same certificate or token makes by what holds now. */
+  readonly callerNow: () => Caller;
+  /** Destroys its connection where the answer has not left. */
+  readonly cut: () => void;
 }
 
 /** Why the node itself ends a request: in the words of the answer. */
@@ -38,9 +42,11 @@ export class OpenRequests {
     return this.#open.size;
   }
 
-  /** Aborts every request that `denied` says is no longer allowed. */
-  abortWhere(denied: (request: OpenRequest) => boolean, reason: NodeEnding): void {
-    for (const request of this.#open) if (denied(request)) request.controller.abort(reason);
+  /** Aborts every request that `denied` says is no longer allowed. @returns those, to be cut where they stay. */
+  abortWhere(denied: (request: OpenRequest) => boolean, reason: NodeEnding): OpenRequest[] {
+    const ended = [...this.#open].filter(denied);
+    for (const { controller } of ended) controller.abort(reason);
+    return ended;
   }
 
   /** Aborts the request of this caller with this id. @returns false where it has ended. */

@@ -8,6 +8,7 @@ import { decide, type Decision } from '../../trust/grants.ts';
 import { decideCaller, type Refusal } from './caller.ts';
 import type { SocketFacts } from './connection.ts';
 import type { Exchange } from './exchange.ts';
+import { socketFacts } from './listener.ts';
 import type { EdgeParts, Target } from './parts.ts';
 
 /** What is known of a request once it was let in: the state that its later steps share. */
@@ -76,6 +77,17 @@ export const identify = ({ state, request }: Exchange, facts: SocketFacts, parts
   const { caller, refusal } = decideCaller({ headers, method, facts, pageFile: false }, parts.sources);
   state.caller = caller;
   return refusal;
+};
+
+/** Who the same request would be from now: a key may have been replaced while it is open. */
+export const callerNow = ({ request }: Exchange, parts: EdgeParts): Caller => {
+  const { headers, method = '' } = request;
+  try {
+    return decideCaller({ headers, method, facts: socketFacts(request.socket), pageFile: false }, parts.sources).caller;
+  } catch (error) {
+    if (error instanceof LoopsyError) return { kind: 'stranger' };
+    throw error;
+  }
 };
 
 /** What is asked for, and from where. */

@@ -9,7 +9,7 @@ const placeOf = ({ kind, name }: KeyRow): string => `${kind === 'agent' ? 0 : 1}
 /** The operations on keys, and the one by which an agent process gets its token. */
 export const keyHandlers = (keys: Keys): HandlersOf<'key'> & HandlersOf<'agent'> => ({
   'key.show': () => keys.show(),
-  'key.generate': () => keys.generate(),
+  'key.generate': (_, call) => keys.generate(call),
   'key.list': (input) => {
     const { items, next } = pageOf(keys.list(), placeOf, input);
     return { keys: items, ...next };

@@ -6,6 +6,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { type AgentTokens, newToken } from '../../trust/tokens.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import type { NamedKey } from '../../trust/trust-records.ts';
+import type { Call } from '../edge/call.ts';
 import type { Refusal } from '../edge/caller.ts';
 
 /** What the keys' service needs. */
@@ -31,6 +32,8 @@ export class Keys {
   readonly #startHash: string;
   readonly #agentHash: string;
   #owner = { key: '', hash: '' };
+  #generating: Promise<unknown> = Promise.resolve();
+  #generatingFor: string | undefined;
 
   constructor(parts: KeysParts) {
     this.#parts = parts;
@@ -57,10 +60,22 @@ export class Keys {
     return { key: this.#parts.ownerKey() };
   }
 
-  async generate(): Promise<{ key: string }> {
-    const key = newToken();
-    await this.#parts.replaceOwnerKey(key);
-    return { key };
+  /** Replaces the owner's key. One after another: who asked with a key that was just replaced gets no new one. */
+  generate({ requestId, signal }: Pick<Call, 'requestId' | 'signal'>): Promise<{ key: string }> {
+    const generated = this.#generating.then(async () => {
+      if (signal.aborted) throw new LoopsyError('revoked');
+      this.#generatingFor = requestId;
+      const key = newToken();
+      await this.#parts.replaceOwnerKey(key).finally(() => (this.#generatingFor = undefined));
+      return { key };
+    });
+    this.#generating = generated.catch(() => undefined);
+    return generated;
+  }
+
+  /** True for the request that is replacing the owner's key: it outlives the old one, to tell the new one. */
+  isGeneratingFor(requestId: string): boolean {
+    return this.#generatingFor === requestId;
   }
 
   list(): KeyRow[] {

@@ -8,6 +8,8 @@ const request = (name: string, requestId: string): OpenRequest => ({
   peer: undefined,
   requestId,
   controller: new AbortController(),
+  callerNow: () => ({ kind: 'stranger' }),
+  cut: () => undefined,
 });
 
 describe('open requests', () => {
@@ -27,7 +29,7 @@ describe('open requests', () => {
     const [mine, other] = [request('ci', '1'), request('board', '2')];
     open.add(mine);
     open.add(other);
-    open.abortWhere(({ caller }) => caller.kind === 'key' && caller.name === 'ci', 'revoked');
+    expect(open.abortWhere(({ caller }) => caller.kind === 'key' && caller.name === 'ci', 'revoked')).toEqual([mine]);
     expect(endedByNode(mine.controller.signal)?.error).toBe('revoked');
     expect(other.controller.signal.aborted).toBe(false);
   });

@@ -7,6 +7,7 @@ import { ownerKeySchema } from '../../../src/protocol/keys.ts';
 import { callerName, type Caller } from '../../../src/trust/caller.ts';
 import { AgentTokens, newToken } from '../../../src/trust/tokens.ts';
 import { makeMachine, TrustDesk } from '../../helpers/trust-desk.ts';
+import { callOf } from '../call.ts';
 import { verifies } from '../../requirements.ts';
 
 let desk: TrustDesk;
@@ -63,7 +64,7 @@ describe('who holds a token', () => {
 describe("the owner's key", () => {
   it('is replaced at once', async () => {
     const before = owner;
-    const { key } = ownerKeySchema.parse(await keys.generate());
+    const { key } = ownerKeySchema.parse(await keys.generate(callOf('key.generate')));
     expect(key).not.toBe(before);
     expect([nameOf(keys.caller(before, true)), nameOf(keys.caller(key, true))]).toEqual(['invalid_key', 'owner']);
     expect(keys.show()).toEqual({ key });

@@ -1,4 +1,4 @@
-import { networkInterfaces } from 'node:os';
+import type { networkInterfaces } from 'node:os';
 
 import { describe, expect, it } from 'vitest';
 
