@@ -81,7 +81,7 @@ export const OPERATIONS = {
   'peer.ping': operation({
     summary: 'Measure the way to a peer', method: 'POST', path: '/peers/:nodeId/ping', access: 'status', remote: false,
     effect: false, audit: ['nodeId'], kind: 'json', input: peers.peerRefInputSchema, output: peers.pingSchema,
-    errors: ['peer_not_found', 'peer_offline', 'peer_unreachable', 'peer_handshake'], cli: 'doctor',
+    errors: ['peer_not_found', 'peer_unreachable', 'peer_handshake', 'request_timeout'], cli: 'doctor',
   }),
   'peer.probe': operation({
     summary: "See an address's fingerprint", method: 'POST', path: '/peers/probe', access: 'owner', remote: false,

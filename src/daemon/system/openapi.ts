@@ -12,7 +12,14 @@ type Json = Readonly<Record<string, unknown>>;
 /** What any call but a public one can be refused with. */
 const REFUSALS = ['missing_key', 'invalid_key', 'expired_key', 'scope_missing', 'revoked', 'foreign_origin'] as const;
 /** What forwarding adds. */
-const FORWARDING = ['peer_not_found', 'peer_offline', 'peer_unreachable', 'peer_handshake', 'outcome_unknown'] as const;
+const FORWARDING = [
+  'peer_not_found',
+  'peer_offline',
+  'peer_unreachable',
+  'peer_handshake',
+  'outcome_unknown',
+  'request_timeout',
+] as const;
 
 /** Streams that also answer with a slice as JSON. */
 const SLICES: Partial<Record<OperationId, z.ZodType>> = { 'job.output': jobSliceSchema };
