@@ -97,6 +97,26 @@ describe('a command that asks one operation', () => {
     expect(node.seen.filter(({ id }) => id === 'job.list').map(({ peer }) => peer)).toEqual(['maria', undefined]);
   });
 
+  it('says below the table what stands between a row and work with it', async () => {
+    const { nodeId, address, ...pin } = { ...PEER, status: 'unknown', reason: 'never met' };
+    const added = { ...PEER, name: 'bo', trusted: false, manuallyAdded: true, reason: 'not trusted' };
+    const off = { ...PEER, name: 'off', status: 'offline', reason: 'no answer' };
+    const node = await FakeNode.start({ 'peer.list': () => ({ peers: [PEER, off, pin, added] }) });
+    const { stdout } = await runCli(['peers'], { dataDir: node.folder });
+    expect(stdout.split('\n').slice(5)).toEqual(['! maria: never met', '! bo: not trusted', '']);
+    expect([nodeId, address]).toEqual([PEER.nodeId, PEER.address]);
+  });
+
+  it('does not say that trust ended where there was none', async () => {
+    const node = await FakeNode.start({
+      'peer.remove': () => ({ success: true, nodeId: '', name: '10.0.0.7:19532', trusted: false, told: false }),
+      'peer.show': () => ({ ...PEER, trusted: false }),
+    });
+    const { stdout } = await runCli(['peers', 'remove', '10.0.0.7'], { dataDir: node.folder });
+    expect(stdout).toBe('Removed 10.0.0.7:19532. It was not trusted.\n');
+    expect((await runCli(['peers', 'show', 'x'], { dataDir: node.folder })).stdout).toMatch(/trusted +no\n/);
+  });
+
   it('shows friendly empty states', async () => {
     const node = await FakeNode.start({
       'peer.list': () => ({ peers: [] }),
@@ -245,6 +265,9 @@ describe('loopsy alone, and versions', () => {
     expect(await lines(node.folder)).toContain('loopsy connect');
     node.on('system.status', () => ({ ...STATUS, peers: { total: 1, online: 1, offline: 0 } }));
     expect(await lines(node.folder)).toContain('loopsy exec');
+    node.on('system.status', () => ({ ...STATUS, warnings: ['a pin'] }));
+    expect(await lines(node.folder)).toBe('Next: `loopsy doctor` says what to do about a warning.');
+    expect((await runCli(['status'], { dataDir: node.folder })).stdout).toContain('! a pin\n');
   });
 
   it(verifies('cli.version-skew', 'says in one line on stderr that the running node is older or newer'), async () => {
@@ -362,6 +385,19 @@ describe('connect', () => {
     ]);
     expect(stdout).toContain(`loopsy connect 192.168.1.5:19532 --fingerprint ${'00ff'.repeat(16)}`);
     expect(documentOf('peer.trust', await runCli([...line, '--json'], { dataDir: node.folder }))).toBeDefined();
+    expect(stdout).not.toContain('this machine also has');
+  });
+
+  it('names further addresses of this machine, three at most', async () => {
+    const ownAddresses = ['10.0.0.1:1', '10.0.0.2:1', '10.0.0.3:1', '10.0.0.4:1', '10.0.0.5:1'];
+    const node = await FakeNode.start({
+      'peer.trust': () => ({ peer: PEER, mutual: false, ownFingerprint: FINGERPRINT, ownAddresses }),
+    });
+    const { stdout } = await runCli(['connect', 'kai', '--fingerprint', FINGERPRINT, '--yes'], {
+      dataDir: node.folder,
+    });
+    expect(stdout).toContain('loopsy connect 10.0.0.1:1 --fingerprint');
+    expect(stdout).toContain('this machine also has 10.0.0.2:1, 10.0.0.3:1, 10.0.0.4:1)');
   });
 
   it.each([

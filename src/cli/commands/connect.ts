@@ -5,7 +5,7 @@ import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { levelWords } from '../grant-options.ts';
-import { grouped, plain } from '../output.ts';
+import { grouped, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { type Address, typedAddress } from '../values.ts';
 
@@ -106,12 +106,21 @@ const trust = async (cli: Cli, node: LocalNode, { address, fingerprint, level }:
   const peer = plain(answer.peer.name);
   out.print(`${out.paint.green('✓')} ${peer} is trusted here (${level}).`);
   if (answer.mutual) out.print(`It trusts this machine too. Try: loopsy exec ${peer} hostname`);
-  else
-    out.print(
-      'Now do the same there:',
-      `  loopsy connect ${plain(answer.ownAddresses[0] ?? '<this machine>')} --fingerprint ${answer.ownFingerprint}`,
-    );
+  else out.print(...otherSide(answer, out.paint));
   return EXIT.ok;
+};
+
+const SHOWN_ADDRESSES = 3;
+
+/** What the person types on the other machine. */
+const otherSide = ({ ownAddresses, ownFingerprint }: OutputOf<'peer.trust'>, paint: Paint): string[] => {
+  const [first = '<this machine>', ...others] = ownAddresses.map(plain);
+  const more = others.slice(0, SHOWN_ADDRESSES).join(', ');
+  return [
+    'Now do the same there:',
+    `  loopsy connect ${first} --fingerprint ${ownFingerprint}`,
+    ...(more === '' ? [] : [paint.dim(`  (where that address leads nowhere, this machine also has ${more})`)]),
+  ];
 };
 
 const bare = (fingerprint: string): string => fingerprint.replaceAll(/[:\s]/g, '').toLowerCase();

@@ -27,8 +27,13 @@ const list: Command = async ({ node, out, io }) => {
     mayOf(peer),
   ]);
   out.print(...table([['NAME', 'STATE', 'ADDRESS', 'PLATFORM', 'VERSION', 'SEEN', 'MAY'], ...rows], out.paint));
+  out.print(...peers.flatMap((peer) => noteOf(peer, out.paint)));
   return EXIT.ok;
 };
+
+/** What stands between a row and work with it; of one that is off, the table says enough. */
+const noteOf = ({ name, nodeId, trusted, reason }: Peer, paint: Paint): string[] =>
+  reason === undefined || (trusted && nodeId !== undefined) ? [] : [paint.yellow(`! ${plain(name)}: ${plain(reason)}`)];
 
 const mayOf = ({ grant }: Peer): string => {
   if (grant === undefined) return '-';
@@ -62,7 +67,7 @@ const showPeer = ({ out, io }: Cli, peer: Peer): number => {
     ['runs', [peer.platform, peer.version].filter((part) => part !== undefined).join(', loopsy ') || undefined],
     ['state', peer.reason === undefined ? peer.status : `${peer.status}: ${peer.reason}`],
     ['seen', peer.lastSeen === undefined ? undefined : ago(peer.lastSeen, io.clock.now())],
-    ['trusted', peer.trusted ? 'yes' : 'no: `loopsy connect` does that'],
+    ['trusted', trustOf(peer)],
     ['grant', peer.grant === undefined ? undefined : describeGrant(peer.grant)],
     ['can', peer.capabilities.join(', ') || undefined],
     ['fingerprint', peer.fingerprint === undefined ? undefined : grouped(peer.fingerprint)],
@@ -74,6 +79,11 @@ const showPeer = ({ out, io }: Cli, peer: Peer): number => {
     ),
   );
   return EXIT.ok;
+};
+
+const trustOf = ({ trusted, manuallyAdded }: Peer): string => {
+  if (trusted) return 'yes';
+  return manuallyAdded ? 'no: `loopsy connect` does that' : 'no';
 };
 
 const add: Command = async (cli) => {
@@ -96,10 +106,11 @@ const remove: Command = async (cli) => {
   const keepRuns = invocation.has('keep-runs') ? { keepRuns: 'true' } : {};
   const removed = await client.call('peer.remove', { nodeId: argument(cli, 0), ...keepRuns });
   if (out.json) out.document(removed);
-  out.print(
-    `Removed ${plain(removed.name)}: it is no longer trusted here.`,
-    removed.told ? 'The other side knows.' : 'The other side could not be told yet.',
-  );
+  const name = plain(removed.name);
+  if (removed.trusted) {
+    const told = removed.told ? 'The other side knows.' : 'The other side could not be told yet.';
+    out.print(`Removed ${name}: it is no longer trusted here.`, told);
+  } else out.print(`Removed ${name}. It was not trusted.`);
   return EXIT.ok;
 };
 

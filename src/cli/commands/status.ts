@@ -47,22 +47,26 @@ const overview: Command = async (cli) => {
   try {
     const { client } = await cli.node();
     const node = await client.call('system.status', {});
-    const next =
-      node.peers.total === 0
-        ? 'Next: `loopsy connect <address>`, on two machines, makes them trust each other.'
-        : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
     cli.out.print(
       `${cli.out.paint.green('●')} ${cli.out.paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)}, loopsy ${plain(node.version)}`,
       `  peers    ${peersOf(node)}`,
       `  jobs     ${jobsOf(node)}`,
       `  address  ${node.listening.map(plain).join(', ')}`,
-      next,
+      nextStep(node),
     );
   } catch (thrown) {
     if (!(thrown instanceof LoopsyError) || thrown.error !== 'node_not_running') throw thrown;
     sayDown(cli, thrown);
   }
   return EXIT.ok;
+};
+
+const nextStep = ({ warnings, peers }: Status): string => {
+  if (warnings.length > 0)
+    return `Next: \`loopsy doctor\` says what to do about ${warnings.length === 1 ? 'a warning' : `${warnings.length} warnings`}.`;
+  return peers.total === 0
+    ? 'Next: `loopsy connect <address>`, on two machines, makes them trust each other.'
+    : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
 };
 
 const sayDown = ({ out, paths }: Cli, error: LoopsyError): void => {
