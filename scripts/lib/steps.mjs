@@ -17,7 +17,7 @@ export const CHECKS = [
   { name: 'types', args: () => [binOf('typescript', 'tsc'), '-b'] },
   { name: 'lint', args: () => [binOf('oxlint'), '--deny-warnings'] },
   { name: 'format', args: () => [binOf('oxfmt'), '--check'] },
-  { name: 'unused', args: () => [binOf('knip'), '--include', 'files,dependencies,unlisted,unresolved'] },
+  { name: 'unused', args: () => [binOf('knip')] },
 ];
 
 /** Runs a program of Node's to its end; its output is shown where it fails, or always with `live`. */

@@ -14,7 +14,7 @@ export interface OptionSpec {
 }
 
 /** A positional argument. */
-export interface ArgSpec {
+interface ArgSpec {
   readonly name: string;
   readonly optional?: true;
   /** The rest of the line, word by word and never parsed: a command for another machine. */
@@ -24,7 +24,7 @@ export interface ArgSpec {
 }
 
 /** An example: what to type, and what it does. */
-export type Example = readonly [line: string, does: string];
+type Example = readonly [line: string, does: string];
 
 /** One command. */
 export interface CommandSpec {

@@ -17,7 +17,7 @@ const ANSWER_MS = 5000;
 const MAX_RETRY_AFTER_S = 120;
 
 /** What answered GET /health. */
-export type Health = OutputOf<'system.health'>;
+type Health = OutputOf<'system.health'>;
 
 /** The node of this data folder, which has shown that it holds the token. */
 export interface LocalNode {

@@ -2,7 +2,7 @@ import { COMMANDS, GLOBAL_OPTIONS, GROUPS, type CommandSpec, type OptionSpec } f
 import type { Paint } from './output.ts';
 
 /** What stands behind `loopsy`: `peers grant <peer> <level> [options]`. */
-export const usageOf = (spec: CommandSpec): string => {
+const usageOf = (spec: CommandSpec): string => {
   const args = (spec.args ?? []).map(({ name, optional, verbatim, choices }) => {
     const word = verbatim === true ? `${name}…` : (choices?.join('|') ?? name);
     return optional === true ? `[${word}]` : `<${word}>`;

@@ -28,7 +28,7 @@ export const wantsColour = (sink: Sink, env: Readonly<Record<string, string | un
   sink.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
 
 /** Makes the colours. */
-export const paintWith = (colour: boolean): Paint => {
+const paintWith = (colour: boolean): Paint => {
   const one = ([on, off]: readonly [number, number]) =>
     colour ? (text: string) => `\u001B[${on}m${text}\u001B[${off}m` : (text: string) => text;
   return {
@@ -62,7 +62,7 @@ const wide = (): RegExp =>
   );
 
 /** The columns that a text takes in a terminal. */
-export const widthOf = (text: string): number => {
+const widthOf = (text: string): number => {
   const shown = text.replaceAll(/\u001B\[\d+m/g, '');
   if (PRINTABLE_ASCII.test(shown)) return shown.length;
   const [isWide, isMark] = [wide(), new RegExp(String.raw`\p{M}`, 'u')];

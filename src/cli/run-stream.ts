@@ -3,17 +3,10 @@ import { constants } from 'node:os';
 import { decodeJson, type StreamPiece } from '../client/client.ts';
 import { ERRORS, EXIT, errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME } from '../protocol/frames.ts';
-import type { JobEvent, JobOutcome } from '../protocol/jobs.ts';
+import type { JobEvent, JobOutcome, JobStarted } from '../protocol/jobs.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { duration, plain, size } from './output.ts';
-
-/** What `started` says. */
-export interface Started {
-  readonly jobId: string;
-  readonly state: 'queued' | 'running' | 'ended';
-  readonly host: string;
-}
 
 /** How a run is followed. */
 export interface Following {
@@ -21,7 +14,7 @@ export interface Following {
   readonly peer: string | undefined;
   readonly signal: AbortSignal;
   readonly quiet: boolean;
-  readonly onStarted: (started: Started) => void;
+  readonly onStarted: (started: JobStarted) => void;
 }
 
 /** Attempts in a row to take up a stream that was cut, without a byte gained. */
@@ -38,7 +31,7 @@ export const followPieces = async (
     if (type === FRAME.stdout) await io.stdout.writeBytes(bytes);
     if (type === FRAME.stderr) await io.stderr.writeBytes(bytes);
     // The node encodes each frame by its schema.
-    if (type === FRAME.started) announce(cli, decodeJson(bytes) as Started, following);
+    if (type === FRAME.started) announce(cli, decodeJson(bytes) as JobStarted, following);
     if (type === FRAME.gap && !following.quiet) sayGap(cli, decodeJson(bytes) as { from: number; to: number });
     if (type === FRAME.exit) return endOf(cli, decodeJson(bytes) as JobOutcome, following);
   }
@@ -53,7 +46,7 @@ export const followEvents = async (
 ): Promise<number> => {
   for await (const { event } of events) {
     cli.out.document(event);
-    if (event.type === 'started') following.onStarted(event.data as Started);
+    if (event.type === 'started') following.onStarted(event.data as JobStarted);
     if (event.type === 'exit') return endOf(cli, event.data as JobOutcome, following);
     if (event.type === 'error') return exitOfError(errorFromBody(event.data) ?? new LoopsyError('internal'));
   }
@@ -61,7 +54,7 @@ export const followEvents = async (
 };
 
 /** loopsy's own failures never look like the command's exit code 1. */
-export const exitOfError = (error: LoopsyError): number => (error.exit === EXIT.failed ? EXIT.usage : error.exit);
+const exitOfError = (error: LoopsyError): number => (error.exit === EXIT.failed ? EXIT.usage : error.exit);
 
 const endless = (): LoopsyError =>
   new LoopsyError('outcome_unknown', { message: 'the stream ended before the run did' });
@@ -80,7 +73,7 @@ async function* resuming(
     try {
       for await (const piece of source) {
         cursor = piece.cursor;
-        if (piece.type === FRAME.started) jobId = (decodeJson(piece.bytes) as Started).jobId;
+        if (piece.type === FRAME.started) jobId = (decodeJson(piece.bytes) as JobStarted).jobId;
         yield piece;
       }
       return;
@@ -98,7 +91,7 @@ const wasCut = (thrown: unknown): boolean =>
   thrown.cause !== undefined &&
   (thrown.error === 'outcome_unknown' || thrown.error === 'node_not_running');
 
-const announce = ({ io, out }: Cli, started: Started, { quiet, onStarted }: Following): void => {
+const announce = ({ io, out }: Cli, started: JobStarted, { quiet, onStarted }: Following): void => {
   if (started.state === 'queued' && !quiet && io.stderr.isTTY === true) {
     out.note(`loopsy: waits in the queue of ${plain(started.host)} (job ${plain(started.jobId)})`);
   }

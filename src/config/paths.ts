@@ -1,7 +1,5 @@
 import { posix, win32, type PlatformPath } from 'node:path';
 
-import { LoopsyError } from '../protocol/errors.ts';
-
 /** The path rules of a platform. */
 const pathOf = (platform: NodeJS.Platform): PlatformPath => (platform === 'win32' ? win32 : posix);
 
@@ -54,7 +52,6 @@ export interface NodePaths {
   readonly tlsDir: string;
   readonly certificate: string;
   readonly privateKey: string;
-  readonly sessionsDir: string;
 }
 
 /** All places below a data folder. */
@@ -77,21 +74,5 @@ export const nodePaths = (dataDir: string, platform: NodeJS.Platform = process.p
     tlsDir: inside('tls'),
     certificate: inside('tls', 'cert.pem'),
     privateKey: inside('tls', 'key.pem'),
-    sessionsDir: inside('sessions'),
   };
-};
-
-const SESSION_NAME = /^[a-z0-9][a-z0-9-]{0,31}$/;
-
-/**
- * The data folder of a session.
- * @throws {LoopsyError} `invalid_request` where the name is none: it never leaves the folder of sessions.
- */
-export const sessionDir = (machine: NodePaths, name: string, platform: NodeJS.Platform = process.platform): string => {
-  if (SESSION_NAME.test(name)) return pathOf(platform).join(machine.sessionsDir, name);
-  throw new LoopsyError('invalid_request', {
-    message: `"${name}" can't be a session's name`,
-    hint: 'a name has 1–32 of a–z, 0–9 and -, and begins with a letter or a digit',
-    details: { field: 'session' },
-  });
 };

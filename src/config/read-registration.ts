@@ -32,7 +32,7 @@ export interface Registration {
 }
 
 /** Where a node listens for one start: on this machine alone, or on every address. */
-export type Reach = (typeof REACHES)[number];
+type Reach = (typeof REACHES)[number];
 
 const REACHES = ['local-only', 'lan'] as const;
 

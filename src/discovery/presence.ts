@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../kernel/clock.ts';
 
 /** Whether a peer answers. */
-export type Presence = 'online' | 'offline' | 'unknown';
+type Presence = 'online' | 'offline' | 'unknown';
 
 /** What a heartbeat found. */
 export type Beat = { readonly ok: true; readonly latencyMs: number } | { readonly ok: false; readonly reason: string };
@@ -25,11 +25,11 @@ export interface PresenceParts {
 }
 
 /** A beat this long after the last; an online peer that is silent is found within two of them and both limits. */
-export const BEAT_EVERY_MS = 2500;
+const BEAT_EVERY_MS = 2500;
 /** The pause between two tries to reach an offline peer, with the try's own limit well under 3 s. */
-export const RETRY_EVERY_MS = 800;
+const RETRY_EVERY_MS = 800;
 /** The longest that a beat may take. */
-export const BEAT_LIMIT_MS = 2500;
+const BEAT_LIMIT_MS = 2500;
 const RETRY_LIMIT_MS = 1700;
 const FAILURES_TO_OFFLINE = 2;
 /** An offline peer that made no contact of its own for so long is silent: it would have tried three times. */

@@ -15,10 +15,10 @@ export interface Log {
 }
 
 /** The levels, the most talkative first. */
-export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 
 /** One level: lines below it are dropped. */
-export type LogLevel = (typeof LOG_LEVELS)[number];
+type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** A log whose level can be changed while it runs, for itself and all its children. */
 export interface RootLog extends Log {

@@ -4,7 +4,7 @@ import type { Clock } from './clock.ts';
 const LONGEST_MS = 2 ** 31 - 1;
 
 /** Keeps the process alive until the returned function is called: timers of a `Clock` alone don't. */
-export const holdProcess = (): (() => void) => {
+const holdProcess = (): (() => void) => {
   const hold = setInterval(() => undefined, LONGEST_MS);
   return () => clearInterval(hold);
 };

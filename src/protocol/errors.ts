@@ -98,6 +98,24 @@ export const ERRORS = {
   path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed', {
     hint: 'the owner of that node can change transfer.allowedPaths or transfer.deniedPaths in its config.yaml',
   }),
+  pair_not_open: row([8001, 404, EXIT.failed], 'no pairing is open there', {
+    hint: 'run `loopsy pair` on the other machine and enter the code that it shows',
+  }),
+  pair_expired: row([8002, 410, EXIT.failed], 'this pairing is over', {
+    hint: 'run `loopsy pair` again; a code lives five minutes',
+  }),
+  pair_wrong_code: row([8003, 403, EXIT.failed], 'wrong code, or not the machine you meant', {
+    hint: 'read the code again on the other screen: after three wrong ones it shows a new one',
+  }),
+  pair_busy: row([8004, 409, EXIT.failed], 'this code was used', {
+    hint: 'was it not you? Say no on the other screen, and run `loopsy pair` there again',
+  }),
+  pair_open: row([8005, 409, EXIT.failed], 'a pairing is open already', {
+    hint: 'finish or cancel it first',
+  }),
+  pair_refused: row([8006, 409, EXIT.failed], 'the other side said no', {
+    hint: 'if that was a mistake, run `loopsy pair` again',
+  }),
   internal: row([9001, 500, EXIT.failed], 'something went wrong inside the node', {
     hint: '`loopsy logs --node` shows it under the reference given',
   }),
@@ -188,7 +206,7 @@ export class LoopsyError extends Error {
 }
 
 /** True where `name` is in the catalogue. */
-export const isErrorName = (name: string): name is ErrorName => Object.hasOwn(ERRORS, name);
+const isErrorName = (name: string): name is ErrorName => Object.hasOwn(ERRORS, name);
 
 /**
  * Rebuilds the error that a node answered with.

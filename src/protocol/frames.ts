@@ -5,9 +5,6 @@
  */
 export const FRAME = { stdout: 1, stderr: 2, exit: 3, error: 4, heartbeat: 5, gap: 6, started: 7, event: 8 } as const;
 
-/** A frame's type. */
-export type FrameType = (typeof FRAME)[keyof typeof FRAME];
-
 /** Bytes before each payload. */
 export const FRAME_HEADER_BYTES = 5;
 

@@ -52,7 +52,7 @@ const outcome = {
 };
 
 /** How a run ended, without its output. */
-export const jobOutcomeSchema = z.object(outcome);
+const jobOutcomeSchema = z.object(outcome);
 
 /** The answer of a buffered run. */
 export const executeResultSchema = z.object({
@@ -74,7 +74,7 @@ export const jobEventSchema = z.object({
 });
 
 /** The data of `started`. */
-export const jobStartedSchema = z.object({
+const jobStartedSchema = z.object({
   jobId: jobIdSchema,
   state: z.enum(['queued', 'running', 'ended']),
   host: z.string(),
@@ -142,7 +142,7 @@ export const jobSliceSchema = z.object({
 export const stdinOutputSchema = z.object({ success: z.literal(true), jobId: jobIdSchema, bytes: z.int() });
 
 /** Signals that can be sent; on Windows each ends the tree. */
-export const signalSchema = z.enum([
+const signalSchema = z.enum([
   'SIGINT',
   'SIGTERM',
   'SIGKILL',
@@ -169,6 +169,8 @@ export const jobCancelOutputSchema = z.object({
 export type ExecuteInput = z.infer<typeof executeSchema>;
 /** Its answer. */
 export type ExecuteResult = z.infer<typeof executeResultSchema>;
+/** What a stream begins with. */
+export type JobStarted = z.infer<typeof jobStartedSchema>;
 /** How a run ended. */
 export type JobOutcome = z.infer<typeof jobOutcomeSchema>;
 /** A run. */

@@ -24,7 +24,7 @@ export type Kind = 'json' | 'stream' | 'upload';
  * `creates`: the answer names a new object. `uses`: the input field `field` names one. `lists`: the output's `list`
  * holds rows whose `field` names one; rows of other callers are left out.
  */
-export interface ObjectRule {
+interface ObjectRule {
   readonly kind: 'job';
   readonly role: 'creates' | 'uses' | 'lists';
   readonly field: string;

@@ -6,7 +6,7 @@ import { pageOutput } from './page.ts';
 import { capabilitySchema, identitySchema, platformSchema } from './system.ts';
 
 /** Whether a peer answers; `unknown` for an address that is not trusted. */
-export const presenceSchema = z.enum(['online', 'offline', 'unknown']);
+const presenceSchema = z.enum(['online', 'offline', 'unknown']);
 
 /** One row of GET /peers. */
 export const peerSchema = z.object({
@@ -110,7 +110,5 @@ export const pingSchema = z.object({
 
 /** One row. */
 export type Peer = z.infer<typeof peerSchema>;
-/** online, offline or unknown. */
-export type PresenceState = z.infer<typeof presenceSchema>;
 /** The facts that nodes exchange. */
 export type Handshake = z.infer<typeof handshakeSchema>;

@@ -43,7 +43,7 @@ export const statusSchema = identitySchema.extend({
 });
 
 /** One line of a health report. */
-export const checkSchema = z.object({
+const checkSchema = z.object({
   name: z.string(),
   ok: z.boolean(),
   level: z.enum(['ok', 'warning', 'error']),
@@ -69,5 +69,3 @@ export type Check = z.infer<typeof checkSchema>;
 export type Identity = z.infer<typeof identitySchema>;
 /** GET /status. */
 export type Status = z.infer<typeof statusSchema>;
-/** A system. */
-export type Platform = z.infer<typeof platformSchema>;

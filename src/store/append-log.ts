@@ -18,7 +18,7 @@ export interface AppendLogOptions extends LogBounds {
 }
 
 /** A line, and what names its place for as long as the log holds it. */
-export interface LogLine {
+interface LogLine {
   readonly line: string;
   readonly cursor: string;
 }

@@ -20,7 +20,7 @@ export interface Facts {
 }
 
 /** Why a caller may not. */
-export interface Denial {
+interface Denial {
   readonly allowed: false;
   readonly error: ErrorName;
   readonly message: string;

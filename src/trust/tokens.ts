@@ -1,13 +1,10 @@
 import { randomBytes } from 'node:crypto';
 
 import type { Clock } from '../kernel/clock.ts';
-import { equalInConstantTime, hashToken, keyIdOf } from '../kernel/token-proof.ts';
+import { hashToken, keyIdOf } from '../kernel/token-proof.ts';
 
 /** A new secret: 256 random bits, 64 hex digits. */
 export const newToken = (): string => randomBytes(32).toString('hex');
-
-/** True where `token` is the one with this hash; takes as long for a near miss as for any other. */
-export const isToken = (token: string, tokenHash: string): boolean => equalInConstantTime(hashToken(token), tokenHash);
 
 /** A token that lets one agent process in. */
 export interface AgentToken {

@@ -89,7 +89,7 @@ export interface GoneKey {
 }
 
 /** A record that can't be used, and why. */
-export class BadRecord extends Error {
+class BadRecord extends Error {
   override readonly name = 'BadRecord';
 }
 

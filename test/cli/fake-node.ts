@@ -39,7 +39,7 @@ export interface Answering extends Seen {
 }
 
 /** Writes frames. */
-export interface Frames {
+interface Frames {
   send(type: number, payload: unknown): void;
   end(): void;
   cut(): void;
@@ -187,7 +187,7 @@ const framesOn = (response: ServerResponse): Frames => {
   };
 };
 
-export const NODE_ID = 'a'.repeat(32);
+const NODE_ID = 'a'.repeat(32);
 export const JOB_ID = '01j8zq0v3m8k2t4n6p8r0s2v4w';
 export const FINGERPRINT = '3f9a'.repeat(16);
 

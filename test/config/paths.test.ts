@@ -1,8 +1,6 @@
-import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { expandHome, nodePaths, resolveDataDir, sessionDir, type Place } from '../../src/config/paths.ts';
-import { errorOf } from './source.ts';
+import { expandHome, nodePaths, resolveDataDir, type Place } from '../../src/config/paths.ts';
 import { verifies } from '../requirements.ts';
 
 const mac: Place = { env: {}, home: '/Users/kai', cwd: '/place', platform: 'darwin' };
@@ -51,27 +49,8 @@ describe('the places in it', () => {
       tlsDir: '/d/tls',
       certificate: '/d/tls/cert.pem',
       privateKey: '/d/tls/key.pem',
-      sessionsDir: '/d/sessions',
     });
     expect(nodePaths('C:\\d', 'win32').auditLog).toBe('C:\\d\\logs\\audit.jsonl');
-  });
-
-  it('of sessions lie below it, whatever they are called', async () => {
-    const machine = nodePaths('/d', 'linux');
-    expect(sessionDir(machine, 'worker-1', 'linux')).toBe('/d/sessions/worker-1');
-    for (const name of ['..', '.', '', 'a/b', 'a\\b', 'A', '-a', 'a\0', 'x'.repeat(33), '%2e%2e']) {
-      expect((await errorOf(() => sessionDir(machine, name))).error).toBe('invalid_request');
-    }
-    fc.assert(
-      fc.property(fc.string(), (name) => {
-        try {
-          expect(sessionDir(machine, name, 'linux')).toBe(`/d/sessions/${name}`);
-          expect(name).toMatch(/^[a-z0-9-]+$/);
-        } catch (error) {
-          expect(error).toMatchObject({ error: 'invalid_request' });
-        }
-      }),
-    );
   });
 });
 

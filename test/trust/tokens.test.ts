@@ -1,19 +1,14 @@
 import { describe, expect, it } from 'vitest';
 
 import { hashToken, keyIdOf } from '../../src/kernel/token-proof.ts';
-import { AgentTokens, isToken, newToken } from '../../src/trust/tokens.ts';
+import { AgentTokens, newToken } from '../../src/trust/tokens.ts';
 import { FakeClock } from '../helpers/clock.ts';
 
 describe('a token', () => {
-  it('has 256 random bits and is recognised by its hash alone', () => {
+  it('has 256 random bits', () => {
     const [one, two] = [newToken(), newToken()];
     expect(one).toMatch(/^[0-9a-f]{64}$/);
     expect(one).not.toBe(two);
-    expect(isToken(one, hashToken(one))).toBe(true);
-    expect(isToken(two, hashToken(one))).toBe(false);
-    expect(isToken(hashToken(one), hashToken(one))).toBe(false);
-    expect(isToken('', hashToken(one))).toBe(false);
-    expect(isToken(one, '')).toBe(false);
   });
 });
 

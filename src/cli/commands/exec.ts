@@ -1,9 +1,9 @@
-import type { ExecuteInput } from '../../protocol/jobs.ts';
+import type { ExecuteInput, JobStarted } from '../../protocol/jobs.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import type { Invocation } from '../parse.ts';
-import { followEvents, followPieces, type Following, type Started } from '../run-stream.ts';
+import { followEvents, followPieces, type Following } from '../run-stream.ts';
 import { watchStdin, type WatchedStdin } from '../stdin.ts';
 import { parseEnv, parseSpan, peerNamed } from '../values.ts';
 
@@ -38,7 +38,7 @@ const exec: Command = async (cli) => {
   const release = listenForSignals(session);
   const { peer } = session;
   const { signal } = session.controller;
-  const onStarted = ({ jobId }: Started): void => {
+  const onStarted = ({ jobId }: JobStarted): void => {
     // A stream that is taken up again begins with the same run once more.
     if (session.jobId === undefined) void forwardStdin(session, jobId, stdin);
     session.jobId = jobId;

@@ -46,7 +46,7 @@ export interface Call {
 }
 
 /** What an operation's handler returns: its output, or the source of its events. */
-export type Result<Id extends OperationId> = Promise<OutputOf<Id> | StreamSource> | OutputOf<Id> | StreamSource;
+type Result<Id extends OperationId> = Promise<OutputOf<Id> | StreamSource> | OutputOf<Id> | StreamSource;
 
 /** One handler: 1–3 lines that call a service. */
 export type Handler<Id extends OperationId> = (input: ParsedInputOf<Id>, call: Call) => Result<Id>;

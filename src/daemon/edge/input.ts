@@ -15,7 +15,7 @@ const DEFAULT_BODY_LIMIT_BYTES = 65_536;
  * @throws {LoopsyError} `body_too_large`, before a byte is taken where the size is known; `request_timeout` where the
  *   client left in the middle.
  */
-export const readBody = async (request: IncomingMessage, limitBytes: number): Promise<string> => {
+const readBody = async (request: IncomingMessage, limitBytes: number): Promise<string> => {
   try {
     return await collectText(request, limitBytes);
   } catch (error) {

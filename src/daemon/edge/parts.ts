@@ -25,7 +25,7 @@ export interface ForwardRequest {
 }
 
 /** The way to other nodes, as far as the edge needs it. */
-export interface Forwarder {
+interface Forwarder {
   /**
    * @returns the peer that `reference` names, or undefined where it names this node itself.
    * @throws {LoopsyError} `peer_not_found`, with the known ones.

@@ -12,7 +12,7 @@ export interface ReplyPipeOptions {
 }
 
 /** A reader hears something at least this often, while it reads. */
-export const HEARTBEAT_MS = 10_000;
+const HEARTBEAT_MS = 10_000;
 
 // Twice in each period, so that silence never lasts longer than one.
 const TICK_MS = HEARTBEAT_MS / 2;

@@ -1,4 +1,4 @@
-import type { JobOutcome } from '../../protocol/jobs.ts';
+import type { JobOutcome, JobStarted } from '../../protocol/jobs.ts';
 import type { Spool } from '../process/spool.ts';
 import { type Followed, Follower } from './follower.ts';
 import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
@@ -24,7 +24,7 @@ export class EndedRun implements Followed {
     return outcomeOf(this.record, this.#nodeId);
   }
 
-  started(): object {
+  started(): JobStarted {
     return toStarted(this.record, this.#nodeId);
   }
 

@@ -1,4 +1,5 @@
 import { FRAME } from '../../protocol/frames.ts';
+import type { JobStarted } from '../../protocol/jobs.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Spool } from '../process/spool.ts';
 
@@ -6,7 +7,7 @@ import type { Spool } from '../process/spool.ts';
 export interface Followed {
   readonly output: Pick<Spool, 'read'>;
   /** What `started` says now. */
-  started(): object;
+  started(): JobStarted;
   /** Changes when `started` says something new. */
   readonly phase: number;
   /** The last piece, once the run has ended and all of its output is in. */

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { EndedBy, JobOutcome, JobSignal } from '../../protocol/jobs.ts';
+import type { EndedBy, JobOutcome, JobSignal, JobStarted } from '../../protocol/jobs.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
 import type { Variables } from '../process/environment.ts';
 import {
@@ -186,7 +186,7 @@ export class Job implements ReadRun {
     return this.record;
   }
 
-  started(): object {
+  started(): JobStarted {
     return toStarted(this.record, this.#host.nodeId());
   }
 

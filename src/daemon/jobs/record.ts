@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { errorFromBody } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
-import { endedBySchema, type Job, type JobOutcome } from '../../protocol/jobs.ts';
+import { endedBySchema, type Job, type JobOutcome, type JobStarted } from '../../protocol/jobs.ts';
 
 const failureSchema = z.object({
   error: z.object({
@@ -117,7 +117,7 @@ const toOutcome = (record: JobRecord, nodeId: string): JobOutcome => ({
 });
 
 /** What `started` says. */
-export const toStarted = (record: JobRecord, nodeId: string): object => ({
+export const toStarted = (record: JobRecord, nodeId: string): JobStarted => ({
   jobId: record.jobId,
   state: stateOf(record),
   host: record.host,

@@ -74,7 +74,7 @@ const successOf = (id: OperationId, op: Operation): Json => {
 };
 
 /** Every error an operation can answer with, in the catalogue's order. */
-export const errorsOf = (op: Operation): ErrorName[] => {
+const errorsOf = (op: Operation): ErrorName[] => {
   const names = new Set<ErrorName>([
     ...(op.access === 'public' ? [] : REFUSALS),
     ...op.errors,

@@ -25,7 +25,7 @@ export interface SystemParts {
 const PLATFORM = platformSchema.catch('linux').parse(process.platform);
 
 /** The user who runs this node. */
-export const userName = (): string => {
+const userName = (): string => {
   try {
     return userInfo().username;
   } catch {

@@ -39,7 +39,7 @@ export const allow = ({ command, args = [], shell = false }: ExecuteInput): Allo
   );
 
 /** A log that remembers. */
-export const rememberingLog = (): Log & { readonly lines: string[] } => {
+const rememberingLog = (): Log & { readonly lines: string[] } => {
   const lines: string[] = [];
   const add = (event: string): void => void lines.push(event);
   const log = { lines, debug: add, info: add, warn: add, error: add, child: () => log };

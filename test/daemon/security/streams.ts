@@ -20,7 +20,7 @@ export interface OpenStream {
 /** A line every 50 ms, for as long as it lives. */
 export const TICKS = { command: 'while :; do echo tick; sleep 0.05; done', shell: true } as const;
 /** Says nothing, for as long as it lives. */
-export const SLEEP = { command: 'sleep', args: ['60'] } as const;
+const SLEEP = { command: 'sleep', args: ['60'] } as const;
 
 /** Starts a run and follows it; resolves when the stream has begun. */
 export const openStream = async (
