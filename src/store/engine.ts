@@ -6,7 +6,7 @@ import type { GroupResult } from './file-writer.ts';
 import { MIGRATIONS, type Migrations } from './schema.ts';
 import type { Database, SqlValue, Statement } from './sqlite.ts';
 import type { Change, CommitOptions, Entry, ListQuery, Store } from './store.ts';
-import { checkChanges, isStorable, listRange, prefixRange } from './text.ts';
+import { checkChanges, cutList, isStorable, listRange, prefixRange } from './text.ts';
 import { writerThreadOf, type WriterThread } from './writer-thread.ts';
 
 const SWEEP_MS = 60_000;
@@ -106,7 +106,8 @@ class SqliteStore implements Store {
   list(query: ListQuery): Entry[] {
     const { from, to = BEHIND_ALL_TEXT } = listRange(query);
     const statement = query.reverse === true ? this.#reads.descending : this.#reads.ascending;
-    return statement.all(from, to, this.#clock.now(), query.limit).map(toEntry);
+    // Row by row: large values that the list does not hold are never read.
+    return cutList(statement.iterate(from, to, this.#clock.now(), query.limit), query).map(toEntry);
   }
 
   count(prefix: string): number {

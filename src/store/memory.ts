@@ -1,6 +1,6 @@
 import type { Clock } from '../kernel/clock.ts';
 import { StoreConflict, type Change, type Entry, type ListQuery, type Store } from './store.ts';
-import { checkChanges, compareUtf8, listRange, prefixRange, type KeyRange } from './text.ts';
+import { checkChanges, compareUtf8, cutList, listRange, prefixRange, type KeyRange } from './text.ts';
 
 /** A store that forgets: the twin of the durable one, for tests. It passes the same suite. */
 export const openMemoryStore = ({ clock }: { readonly clock: Clock }): Store => new MemoryStore(clock);
@@ -27,7 +27,7 @@ class MemoryStore implements Store {
   list(query: ListQuery): Entry[] {
     const entries = this.#within(listRange(query)).sort((a, b) => compareUtf8(a.key, b.key));
     if (query.reverse === true) entries.reverse();
-    return entries.slice(0, query.limit);
+    return cutList(entries, query);
   }
 
   count(prefix: string): number {

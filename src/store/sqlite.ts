@@ -9,6 +9,8 @@ export type SqlValue = string | number | null | Uint8Array;
 export interface Statement<Row> {
   get(...values: SqlValue[]): Row | undefined;
   all(...values: SqlValue[]): Row[];
+  /** Rows as they are asked for; leaving the loop ends the reading. */
+  iterate(...values: SqlValue[]): IterableIterator<Row>;
   run(...values: SqlValue[]): { readonly changes: number | bigint };
 }
 

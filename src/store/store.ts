@@ -15,7 +15,7 @@ export interface Entry {
  * What must hold for a change: the key is absent (0), or its entry has exactly this revision. An expired entry is
  * absent.
  */
-export type Condition = number;
+type Condition = number;
 
 /** One change of one key. */
 export type Change =
@@ -28,6 +28,8 @@ export interface ListQuery {
   readonly after?: string;
   /** 1–1000. */
   readonly limit: number;
+  /** The most UTF-8 bytes that the keys and values have together, one entry is always given; default and most 4 MiB. */
+  readonly maxBytes?: number;
   readonly reverse?: boolean;
 }
 
@@ -45,6 +47,7 @@ export interface Store {
   /** The counter of the last change that this process has seen. */
   readonly revision: number;
   get(key: string): Entry | undefined;
+  /** In the order of the keys. An empty list is the end: any other may have been cut at `limit` or `maxBytes`. */
   list(query: ListQuery): Entry[];
   /** The number of live entries whose key begins with `prefix`. */
   count(prefix: string): number;

@@ -1,10 +1,11 @@
-import type { Change, ListQuery } from './store.ts';
+import type { Change, Entry, ListQuery } from './store.ts';
 
 const MAX_KEY_BYTES = 1024;
 const MAX_CHANGES = 1000;
 /** The largest commit, in UTF-16 units of its keys and values. */
 export const MAX_COMMIT_LENGTH = 8 * 1024 * 1024;
 const MAX_LIST = 1000;
+const MAX_LIST_BYTES = 4 * 1024 * 1024;
 
 // An engine would cut the text at a NUL, and store a lone surrogate as another character.
 const unstorable = /[\0\p{Cs}]/u;
@@ -74,10 +75,13 @@ export const prefixRange = (prefix: string): KeyRange => {
   return { from: prefix, to: prefixEnd(prefix) };
 };
 
-/** The keys that a list may hold. Throws a RangeError where its limit is out of bounds. */
+/** The keys that a list may hold. Throws a RangeError where its bounds are out of bounds. */
 export const listRange = (query: ListQuery): KeyRange => {
-  const { prefix, after, limit, reverse = false } = query;
+  const { prefix, after, limit, maxBytes = MAX_LIST_BYTES, reverse = false } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIST) throw new RangeError('a list has a limit of 1–1000');
+  if (!Number.isInteger(maxBytes) || maxBytes < 1 || maxBytes > MAX_LIST_BYTES) {
+    throw new RangeError('a list has 1 byte to 4 MiB');
+  }
   const { from, to } = prefixRange(prefix);
   if (after === undefined) return { from, to };
   checkText(after, 'the cursor of a list');
@@ -85,4 +89,19 @@ export const listRange = (query: ListQuery): KeyRange => {
   // No key holds a NUL, so U+0001 makes the next possible key.
   const next = `${after}\u0001`;
   return { from: compareUtf8(next, from) > 0 ? next : from, to };
+};
+
+/** As many of `entries` as a list may hold. No more than one beyond them is asked for. */
+export const cutList = <Row extends Pick<Entry, 'key' | 'value'>>(
+  entries: Iterable<Row>,
+  { limit, maxBytes = MAX_LIST_BYTES }: ListQuery,
+): Row[] => {
+  const list: Row[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    bytes += Buffer.byteLength(entry.key) + Buffer.byteLength(entry.value);
+    if (list.length === limit || (bytes > maxBytes && list.length > 0)) break;
+    list.push(entry);
+  }
+  return list;
 };

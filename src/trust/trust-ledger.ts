@@ -146,7 +146,8 @@ export class TrustLedger {
       const after = page.at(-1)?.key;
       page = this.#parts.store.list({ prefix: '', limit: PAGE, ...(after === undefined ? {} : { after }) });
       for (const entry of page) entries.set(entry.key, entry);
-    } while (page.length === PAGE);
+      // A page may be cut before it is full.
+    } while (page.length > 0);
     const { config, own } = this.#parts;
     return buildState({ entries: [...entries.values()], config: config.current(), own, parsed: this.#parsed });
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 
+import { entriesOf } from '../../src/store/entries.ts';
 import { StoreConflict, type Entry, type Store } from '../../src/store/store.ts';
 import { FakeClock } from '../helpers/clock.ts';
 
@@ -149,10 +150,51 @@ export const describeStore = (name: string, openTwin: OpenTwin): void => {
       expect([list('a', true), list('c', true)]).toEqual([[], ['b2', 'b1']]);
     });
 
-    it('refuses a limit out of bounds', async () => {
+    it.each([false, true])('ends at its bytes of UTF-8, and gives one entry always (reverse: %s)', async (reverse) => {
+      const { store } = await open();
+      // 6 bytes each with their keys, and one of 102.
+      await store.commit(['a1', 'a2', 'a3', 'a5'].map((key) => put(key, 'ää')));
+      await store.commit([put('a4', 'x'.repeat(100))]);
+      const list = (maxBytes: number, after?: string): string[] =>
+        keysOf(store.list({ prefix: 'a', limit: 9, maxBytes, reverse, ...(after === undefined ? {} : { after }) }));
+      const all = ['a1', 'a2', 'a3', 'a4', 'a5'];
+      const inOrder = reverse ? all.toReversed() : all;
+      expect(list(1000)).toEqual(inOrder);
+      expect(list(1)).toEqual(inOrder.slice(0, 1));
+      expect(list(reverse ? 107 : 11)).toEqual(inOrder.slice(0, 1));
+      expect(list(reverse ? 108 : 12)).toEqual(inOrder.slice(0, 2));
+      expect(list(10, reverse ? 'a5' : 'a3')).toEqual(['a4']);
+      const seen: string[] = [];
+      for (let page = list(12); page.length > 0; page = list(12, seen.at(-1))) seen.push(...page);
+      expect(seen).toEqual(inOrder);
+    });
+
+    it('holds at most 4 MiB, however large its values are, and is not cut for good by them', async () => {
+      const { store } = await open();
+      const keys = Array.from({ length: 12 }, (_, n) => `big/${String(n).padStart(2, '0')}`);
+      for (const key of keys) await store.commit([put(key, 'x'.repeat(1024 * 1024 - 6))]);
+      expect(keysOf(store.list({ prefix: 'big/', limit: 1000 }))).toEqual(keys.slice(0, 4));
+      // What was begun and left shows the next reader nothing old.
+      await store.commit([{ delete: 'big/00' }]);
+      expect(keysOf(store.list({ prefix: 'big/', limit: 2 }))).toEqual(keys.slice(1, 3));
+      expect(Array.from(entriesOf(store, 'big/'), ({ key }) => key)).toEqual(keys.slice(1));
+    });
+
+    it('is read to its end, page by page', async () => {
+      const { store } = await open();
+      const keys = Array.from({ length: 2500 }, (_, n) => `k/${String(n).padStart(4, '0')}`);
+      for (let at = 0; at < keys.length; at += 500) await store.commit(keys.slice(at, at + 500).map((key) => put(key)));
+      expect(Array.from(entriesOf(store, 'k/'), ({ key }) => key)).toEqual(keys);
+      expect([...entriesOf(store, 'none')]).toEqual([]);
+    });
+
+    it('refuses bounds that are none', async () => {
       const { store } = await open();
       for (const limit of [0, -1, 1001, 1.5, Number.NaN]) {
         expect(() => store.list({ prefix: '', limit })).toThrow(RangeError);
+      }
+      for (const maxBytes of [0, -1, 4 * 1024 * 1024 + 1, 1.5, Number.NaN]) {
+        expect(() => store.list({ prefix: '', limit: 1, maxBytes })).toThrow(RangeError);
       }
       expect(() => store.list({ prefix: 'a\0', limit: 1 })).toThrow(RangeError);
     });

@@ -20,6 +20,7 @@ type Step =
       readonly prefix: string;
       readonly after?: string;
       readonly limit: number;
+      readonly maxBytes?: number;
       readonly reverse: boolean;
     };
 
@@ -48,6 +49,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       prefix: fc.oneof(key, fc.constant('')),
       after: fc.option(key, { nil: undefined }),
       limit: fc.integer({ min: 1, max: 4 }),
+      maxBytes: fc.option(fc.integer({ min: 1, max: 20 }), { nil: undefined }),
       reverse: fc.boolean(),
     })
     .map((value) => withoutUndefined(value) as Step),

@@ -53,8 +53,8 @@ const nextRecords = (
   limit: number,
 ): { records: JobRecord[]; floor: string | undefined } => {
   const page = stored?.page(after, limit) ?? [];
-  // Behind a full page the store holds more: ids in memory that are older wait for their place.
-  const floor = page.length === limit ? page.at(-1)?.jobId : undefined;
+  // Until the store has no more, ids in memory that are older wait for their place.
+  const floor = page.at(-1)?.jobId;
   const records = new Map<string, JobRecord>();
   for (const { jobId, record } of page) if (record !== undefined) records.set(jobId, record);
   for (const [jobId, record] of live) {

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
+import { entriesOf } from '../../store/entries.ts';
 import type { Change, Store } from '../../store/store.ts';
 import { readToken } from '../process/process-identity.ts';
 import { type JobRecord, parseRecord } from './record.ts';
@@ -57,7 +58,7 @@ export class JobRecords {
     return [...this.#writing.values(), ...this.#unwritten.values()];
   }
 
-  /** Stored ones, newest first, behind the id `after`. */
+  /** Stored ones, newest first, behind the id `after`; none where there is no more. */
   page(after: string | undefined, limit: number): { readonly jobId: string; readonly record: JobRecord | undefined }[] {
     const entries = this.#options.store.list({
       prefix: PREFIX,
@@ -76,14 +77,7 @@ export class JobRecords {
 
   /** Runs that went on when the node ended: read once, at the start. */
   cutOff(): JobRecord[] {
-    const ids: string[] = [];
-    for (;;) {
-      const last = ids.at(-1);
-      const after = last === undefined ? {} : { after: ACTIVE_PREFIX + last };
-      const page = this.#options.store.list({ prefix: ACTIVE_PREFIX, limit: 1000, ...after });
-      ids.push(...page.map(({ key }) => key.slice(ACTIVE_PREFIX.length)));
-      if (page.length < 1000) break;
-    }
+    const ids = Array.from(entriesOf(this.#options.store, ACTIVE_PREFIX), ({ key }) => key.slice(ACTIVE_PREFIX.length));
     for (const id of ids) this.#marked.add(id);
     return ids.map((id) => this.get(id)).filter((record) => record !== undefined);
   }

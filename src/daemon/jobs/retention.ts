@@ -33,7 +33,7 @@ const sweepRecords = async (options: SweepOptions): Promise<void> => {
     const old = page.filter(({ record }) => record === undefined || isOld(record, options));
     await options.records.remove(old.map(({ jobId }) => jobId));
     after = page.at(-1)?.jobId;
-    if (page.length < PAGE) return;
+    if (after === undefined) return;
     await setImmediate();
   }
 };

@@ -6,6 +6,7 @@ import { hostSchema, nodeIdSchema, peerNameSchema, portSchema } from '../../prot
 import { parseAddress } from '../../protocol/names.ts';
 import { capabilitySchema, platformSchema } from '../../protocol/system.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
+import { entriesOf } from '../../store/entries.ts';
 import type { Store } from '../../store/store.ts';
 import { writeBehind } from '../../store/write-behind.ts';
 import type { Address } from './dial.ts';
@@ -43,7 +44,6 @@ export type ManualAddress = z.infer<typeof manualSchema>;
 const MAX_ADDRESSES = 8;
 const FACTS = 'peer/';
 const MANUAL = 'address/';
-const PAGE = 1000;
 
 const addressKey = ({ host, port }: Address): string => `${MANUAL}${host}\u0001${port}`;
 
@@ -60,7 +60,7 @@ export class PeerFactsBook {
     this.#store = store;
     this.#log = log;
     const read = <T>(prefix: string, schema: z.ZodType<T>, take: (key: string, value: T) => void): void => {
-      for (const entry of store.list({ prefix, limit: PAGE })) {
+      for (const entry of entriesOf(store, prefix)) {
         const parsed = schema.safeParse(parseJson(entry.value));
         if (parsed.success) take(entry.key, parsed.data);
         else log.warn('peer record skipped', { key: entry.key });

@@ -32,6 +32,30 @@ describe('facts about peers', () => {
     expect(again.manual()).toEqual([{ v: 1, address: at('10.0.0.9'), name: 'spare' }]);
   });
 
+  it('are all there after a restart, of more peers than a page of the store holds', async () => {
+    const { store } = openBook();
+    // Digits of base 6, moved to those that a nodeId may have.
+    const idOf = (n: number): string =>
+      n
+        .toString(6)
+        .replaceAll(/\d/g, (digit) => `${Number(digit) + 2}`)
+        .padStart(32, 'a');
+    const ids = Array.from({ length: 1500 }, (_, n) => idOf(n));
+    const facts = (nodeId: string) => ({
+      v: 1,
+      nodeId,
+      hostname: nodeId,
+      capabilities: [],
+      addresses: [],
+      manual: false,
+    });
+    const changes = ids.map((id) => ({ put: `peer/${id}`, value: JSON.stringify(facts(id)) }));
+    await store.commit(changes.slice(0, 750));
+    await store.commit(changes.slice(750));
+    const again = new PeerFactsBook(store, silentLog);
+    expect(ids.map((id) => again.get(id).hostname)).toEqual(ids);
+  });
+
   it('say whether there was news: being there is none', () => {
     const { book } = openBook();
     expect(book.learn(ID, { hostname: 'kai', lastSeen: 1 })).toBe(true);
