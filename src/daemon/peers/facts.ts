@@ -55,6 +55,8 @@ export class PeerFactsBook {
   readonly #log: Log;
   readonly #facts = new Map<string, PeerFacts>();
   readonly #manual = new Map<string, ManualAddress>();
+  /** Nodes by address; made anew when it is asked for after a change. */
+  #nodesAt: Map<string, string[]> | undefined;
 
   constructor(store: Store, log: Log) {
     this.#store = store;
@@ -94,9 +96,7 @@ export class PeerFactsBook {
     const [first] = facts.addresses;
     if (first !== undefined && sameAddress(first, address)) return;
     const others = facts.addresses.filter((known) => !sameAddress(known, address));
-    const next = { ...facts, addresses: [address, ...others].slice(0, MAX_ADDRESSES) };
-    this.#facts.set(nodeId, next);
-    this.#save(next);
+    this.#setAddresses(facts, [address, ...others].slice(0, MAX_ADDRESSES));
   }
 
   /** Notes an address from which the peer called: tried when the others fail. */
@@ -106,18 +106,16 @@ export class PeerFactsBook {
     // The first is the one that worked: it stays, however many others are seen.
     const [first, ...others] = [...facts.addresses, address];
     const kept = first === undefined ? [] : [first, ...others.slice(1 - MAX_ADDRESSES)];
-    const next = { ...facts, addresses: kept };
-    this.#facts.set(nodeId, next);
-    this.#save(next);
+    this.#setAddresses(facts, kept);
   }
 
   /** The nodes that were found at `host`, `host:port` or `[v6]:port`. */
   nodesAt(text: string): string[] {
     const address = parseAddress(text);
     if (address === undefined) return [];
-    const fits = (known: Address): boolean =>
-      known.host === address.host && (address.port ?? DEFAULT_PORT) === known.port;
-    return [...this.#facts.values()].filter((facts) => facts.addresses.some(fits)).map(({ nodeId }) => nodeId);
+    const { host, port = DEFAULT_PORT } = address;
+    this.#nodesAt ??= this.#indexAddresses();
+    return this.#nodesAt.get(addressKey({ host, port })) ?? [];
   }
 
   isKnownHost(host: string): boolean {
@@ -142,7 +140,28 @@ export class PeerFactsBook {
   }
 
   forget(nodeId: string): void {
+    this.#nodesAt = undefined;
     if (this.#facts.delete(nodeId)) writeBehind(this.#store, [{ delete: `${FACTS}${nodeId}` }], this.#log);
+  }
+
+  #setAddresses(facts: PeerFacts, addresses: Address[]): void {
+    const next = { ...facts, addresses };
+    this.#nodesAt = undefined;
+    this.#facts.set(facts.nodeId, next);
+    this.#save(next);
+  }
+
+  #indexAddresses(): Map<string, string[]> {
+    const index = new Map<string, string[]>();
+    for (const { nodeId, addresses } of this.#facts.values()) {
+      for (const address of addresses) {
+        const key = addressKey(address);
+        const there = index.get(key);
+        if (there === undefined) index.set(key, [nodeId]);
+        else there.push(nodeId);
+      }
+    }
+    return index;
   }
 
   #save(facts: PeerFacts): void {

@@ -98,8 +98,12 @@ describe('facts about peers', () => {
   it('are forgotten with the peer', async () => {
     const { store, book } = openBook();
     book.reached(ID, at('10.0.0.7'));
+    expect(book.nodesAt('10.0.0.7')).toEqual([ID]);
+    book.seenAt(ID, at('10.0.0.8'));
+    expect(book.nodesAt('10.0.0.8')).toEqual([ID]);
     await book.addManual({ v: 1, address: at('10.0.0.9') });
     book.forget(ID);
+    expect(book.nodesAt('10.0.0.7')).toEqual([]);
     await store.commit([]);
     await book.removeManual(at('10.0.0.9'));
     await book.removeManual(at('10.0.0.10'));
