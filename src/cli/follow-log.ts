@@ -1,3 +1,4 @@
+import { parseFields } from '../protocol/record.ts';
 import { followFile, type FollowOptions } from './follow-file.ts';
 
 /** The last lines of a node's log, then each new one, in whichever file it goes on. */
@@ -23,7 +24,7 @@ const endOf = async (file: string, options: FollowOptions): Promise<string> => {
     let next: string | undefined;
     for await (const line of followFile(at, { ...options, follow: false })) {
       // What is no line of the log says nothing of it: a warning of the runtime, for example.
-      if (fieldsOf(line) !== undefined) next = nextFileOf(line);
+      if (parseFields(line) !== undefined) next = nextFileOf(line);
     }
     if (next === undefined) return at;
     // Files that name each other in a circle say nothing.
@@ -33,17 +34,6 @@ const endOf = async (file: string, options: FollowOptions): Promise<string> => {
 };
 
 const nextFileOf = (line: string): string | undefined => {
-  const { event, file } = fieldsOf(line) ?? {};
+  const { event, file } = parseFields(line) ?? {};
   return event === 'log moved' && typeof file === 'string' ? file : undefined;
-};
-
-/** The fields of a line of a log; undefined where it is none. */
-export const fieldsOf = (line: string): Record<string, unknown> | undefined => {
-  try {
-    const parsed: unknown = JSON.parse(line);
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? { ...parsed } : undefined;
-  } catch (thrown) {
-    if (thrown instanceof SyntaxError) return undefined;
-    throw thrown;
-  }
 };

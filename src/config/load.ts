@@ -4,6 +4,7 @@ import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Docume
 
 import { readTextFile } from '../kernel/atomic-file.ts';
 import { LoopsyError } from '../protocol/errors.ts';
+import { isRecord } from '../protocol/record.ts';
 import { checkVersion } from './migrate.ts';
 import { expandHome, type NodePaths } from './paths.ts';
 import { invalidFile, problemsOf, type Problem } from './problems.ts';
@@ -95,9 +96,6 @@ const readValues = (document: Document, file: string): unknown => {
     throw invalidFile(file, [{ text: error instanceof Error ? error.message : String(error) }]);
   }
 };
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The line where a path's key stands, or the nearest one above it that is there. */
 const lineAt = (document: Document, lines: LineCounter, path: readonly PropertyKey[]): number | undefined => {

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 
+import { parseFields } from '../protocol/record.ts';
 import type { NodePaths } from './paths.ts';
 
 const MAX_BYTES = 65_536;
@@ -37,19 +38,6 @@ type Reach = (typeof REACHES)[number];
 const REACHES = ['local-only', 'lan'] as const;
 
 type Fields = Readonly<Record<string, unknown>>;
-
-/** The JSON object in a text; undefined where it is none. */
-export const parseFields = (text: string): Fields | undefined => {
-  try {
-    const value: unknown = JSON.parse(text);
-    return isRecord(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-};
-
-const isRecord = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
 
 const TEXT_FIELDS = ['url', 'host', 'version', 'token', 'nodeId', 'boot', 'program', 'user'] as const;
 const NUMBER_FIELDS = ['port', 'pid', 'startedAt'] as const;

@@ -4,8 +4,9 @@ import { basename } from 'node:path';
 
 import { readTextFile, removeStaleDrafts, writeFileAtomic } from '../kernel/atomic-file.ts';
 import type { Clock } from '../kernel/clock.ts';
+import { parseFields } from '../protocol/record.ts';
 import type { NodePaths } from './paths.ts';
-import { parseFields, readRegistration, type Registration } from './read-registration.ts';
+import { readRegistration, type Registration } from './read-registration.ts';
 
 /** Writes the registration and `daemon.pid`, when the node answers and holds its lock. */
 export const writeRegistration = async (paths: NodePaths, registration: Registration): Promise<void> => {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { fingerprintSchema, hostSchema, keyNameSchema, peerNameSchema, portSchema } from '../protocol/ids.ts';
+import { isRecord } from '../protocol/record.ts';
 import { DEFAULT_PORT } from '../protocol/version.ts';
 
 /** The version of the settings file that this loopsy reads. */
@@ -175,5 +176,3 @@ export const pathOfKey = (key: string): string[] | undefined => {
 /** The value of a dotted key. */
 export const valueOfKey = (config: Config, key: string): unknown =>
   pathOfKey(key)?.reduce<unknown>((at, part) => (isRecord(at) ? at[part] : undefined), config);
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;

@@ -1,5 +1,6 @@
 import { closeSync, writeSync } from 'node:fs';
 
+import { parseJson } from '../kernel/parse-json.ts';
 import type { ErrorBody } from '../protocol/errors.ts';
 
 /**
@@ -38,12 +39,7 @@ export const reportStart = (report: StartReport, env: NodeJS.ProcessEnv = proces
 
 /** The starter's side: one line back into a report; undefined where it is none. */
 export const parseStartReport = (line: string): StartReport | undefined => {
-  let value: unknown;
-  try {
-    value = JSON.parse(line);
-  } catch {
-    return undefined;
-  }
+  const value = parseJson(line);
   return isReport(value) ? value : undefined;
 };
 

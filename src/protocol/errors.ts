@@ -1,3 +1,5 @@
+import { isRecord } from './record.ts';
+
 /**
  * The one catalogue of errors. A code is fixed for ever; a name is what programs compare; a message says what
  * happened, and the hint what to do next. Every surface maps errors through this table and nothing else.
@@ -226,6 +228,3 @@ export const errorFromBody = (body: unknown): LoopsyError | undefined => {
     ...(details === undefined ? {} : { details }),
   });
 };
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { writeInitialConfig } from '../../config/initial-config.ts';
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { findNodeProgram } from '../../config/start-node.ts';
+import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody, EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { ROOT_NOTE } from '../local-checks.ts';
@@ -86,12 +87,7 @@ const lastDocument = (text: string): unknown => {
     .trim()
     .split('\n')
     .findLast((one) => one.startsWith('{'));
-  try {
-    return line === undefined ? undefined : JSON.parse(line);
-  } catch (thrown) {
-    if (thrown instanceof SyntaxError) return undefined;
-    throw thrown;
-  }
+  return line === undefined ? undefined : parseJson(line);
 };
 
 const isIdentity = (value: unknown): value is MadeIdentity =>

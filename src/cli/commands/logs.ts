@@ -3,8 +3,9 @@ import { decodeJson } from '../../client/client.ts';
 import { itemsOf, pagesOf } from '../../client/pages.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
+import { parseFields } from '../../protocol/record.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { fieldsOf, followLog } from '../follow-log.ts';
+import { followLog } from '../follow-log.ts';
 import { localTime, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { parseSince } from '../values.ts';
@@ -98,7 +99,7 @@ const nodeLog = async (cli: Cli): Promise<number> => {
 
 /** One line of the node's log as a sentence; what is no such line stays as it is. */
 const logLine = (line: string, paint: Paint): string => {
-  const { time, level, event, ...rest } = fieldsOf(line) ?? {};
+  const { time, level, event, ...rest } = parseFields(line) ?? {};
   if (typeof time !== 'string' || typeof level !== 'string' || typeof event !== 'string') return plain(line);
   const colours: Readonly<Record<string, (text: string) => string>> = { error: paint.red, warn: paint.yellow };
   const at = Date.parse(time);

@@ -1,3 +1,4 @@
+import { parseJson } from '../../kernel/parse-json.ts';
 import type { AuditRecord } from '../../protocol/audit.ts';
 
 const MAX_STRING = 1024;
@@ -18,13 +19,8 @@ export const lineOf = (record: AuditRecord): string => JSON.stringify(record, cu
 
 /** The record that a line holds; `undefined` for anything else, such as a line that was torn. */
 export const recordOf = (line: string): AuditRecord | undefined => {
-  try {
-    const value: unknown = JSON.parse(line);
-    return isRecord(value) ? value : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
+  const value = parseJson(line);
+  return isRecord(value) ? value : undefined;
 };
 
 const isRecord = (value: unknown): value is AuditRecord =>

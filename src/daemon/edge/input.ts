@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import { collectText, TooLarge } from '../../kernel/collect.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { inputInQuery, type Operation } from '../../protocol/operation.ts';
+import { isRecord } from '../../protocol/record.ts';
 import { invalidInput } from './error-reply.ts';
 import type { Exchange } from './exchange.ts';
 
@@ -28,16 +29,13 @@ const readBody = async (request: IncomingMessage, limitBytes: number): Promise<s
   }
 };
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** A key that would become a prototype is never a field of ours. */
 const refuseProto = (key: string, value: unknown): unknown => {
   if (key === '__proto__') throw new LoopsyError('invalid_request', { message: 'the body holds a key "__proto__"' });
   return value;
 };
 
-const parseJson = (text: string): Record<string, unknown> => {
+const parseJson = (text: string): Readonly<Record<string, unknown>> => {
   if (text.trim() === '') return {};
   let value: unknown;
   try {
@@ -48,7 +46,7 @@ const parseJson = (text: string): Record<string, unknown> => {
     const reason = error instanceof Error ? error.message : String(error);
     throw new LoopsyError('invalid_request', { message: `the body is not JSON: ${reason}`, cause: error });
   }
-  if (!isObject(value)) throw new LoopsyError('invalid_request', { message: 'the body must be a JSON object' });
+  if (!isRecord(value)) throw new LoopsyError('invalid_request', { message: 'the body must be a JSON object' });
   return value;
 };
 
@@ -70,7 +68,7 @@ export const gatherInput = async (
 };
 
 const fieldsOf = (schema: z.ZodType): string[] =>
-  'shape' in schema && isObject(schema.shape) ? Object.keys(schema.shape) : [];
+  'shape' in schema && isRecord(schema.shape) ? Object.keys(schema.shape) : [];
 
 /** Validates; the error names the field. */
 export const validate = (op: Operation, fields: Record<string, unknown>): Record<string, unknown> => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import { endedBySchema, type Job, type JobOutcome, type JobStarted } from '../../protocol/jobs.ts';
@@ -47,13 +48,7 @@ const recordSchema = z.object({
 export type JobRecord = z.infer<typeof recordSchema>;
 
 /** Reads a stored record; undefined where it is another version's. */
-export const parseRecord = (text: string): JobRecord | undefined => {
-  try {
-    return recordSchema.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined; // not JSON: not ours
-  }
-};
+export const parseRecord = (text: string): JobRecord | undefined => recordSchema.safeParse(parseJson(text)).data;
 
 const SHOWN_CHARACTERS = 2_048;
 

@@ -2,6 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAMES_TYPE } from '../../protocol/frames.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
+import { isRecord, parseFields } from '../../protocol/record.ts';
 import type { StreamSource } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource } from '../edge/frame-source.ts';
@@ -115,19 +116,14 @@ export class Forward {
   #filtered({ op, call }: ForwardRequest, body: string): string {
     const rule = op.object;
     if (rule?.role !== 'lists' || rule.list === undefined || call.caller.kind === 'owner') return body;
-    const answer: unknown = JSON.parse(body);
-    if (typeof answer !== 'object' || answer === null || !(rule.list in answer)) return body;
-    const rows: unknown = Object.entries(answer).find(([name]) => name === rule.list)?.[1];
+    const answer = parseFields(body);
+    const rows = answer?.[rule.list];
     if (!Array.isArray(rows)) return body;
-    const mine = rows.filter(
-      (row: unknown) => typeof row === 'object' && row !== null && this.#isMine(row, rule.field, call.caller),
-    );
+    const mine = rows.filter((row: unknown) => {
+      const id = isRecord(row) ? row[rule.field] : undefined;
+      return typeof id === 'string' && this.#parts.owners.maySee(call.caller, id);
+    });
     return JSON.stringify({ ...answer, [rule.list]: mine });
-  }
-
-  #isMine(row: object, field: string, caller: ForwardRequest['call']['caller']): boolean {
-    const id: unknown = Object.entries(row).find(([name]) => name === field)?.[1];
-    return typeof id === 'string' && this.#parts.owners.maySee(caller, id);
   }
 }
 

@@ -1,21 +1,13 @@
+import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody, type ErrorName, LoopsyError } from '../../protocol/errors.ts';
 import type { LinkCut } from './link.ts';
 
 /** What a node answers to one whom it does not know: said of this machine, by the peer. */
 const NOT_TRUSTED: ReadonlySet<ErrorName> = new Set(['missing_key', 'invalid_key', 'revoked']);
 
-const parseError = (body: string): LoopsyError | undefined => {
-  try {
-    return errorFromBody(JSON.parse(body));
-  } catch {
-    // No JSON: no error of a node's.
-    return undefined;
-  }
-};
-
 /** The error that a peer answered with, in words of this side; undefined where it is none of a node's. */
 export const peerError = (body: string, name: string): LoopsyError | undefined => {
-  const error = parseError(body);
+  const error = errorFromBody(parseJson(body));
   if (error === undefined || !NOT_TRUSTED.has(error.error)) return error;
   return new LoopsyError('scope_missing', {
     message: `${name} does not trust this machine`,

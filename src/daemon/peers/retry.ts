@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { sleep } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Exchange } from './exchange.ts';
 import { LinkCut } from './link.ts';
@@ -48,7 +49,7 @@ export const retry = async <T>(
       dials += 1;
       const inTime = maybeDone ? clock.monotonicMs() < endAtMs : wasReset(error) && dials < MAX_DIALS;
       if (!inTime || !canRepeat(error, exchange)) throw finalError(error, exchange, maybeDone);
-      await pause(clock, pauseMs);
+      await sleep(pauseMs, clock);
       pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
     }
   }
@@ -102,5 +103,3 @@ const finalError = (thrown: unknown, { request, way }: Exchange, maybeDone: bool
   if (error.error !== 'peer_unreachable' || way.offline === undefined) return error;
   return new LoopsyError('peer_offline', { message: `${way.name} is offline: ${message}`, cause: error });
 };
-
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.after(ms, resolve));

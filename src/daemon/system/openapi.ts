@@ -5,6 +5,7 @@ import { FRAMES_TYPE } from '../../protocol/frames.ts';
 import { jobSliceSchema } from '../../protocol/jobs.ts';
 import { inputInQuery, pathFields, type Operation } from '../../protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../protocol/operations.ts';
+import { isRecord } from '../../protocol/record.ts';
 import { BASE_PATH, VERSION } from '../../protocol/version.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -29,8 +30,7 @@ const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): Json => {
   return json;
 };
 
-const isJson = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
-const jsonOf = (value: unknown): Json => (isJson(value) ? value : {});
+const jsonOf = (value: unknown): Json => (isRecord(value) ? value : {});
 
 const parametersOf = (op: Operation, input: Json): Json[] => {
   const properties = jsonOf(input['properties']);
