@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+
+import type { Clock } from '../kernel/clock.ts';
+import { LoopsyError } from '../protocol/errors.ts';
+import { readCertificate } from './certificates.ts';
+import type { Code } from './pairing-codes.ts';
+import { equalBytes, pairingHash, passwordOf, RunKeys } from './pairing-crypto.ts';
+import { makeHello, readHello, type OwnMachine, type PeerMachine } from './pairing-hello.ts';
+import { checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
+import { PairingParty } from './pairing-party.ts';
+import { factsOf } from './pairing-proof.ts';
+import type { Place } from './pairing-record.ts';
+import type { Password, RandomBytes, Share, Spake2 } from './spake2.ts';
+
+/** What a joiner is made of: one entry of a code by a person, for one address. */
+export interface JoinerOptions {
+  readonly spake2: Spake2;
+  readonly own: OwnMachine;
+  readonly clock: Clock;
+  readonly code: Code;
+  /** Where it dials. */
+  readonly place: Place;
+  /** For tests. */
+  readonly random?: RandomBytes;
+}
+
+/** What the driver knows when M4 is there. */
+export interface ProvedContext {
+  /** DER of the certificate that TLS showed on the connection that brought M4. */
+  readonly tlsCertificate: Uint8Array;
+  /** The machineId of who proved this node's own code (`HostPairing.peerId`), where there is one. */
+  readonly hosting?: string | undefined;
+}
+
+interface Exchange {
+  readonly keys: RunKeys;
+  readonly attempt: Buffer;
+  readonly nonce: Buffer;
+  readonly helloJoiner: Buffer;
+}
+
+type State =
+  | { readonly at: 'new' }
+  | { readonly at: 'initiated'; readonly share: Share }
+  | ({ readonly at: 'asking' } & Exchange)
+  | {
+      readonly at: 'proved';
+      readonly attempt: Buffer;
+      readonly keys: RunKeys;
+      readonly peer: PeerMachine;
+      readonly sas: string;
+    }
+  | { readonly at: 'compare'; readonly party: PairingParty }
+  | { readonly at: 'ended'; readonly failure: LoopsyError };
+
+/**
+ * The joiner of one pairing, up to the number on both screens. Each step takes the last reply and gives the next
+ * request; a request that got no answer is sent again as it is. A code is never tried a second time by itself.
+ */
+export class JoinerPairing {
+  readonly #options: JoinerOptions;
+  readonly #password: Password;
+  readonly #random: RandomBytes;
+  #state: State = { at: 'new' };
+
+  /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
+  constructor(options: JoinerOptions) {
+    const { code, own, spake2 } = options;
+    if (code.kind === 'invitation' && code.nodeId === own.machineId) throw itself();
+    this.#options = options;
+    this.#random = options.random ?? randomBytes;
+    this.#password = passwordOf(spake2, code.secret);
+  }
+
+  /** `asking`: nothing is proved yet. `proved` and `compare`: the other side knows the code. */
+  get state(): 'asking' | 'proved' | 'compare' | 'ended' {
+    const { at } = this.#state;
+    return at === 'new' || at === 'initiated' ? 'asking' : at;
+  }
+
+  /** Why it ended. */
+  get failure(): LoopsyError | undefined {
+    return this.#state.at === 'ended' ? this.#state.failure : undefined;
+  }
+
+  /** There once both screens show the number. */
+  get party(): PairingParty | undefined {
+    return this.#state.at === 'compare' ? this.#state.party : undefined;
+  }
+
+  /** M1. */
+  initiate(): Message {
+    this.#expect('new');
+    const share = this.#options.spake2.share(this.#password, 'a');
+    this.#state = { at: 'initiated', share };
+    return { v: 1, pake: write(share.bytes) };
+  }
+
+  /** M2 → M3: the one proof of this entry of the code. @throws {LoopsyError} `peer_version`, `peer_handshake`. */
+  prove(reply: unknown): Message {
+    const { share } = this.#expect('initiated');
+    return this.#orFail(() => {
+      checkVersion(reply);
+      const { attempt, pake } = readFields(reply, MESSAGES.initiated);
+      const { spake2, own } = this.#options;
+      const password = this.#password;
+      const secret = spake2.agree(password, { side: 'a', own: share, theirs: pake });
+      if (secret === undefined) throw suspect('point', 'what the host sent is no share');
+      const keys = new RunKeys({ attempt, shareJoiner: share.bytes, shareHost: pake, secret, password });
+      const nonce = Buffer.from(this.#random(32));
+      const commit = pairingHash('commit', nonce);
+      const helloJoiner = makeHello('joiner', keys.run, { own, extras: { commit } });
+      this.#state = { at: 'asking', keys, attempt, nonce, helloJoiner };
+      const box = write(keys.seal('box joiner', helloJoiner));
+      return { attempt: write(attempt), confirm: write(keys.confirmJoiner), box };
+    });
+  }
+
+  /**
+   * M4 → M5: the host knows the code, and is who TLS says.
+   * @throws {LoopsyError} `pair_wrong_code`, `peer_handshake` (`details.reason`), `invalid_request` for this machine
+   *   itself, `pair_busy` where the other side joins this one at the same time and that pairing goes on.
+   */
+  reveal(reply: unknown, context: ProvedContext): Message {
+    const exchange = this.#expect('asking');
+    return this.#orFail(() => {
+      const { keys, attempt, nonce } = exchange;
+      const { confirm, box } = readFields(reply, MESSAGES.proved);
+      if (!equalBytes(keys.confirmHost, confirm)) throw new LoopsyError('pair_wrong_code');
+      const [peer, sas] = this.#meet(exchange, box);
+      this.#checkPeer(peer, context);
+      this.#state = { at: 'proved', keys, attempt, peer, sas };
+      return { attempt: write(attempt), box: write(keys.seal('box reveal', nonce)) };
+    });
+  }
+
+  /** M6: both screens show the number now. @throws {LoopsyError} `peer_handshake`. */
+  compare(reply: unknown): PairingParty {
+    const proved = this.#expect('proved');
+    return this.#orFail(() => {
+      readFields(reply, MESSAGES.revealed);
+      const { clock, place } = this.#options;
+      const facts = factsOf('joiner', proved, { attempt: proved.attempt, place, startedAt: clock.now() });
+      const party = new PairingParty(facts, { clock, sas: proved.sas });
+      this.#state = { at: 'compare', party };
+      return party;
+    });
+  }
+
+  /** The person here gives up, or a request failed for good. @throws {LoopsyError} `conflict` after their yes. */
+  cancel(failure: LoopsyError = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled' })): void {
+    if (this.party !== undefined) return this.party.refuse();
+    if (this.#state.at !== 'ended') this.#state = { at: 'ended', failure };
+  }
+
+  #meet({ keys, nonce, helloJoiner }: Exchange, box: Buffer): readonly [peer: PeerMachine, sas: string] {
+    const helloHost = keys.open('box host', box);
+    if (helloHost === undefined) throw suspect('box', 'what the host sealed can not be opened');
+    const { peer, extras } = readHello('host', keys.run, helloHost);
+    if (!equalBytes(extras.seen, pairingHash('seen', helloJoiner)))
+      throw suspect('seen', 'the host saw another message than this machine sent');
+    return [peer, keys.sas(helloJoiner, helloHost, nonce)];
+  }
+
+  #checkPeer(peer: PeerMachine, { tlsCertificate, hosting }: ProvedContext): void {
+    const { code, own } = this.#options;
+    const shown = readCertificate(tlsCertificate);
+    const proved = readCertificate(peer.certificate);
+    if (shown === undefined || proved?.spki.equals(shown.spki) !== true)
+      throw suspect('tls', 'something between the two machines ends TLS: a proxy, or an attacker');
+    if (code.kind === 'invitation' && code.nodeId !== peer.machineId)
+      throw suspect('invitation', 'another machine answered than the one that made the invitation');
+    if (peer.machineId === own.machineId) throw itself();
+    // Where each joined the other at the same moment, both keep the same one of the two pairings.
+    if (hosting === peer.machineId && own.machineId > peer.machineId)
+      throw new LoopsyError('pair_busy', { message: 'the other machine joined this one: compare the numbers there' });
+  }
+
+  #expect<At extends State['at']>(at: At): State & { readonly at: At } {
+    const state = this.#state;
+    if (state.at !== at) throw new TypeError(`the joiner is at "${state.at}", not at "${at}"`);
+    // The cast: `at` tells the states apart.
+    return state as State & { readonly at: At };
+  }
+
+  /** Any failure is the end: nothing is tried twice by itself. */
+  #orFail<Result>(run: () => Result): Result {
+    try {
+      return run();
+    } catch (error) {
+      const failure = blameHost(error);
+      this.#state = { at: 'ended', failure };
+      throw failure;
+    }
+  }
+}
+
+const itself = (): LoopsyError => suspect('self', 'this is this machine itself');
+
+/** What an honest host never sends is a host that can't be trusted: no fault of the person's input. */
+const blameHost = (error: unknown): LoopsyError => {
+  if (!(error instanceof LoopsyError)) return new LoopsyError('internal', { cause: error });
+  if (error.error !== 'invalid_request' || error.details?.['reason'] === 'self') return error;
+  return new LoopsyError('peer_handshake', {
+    message: error.message,
+    hint: 'nothing was trusted; if it happens again, someone may be between the two machines',
+    ...(error.details === undefined ? {} : { details: error.details }),
+  });
+};
