@@ -1,13 +1,36 @@
+import { availableParallelism } from 'node:os';
+
 import { defineConfig } from 'vitest/config';
+
+/** Tests that hold a bar of time or memory: nothing else runs beside them. */
+const ALONE = [
+  'test/daemon/audit/log.test.ts',
+  'test/daemon/jobs/endings.test.ts',
+  'test/daemon/jobs/load.test.ts',
+  'test/daemon/security/{old-credentials,revocation,time-limits}.test.ts',
+  'test/e2e/{load,presence,trust-file}.test.ts',
+  'test/trust/pins.test.ts',
+];
+
+const COMMON = { testTimeout: 20_000, hookTimeout: 20_000, setupFiles: ['test/helpers/warnings.ts'] };
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
     pool: 'forks',
     reporters: ['default', './scripts/lib/results-reporter.mjs'],
     globalSetup: ['test/helpers/build-worker.ts'],
-    setupFiles: ['test/helpers/warnings.ts'],
+    projects: [
+      {
+        test: {
+          ...COMMON,
+          name: 'together',
+          include: ['test/**/*.test.ts'],
+          exclude: ALONE,
+          maxWorkers: Math.min(4, availableParallelism()),
+          sequence: { groupOrder: 0 },
+        },
+      },
+      { test: { ...COMMON, name: 'alone', include: ALONE, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

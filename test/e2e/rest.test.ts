@@ -259,7 +259,7 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
     ),
     async () => {
       const { jobId, response } = await start(
-        { command: 'sh', args: ['-c', 'trap "echo usr" USR1; while :; do sleep 0.05; done'] },
+        { command: 'sh', args: ['-c', 'trap "echo usr" USR1; echo ready; while :; do sleep 0.05; done'] },
         query,
       );
       const { jobs } = await ask('job.list', ['GET', `/execute/jobs${query}`]);
@@ -267,12 +267,15 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
       const job = await ask('job.get', ['GET', `/execute/${jobId}${query}`]);
       expect(job).toMatchObject({ command: 'sh', state: 'running', args: ['-c', expect.any(String)] });
       expect(job.startedAt).toBeGreaterThan(Date.now() - 60_000);
+      const said = async (): Promise<number> => (await ask('job.get', ['GET', `/execute/${jobId}`])).outputBytes;
+      // Before it has set its trap, the signal would end it.
+      await until(async () => (await said()) > 0, 5000);
       expect(await ask('job.signal', ['POST', `/execute/${jobId}/signal${query}`], { signal: 'SIGUSR1' })).toEqual({
         success: true,
         jobId,
         delivered: true,
       });
-      await until(async () => (await ask('job.get', ['GET', `/execute/${jobId}`])).outputBytes > 0, 5000);
+      await until(async () => (await said()) > 'ready\n'.length, 5000);
       const gone = await send('DELETE', `/execute/${jobId}${query}`, {
         headers: {
           'content-type': 'application/json',
@@ -280,7 +283,7 @@ describe.each(['', '?peer=far'])('runs%s', (query) => {
       });
       expect(await gone.json()).toEqual({ success: true, jobId, state: 'cancelled' });
       const events = readSse(await response.text());
-      expect(textOf(events, 'stdout')).toBe('usr\n');
+      expect(textOf(events, 'stdout')).toBe('ready\nusr\n');
       expect(events.at(-1)?.event.data).toMatchObject({ endedBy: 'cancel', killed: true, exitCode: null });
       await until(async () => !(await isAlive(job.pid ?? 0)), 3000);
       const unknown = await send('GET', `/execute/${'0'.repeat(26)}${query}`);
