@@ -115,7 +115,9 @@ export const REQUIREMENTS = {
   // Config and data.
   'config.strict':
     'an unknown key or a broken file names file, line and fix, with the nearest valid key; never a silent default',
-  'config.v1': "a file without version 2 is the predecessor's: start stops and says so",
+  'config.v1': "a file without version 2 is the predecessor's: start stops and names `init --import`",
+  'config.import':
+    'init --import takes settings and manual peers over, no key, pin or certificate; TLS is on; the old file is kept',
   'config.comments': "a person's comments survive every change that loopsy makes",
   'config.live': 'changes act at once; server.port, server.host and tls.enabled say `restart needed`',
   'config.two-writers': 'node and CLI share one lock and never overwrite each other’s change',

@@ -85,9 +85,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'init',
     summary: 'set this machine up: config, identity, key',
-    options: [{ name: 'no-mcp', summary: 'leave the settings of coding agents alone' }],
+    options: [
+      { name: 'no-mcp', summary: 'leave the settings of coding agents alone' },
+      {
+        name: 'import',
+        summary: "take over the settings and addresses of loopsy 1's config.yaml, but no key and no trust",
+      },
+    ],
     examples: [
       ['loopsy init', 'set up ~/.loopsy; what is there already is kept'],
+      ['loopsy init --import', 'says what was taken over and what was not; keeps the old file beside the new one'],
       ['LOOPSY_PORT=19600 loopsy init', 'use another port'],
     ],
   },

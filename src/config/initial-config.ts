@@ -12,7 +12,8 @@ export interface InitialConfig {
   readonly port?: number;
 }
 
-const render = ({ apiKey, port }: InitialConfig): string => `\
+/** The text of a first settings file. */
+export const renderInitialConfig = ({ apiKey, port }: InitialConfig): string => `\
 # The settings of this machine's loopsy node. Changes act as soon as the file is saved, except where it says
 # (restart). What isn't here has its default. The file holds the owner's key: keep it to yourself.
 version: 2
@@ -56,7 +57,7 @@ export const writeInitialConfig = async (paths: NodePaths, initial: InitialConfi
         details: { file: paths.config },
       });
     }
-    await writeFileAtomic(paths.config, render(initial));
+    await writeFileAtomic(paths.config, renderInitialConfig(initial));
   };
   await withFileLock(paths.configLock, write, { clock });
 };

@@ -60,11 +60,8 @@ export const parseConfig = (text: string, source: ConfigSource): Config => {
   const { config: file } = source.paths;
   const lines = new LineCounter();
   const document = parseYaml(text, file, lines);
-  const raw = readValues(document, file);
-  if (!isRecord(raw)) {
-    throw invalidFile(file, [{ text: raw === null ? 'the file is empty' : 'the file holds no keys' }]);
-  }
-  checkVersion(raw['version'], file);
+  const raw = recordOf(document, file);
+  checkVersion(raw, file);
   // A section whose keys are all commented out is not there.
   const given = Object.fromEntries(Object.entries(raw).filter(([, value]) => value !== null));
   const parsed = configSchema.safeParse(given);
@@ -74,6 +71,19 @@ export const parseConfig = (text: string, source: ConfigSource): Config => {
     file,
     parsed.error.issues.flatMap((issue) => problemsOf(issue, lineOf)),
   );
+};
+
+/**
+ * What a settings file of any version holds, unchecked.
+ * @throws {LoopsyError} `config_invalid` where it is no YAML with keys.
+ */
+export const readYaml = (text: string, file: string): Readonly<Record<string, unknown>> =>
+  recordOf(parseYaml(text, file, new LineCounter()), file);
+
+const recordOf = (document: Document, file: string): Readonly<Record<string, unknown>> => {
+  const raw = readValues(document, file);
+  if (isRecord(raw)) return raw;
+  throw invalidFile(file, [{ text: raw === null ? 'the file is empty' : 'the file holds no keys' }]);
 };
 
 /** Strict: what YAML merely warns of (an unknown tag) is an error too. */

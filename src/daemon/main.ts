@@ -2,6 +2,7 @@ import { homedir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { importPredecessor, type Imported } from '../config/import.ts';
 import { loadConfig } from '../config/load.ts';
 import { nodePaths, resolveDataDir, type NodePaths } from '../config/paths.ts';
 import { reportStart } from '../config/start-report.ts';
@@ -9,6 +10,7 @@ import { makeMissingBytecode, readCompiled } from '../kernel/bytecode.ts';
 import { systemClock } from '../kernel/clock.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { createIdentity } from '../trust/identity.ts';
+import { newToken } from '../trust/tokens.ts';
 import { fail, runNode } from './run-node.ts';
 
 /** Behind what a start is followed by. */
@@ -17,6 +19,7 @@ const BYTECODE_AFTER_MS = 3000;
 const OPTIONS = {
   'data-dir': { type: 'string' },
   init: { type: 'boolean' },
+  import: { type: 'boolean' },
   foreground: { type: 'boolean' },
   lan: { type: 'boolean' },
   'local-only': { type: 'boolean' },
@@ -34,12 +37,16 @@ const portOf = (text: string | undefined): number | undefined => {
   throw new LoopsyError('config_invalid', { message: `LOOPSY_PORT is "${text}", which is no port` });
 };
 
-/** Makes the identity of this machine, or shows the one that is there, where its config can be used. */
-const initialise = async (paths: NodePaths): Promise<void> => {
+/**
+ * Makes the identity of this machine, or shows the one that is there, where its config can be used; `takesOver` the
+ * predecessor's settings first.
+ */
+const initialise = async (paths: NodePaths, takesOver: boolean): Promise<void> => {
   try {
+    const imported = takesOver ? await importSettings(paths) : undefined;
     await loadConfig({ paths });
     const { nodeId, fingerprint } = await createIdentity(paths.tlsDir);
-    process.stdout.write(`${JSON.stringify({ nodeId, fingerprint })}\n`);
+    process.stdout.write(`${JSON.stringify({ nodeId, fingerprint, imported })}\n`);
   } catch (error) {
     const known = fail(error);
     process.stdout.write(`${JSON.stringify(known.toBody())}\n`);
@@ -47,10 +54,19 @@ const initialise = async (paths: NodePaths): Promise<void> => {
   }
 };
 
+const importSettings = (paths: NodePaths): Promise<Imported | undefined> => {
+  const port = portOf(process.env['LOOPSY_PORT']);
+  return importPredecessor({
+    source: { paths, ...(port === undefined ? {} : { port }) },
+    apiKey: newToken(),
+    clock: systemClock,
+  });
+};
+
 const main = async (): Promise<void> => {
   const { values } = parseArgs({ options: OPTIONS });
   const paths = placesOf(values['data-dir']);
-  if (values.init === true) return initialise(paths);
+  if (values.init === true) return initialise(paths, values.import === true);
   const port = portOf(process.env['LOOPSY_PORT']);
   const stop = await runNode({
     paths,

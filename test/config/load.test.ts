@@ -89,14 +89,11 @@ logging:
     expect((await errorOf(() => loadConfig(sourceIn(folder)))).message).toContain('EACCES');
   });
 
-  it(
-    verifies('config.v1', 'of the predecessor is an error that says to move it away, then `loopsy init`'),
-    async () => {
-      const error = await problem('server:\n  port: 19532\nunknown: 1\n');
-      expect(`${error.message} ${error.hint}`).toMatch(/no "version: 2".*move config\.yaml away, then `loopsy init`/s);
-      expect(error.details).toMatchObject({ predecessor: true });
-    },
-  );
+  it(verifies('config.v1', 'of the predecessor is an error that says `loopsy init --import`'), async () => {
+    const error = await problem('server:\n  port: 19532\nunknown: 1\n');
+    expect(`${error.message} ${error.hint}`).toMatch(/no "version: 2".*`loopsy init --import`/s);
+    expect(error.details).toMatchObject({ predecessor: true });
+  });
 
   it('of a newer loopsy is an error that says so', async () => {
     expect((await problem('version: 3\n')).message).toContain('has version 3; this loopsy reads version 2');

@@ -155,7 +155,7 @@ describe('a config', () => {
     ['that is broken', 'server:\n  port: [1\n', /config\.yaml:\d+/],
     ['with an unknown key', 'version: 2\nexecution:\n  maxConcurent: 3\n', /maxConcurrent.*config\.yaml:3/s],
     ['with a wrong value', 'version: 2\nserver:\n  port: many\n', /server\.port.*config\.yaml:3/s],
-    ['of the predecessor', 'server:\n  port: 19532\n', /config\.yaml.*away, then `loopsy init`/s],
+    ['of the predecessor', 'server:\n  port: 19532\n', /config\.yaml.*`loopsy init --import`/s],
   ] as const;
 
   it.each(cases)(

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 
+import type { Imported } from '../../config/import.ts';
 import { writeInitialConfig } from '../../config/initial-config.ts';
 import { buildNodeEnvironment } from '../../config/node-environment.ts';
 import { findNodeProgram } from '../../config/start-node.ts';
@@ -8,33 +9,71 @@ import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody, EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { ROOT_NOTE } from '../local-checks.ts';
-import { grouped, plain } from '../output.ts';
+import { count, grouped, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 
 const INIT_MS = 30_000;
 
-/** Who this machine is from now on. */
+/** Who this machine is from now on, and what was taken over of a predecessor's settings. */
 interface MadeIdentity {
   readonly nodeId: string;
   readonly fingerprint: string;
+  readonly imported?: Imported;
+}
+
+/** A machine that is set up. */
+interface SetUp extends MadeIdentity {
+  readonly dataDir: string;
+  readonly config: string;
+  /** False where it was set up before. */
+  readonly created: boolean;
 }
 
 const init: Command = async (cli) => {
-  const { io, out, paths } = cli;
-  const created = await writeConfig(cli);
-  const { nodeId, fingerprint } = await makeIdentity(cli);
-  if (out.json) out.document({ dataDir: paths.dataDir, config: paths.config, created, nodeId, fingerprint });
+  const { out } = cli;
+  const made = cli.invocation.has('import') ? await setUpFromPredecessor(cli) : await setUp(cli);
+  if (out.json) out.document(made);
   out.print(
-    created
-      ? `${out.paint.green('✓')} Set up in ${plain(paths.dataDir)}.`
-      : `${out.paint.green('✓')} Was set up already in ${plain(paths.dataDir)}; nothing was changed.`,
-    `  node         ${nodeId}`,
-    `  fingerprint  ${grouped(fingerprint)}`,
+    made.created
+      ? `${out.paint.green('✓')} Set up in ${plain(made.dataDir)}.`
+      : `${out.paint.green('✓')} Was set up already in ${plain(made.dataDir)}; nothing was changed.`,
+    `  node         ${made.nodeId}`,
+    `  fingerprint  ${grouped(made.fingerprint)}`,
+    ...(made.imported === undefined ? [] : importedLines(made.imported, out.paint)),
   );
-  if (io.uid === 0) out.note(`! ${ROOT_NOTE}`);
+  sayRoot(cli);
   out.print('', 'Next: `loopsy start`.');
   return EXIT.ok;
 };
+
+/** Writes config and identity; what is there already is kept. */
+export const setUp = async (cli: Cli): Promise<SetUp> => {
+  const { config, dataDir } = cli.paths;
+  const created = await writeConfig(cli);
+  return { dataDir, config, created, ...(await makeIdentity(cli)) };
+};
+
+const setUpFromPredecessor = async (cli: Cli): Promise<SetUp> => {
+  const { config, dataDir } = cli.paths;
+  const made = await makeIdentity(cli, ['--import']);
+  return { dataDir, config, created: made.imported !== undefined, ...made };
+};
+
+/** Root is told so, and not refused. */
+export const sayRoot = ({ io, out }: Cli): void => {
+  if (io.uid === 0) out.note(`! ${ROOT_NOTE}`);
+};
+
+const importedLines = ({ backup, aside, taken, left }: Imported, paint: Paint): string[] => [
+  '',
+  `Of the settings of loopsy 1 ${count(taken.length, 'key')} ${taken.length === 1 ? 'was' : 'were'} taken over${taken.length === 0 ? '.' : ':'}`,
+  ...taken.map((key) => `  ${paint.green('✓')} ${plain(key)}`),
+  ...(left.length === 0
+    ? []
+    : ['Not taken over:', ...left.map(({ key, reason }) => `  - ${plain(key)}: ${plain(reason)}`)]),
+  `The old file is kept as ${plain(backup)}; it holds the old keys.`,
+  ...aside.map((path) => `Kept beside it, and not used: ${plain(path)}`),
+];
 
 /** False where there was a config: it is kept as it is. */
 const writeConfig = async ({ io, paths }: Cli): Promise<boolean> => {
@@ -60,8 +99,8 @@ const portOf = (text: string | undefined): number | undefined => {
 };
 
 /** The identity is made by the node's own program, so that this one never sees a private key. */
-const makeIdentity = async ({ io, paths }: Cli): Promise<MadeIdentity> => {
-  const { failed, stdout, stderr } = await run([findNodeProgram(), '--init', '--data-dir', paths.dataDir], {
+const makeIdentity = async ({ io, paths }: Cli, more: readonly string[] = []): Promise<MadeIdentity> => {
+  const { failed, stdout, stderr } = await run([findNodeProgram(), '--init', '--data-dir', paths.dataDir, ...more], {
     ...buildNodeEnvironment(io.env),
     LOOPSY_DATA_DIR: paths.dataDir,
   });
