@@ -15,7 +15,7 @@ interface Collected {
 }
 
 /**
- * Reads a run to its end and makes the buffered answer of it; above 16 MiB it stops reading and only waits.
+ * Reads a run to its end and makes the buffered answer of it; above 4 MiB it stops reading and only waits.
  * @throws {LoopsyError} what kept the run from starting.
  */
 export const collectResult = async (
