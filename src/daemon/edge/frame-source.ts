@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 
 import { chunksOf, type NextChunk } from '../../kernel/chunks.ts';
+import { notePassing } from '../../kernel/passing-bytes.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FrameReader, type FramePiece, isOutput } from '../../protocol/frames.ts';
 import { gapSchema } from '../../protocol/jobs.ts';
@@ -51,7 +52,9 @@ export class FrameSource implements StreamSource {
       const piece = this.#nextPiece();
       if (piece !== undefined) return this.#toPiece(piece);
       const chunk = await this.#nextChunk();
-      if (chunk !== undefined) this.#pieces = this.#reader.read(chunk);
+      if (chunk === undefined) continue;
+      notePassing(chunk.length);
+      this.#pieces = this.#reader.read(chunk);
     }
     return undefined;
   }

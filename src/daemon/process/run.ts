@@ -6,7 +6,7 @@ import type { AllowedCommand } from '../../trust/command-guard.ts';
 import { commandLine, type CommandLine, type CommandShell } from './command-line.ts';
 import type { Variables } from './environment.ts';
 import { onlyZombiesLeft, signalTree, treeLives } from './kill-tree.ts';
-import { noteOutput } from './output-garbage.ts';
+import { notePassing } from '../../kernel/passing-bytes.ts';
 import { explainStartError } from './start-error.ts';
 import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
 
@@ -227,7 +227,7 @@ export class RunningProcess {
   #hear(type: number, bytes: Uint8Array): void {
     this.#heard = true;
     if (!this.#done) this.#events.output(type, bytes);
-    noteOutput(bytes.length);
+    notePassing(bytes.length);
     this.#rest(bytes.length);
   }
 

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 const MiB = 1_048_576;
-/** Output between two collections. */
+/** Bytes between two collections. */
 const COLLECT_BYTES = 4 * MiB;
 /** Chunks in memory, dead or alive, above which the old generation is looked through too. */
 const MUCH_BYTES = 24 * MiB;
@@ -16,11 +16,11 @@ let passedBytes = 0;
 let collector: Collector | undefined;
 
 /**
- * Chunks of output lie outside V8's heap, and it lets 32 MB of dead ones pile up before it looks. A collection of the
+ * Bytes that pass lie outside V8's heap, and it lets 32 MB of dead ones pile up before it looks. A collection of the
  * young generation after every 4 MiB (about 0.5 ms) keeps a node that passes on gigabytes as small as one that doesn't.
  * Where many runs write at once, chunks grow old while they wait for the disk: then all is looked through (some 5 ms).
  */
-export const noteOutput = (bytes: number): void => {
+export const notePassing = (bytes: number): void => {
   passedBytes += bytes;
   if (passedBytes < COLLECT_BYTES) return;
   passedBytes = 0;
