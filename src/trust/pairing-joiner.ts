@@ -40,8 +40,8 @@ interface Exchange {
 }
 
 type State =
-  | { readonly at: 'new' }
-  | { readonly at: 'initiated'; readonly share: Share }
+  | { readonly at: 'new'; readonly secret: Buffer }
+  | { readonly at: 'initiated'; readonly password: Password; readonly share: Share }
   | ({ readonly at: 'asking' } & Exchange)
   | {
       readonly at: 'proved';
@@ -58,18 +58,19 @@ type State =
  * request; a request that got no answer is sent again as it is. A code is never tried a second time by itself.
  */
 export class JoinerPairing {
-  readonly #options: JoinerOptions;
-  readonly #password: Password;
+  readonly #options: Omit<JoinerOptions, 'code'>;
   readonly #random: RandomBytes;
-  #state: State = { at: 'new' };
+  /** The machine that an invitation names. */
+  readonly #inviter: string | undefined;
+  #state: State;
 
   /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
-  constructor(options: JoinerOptions) {
-    const { code, own, spake2 } = options;
-    if (code.kind === 'invitation' && code.nodeId === own.machineId) throw itself();
+  constructor({ code, ...options }: JoinerOptions) {
+    this.#inviter = code.kind === 'invitation' ? code.nodeId : undefined;
+    if (this.#inviter === options.own.machineId) throw itself();
     this.#options = options;
     this.#random = options.random ?? randomBytes;
-    this.#password = passwordOf(spake2, code.secret);
+    this.#state = { at: 'new', secret: code.secret };
   }
 
   /** `asking`: nothing is proved yet. `proved` and `compare`: the other side knows the code. */
@@ -88,22 +89,23 @@ export class JoinerPairing {
     return this.#state.at === 'compare' ? this.#state.party : undefined;
   }
 
-  /** M1. */
+  /** M1. Makes the masks first: 6 ms. */
   initiate(): Message {
-    this.#expect('new');
-    const share = this.#options.spake2.share(this.#password, 'a');
-    this.#state = { at: 'initiated', share };
+    const { secret } = this.#expect('new');
+    const { spake2 } = this.#options;
+    const password = passwordOf(spake2, secret);
+    const share = spake2.share(password, 'a');
+    this.#state = { at: 'initiated', password, share };
     return { v: 1, pake: write(share.bytes) };
   }
 
   /** M2 → M3: the one proof of this entry of the code. @throws {LoopsyError} `peer_version`, `peer_handshake`. */
   prove(reply: unknown): Message {
-    const { share } = this.#expect('initiated');
+    const { password, share } = this.#expect('initiated');
     return this.#orFail(() => {
       checkVersion(reply);
       const { attempt, pake } = readFields(reply, MESSAGES.initiated);
       const { spake2, own } = this.#options;
-      const password = this.#password;
       const secret = spake2.agree(password, { side: 'a', own: share, theirs: pake });
       if (secret === undefined) throw suspect('point', 'what the host sent is no share');
       const keys = new RunKeys({ attempt, shareJoiner: share.bytes, shareHost: pake, secret, password });
@@ -163,12 +165,12 @@ export class JoinerPairing {
   }
 
   #checkPeer(peer: PeerMachine, { tlsCertificate, hosting }: ProvedContext): void {
-    const { code, own } = this.#options;
+    const { own } = this.#options;
     const shown = readCertificate(tlsCertificate);
     const proved = readCertificate(peer.certificate);
     if (shown === undefined || proved?.spki.equals(shown.spki) !== true)
       throw suspect('tls', 'something between the two machines ends TLS: a proxy, or an attacker');
-    if (code.kind === 'invitation' && code.nodeId !== peer.machineId)
+    if (this.#inviter !== undefined && this.#inviter !== peer.machineId)
       throw suspect('invitation', 'another machine answered than the one that made the invitation');
     if (peer.machineId === own.machineId) throw itself();
     // Where each joined the other at the same moment, both keep the same one of the two pairings.
