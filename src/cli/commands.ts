@@ -83,6 +83,11 @@ export const GROUPS: Readonly<Record<string, { readonly summary: string; readonl
 /** Every command, in the order of help. */
 export const COMMANDS: readonly CommandSpec[] = [
   {
+    path: 'up',
+    summary: 'set this machine up and start its node, where that is not done',
+    examples: [['loopsy up', 'the first command on a new machine; says what to do next, and may be said again']],
+  },
+  {
     path: 'init',
     summary: 'set this machine up: config, identity, key',
     options: [
@@ -137,6 +142,18 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy doctor', 'exits 1 if something fails'],
       ['loopsy doctor --fix', 'mend it'],
     ],
+  },
+  {
+    path: 'selftest',
+    summary: 'try everything on a peer, and say how fast it is',
+    args: [{ name: 'peer', optional: true }],
+    examples: [
+      ['loopsy selftest kai', 'commands, bytes, speed, Ctrl-C and cancel; exits 1 if something fails'],
+      ['loopsy selftest', "this machine's own node"],
+      ['loopsy selftest kai --json', 'for scripts'],
+    ],
+    details:
+      'It runs about a dozen short commands there, of the 30 that a peer may run in a minute, and leaves nothing behind.',
   },
   {
     path: 'connect',

@@ -73,7 +73,7 @@ const notRunning = (config: string): LoopsyError =>
     ? new LoopsyError('node_not_running')
     : new LoopsyError('node_not_running', {
         message: 'loopsy is not set up here yet',
-        hint: '`loopsy init` sets it up, then `loopsy start`',
+        hint: '`loopsy up` sets it up and starts it',
       });
 
 const showVersion = (out: Output): number => {

@@ -47,7 +47,7 @@ export const mustBeSetUp = ({ paths }: Cli): void => {
   if (existsSync(paths.config)) return;
   throw new LoopsyError('config_invalid', {
     message: `loopsy is not set up here: there is no ${paths.config}`,
-    hint: '`loopsy init` sets it up',
+    hint: '`loopsy up` sets it up and starts it; `loopsy init` sets it up',
     details: { file: paths.config },
   });
 };

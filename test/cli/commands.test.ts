@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
-import { FakeNode, FINGERPRINT, JOB_ID, PEER, STATUS } from './fake-node.ts';
+import { FakeNode, JOB_ID, PEER, STATUS } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
 
 /** Every command that asks one operation, how it is typed, what the node is asked, and what people read. */
@@ -206,7 +206,7 @@ describe('errors', () => {
     const folder = await tempFolder();
     const fresh = await runCli(['status'], { dataDir: folder });
     expect(fresh).toMatchObject({ code: 3 });
-    expect(fresh.stderr).toContain('loopsy init');
+    expect(fresh.stderr).toContain('loopsy up');
     await writeFile(join(folder, 'config.yaml'), 'version: 2\n');
     const down = await runCli(['status'], { dataDir: folder });
     expect(down).toMatchObject({ code: 3 });
@@ -258,7 +258,7 @@ describe('loopsy alone, and versions', () => {
       expect(stdout.trimEnd().split('\n')).toHaveLength(5);
       return stdout.trimEnd().split('\n').at(-1);
     };
-    expect(await lines(folder)).toBe('Next: `loopsy init`, then `loopsy start`.');
+    expect(await lines(folder)).toBe('Next: `loopsy up` sets it up and starts it.');
     await writeFile(join(folder, 'config.yaml'), '');
     expect(await lines(folder)).toBe('Next: `loopsy start`.');
     const node = await FakeNode.start();
@@ -312,104 +312,5 @@ describe('logs', () => {
     const { stdout } = await runCli(['logs', '--node'], { dataDir: folder });
     expect(stdout).toMatch(/error {2}store failed {2}file=x\\u\{202e\}\nno json\n$/);
     expect((await runCli(['logs', '--node', '--json'], { dataDir: folder })).stdout).toBe(`${line}\nno json\n`);
-  });
-});
-
-describe('doctor', () => {
-  it('shows what the node finds, and exits 1 if something fails', async () => {
-    const node = await FakeNode.start();
-    const well = await runCli(['doctor'], { dataDir: node.folder });
-    expect(well.stdout).toMatch(/✓ node: .+, up for 2 h on port \d+[^]*✓ disk: 12 GB free[^]*All is well/);
-    expect(well).toMatchObject({ code: 0 });
-    const failed = {
-      name: 'peer maria',
-      ok: false,
-      level: 'error',
-      detail: 'can\u202Enot be reached',
-      fix: 'start it',
-    };
-    node.on('system.doctor', () => ({ checks: [failed] }));
-    const ill = await runCli(['doctor'], { dataDir: node.folder });
-    expect(ill).toMatchObject({
-      code: 1,
-      stdout: expect.stringContaining('✗ peer maria: can\\u{202e}not be reached\n    start it'),
-    });
-    const json = await runCli(['doctor', '--json'], { dataDir: node.folder });
-    expect(documentOf('system.doctor', json)).toMatchObject({ checks: [{ name: 'node', ok: true }, failed] });
-  });
-
-  it('finds files that other users can read where the node is down, and closes them with --fix', async () => {
-    const folder = await tempFolder();
-    await writeFile(join(folder, 'config.yaml'), '', { mode: 0o644 });
-    const ill = await runCli(['doctor'], { dataDir: folder, uid: 0 });
-    expect(ill.code).toBe(1);
-    expect(ill.stdout).toMatch(/✗ files: other users can get at 1 file, e\.g\. .*config\.yaml/);
-    expect(ill.stdout).toContain('this is root');
-    const node = await FakeNode.start();
-    await writeFile(join(node.folder, 'config.yaml'), '', { mode: 0o644 });
-    node.on('system.doctor', () => ({
-      checks: ['config', 'files'].map((name) => ({ name, ok: true, level: 'ok', detail: 'x' })),
-    }));
-    const { stdout } = await runCli(['doctor', '--fix'], { dataDir: node.folder });
-    expect(stdout).toContain('closed 1 file');
-    expect([...stdout.matchAll(/^✓ (\w+):/gm)].map(([, name]) => name)).toEqual(['node', 'config', 'files']);
-    expect((await stat(join(node.folder, 'config.yaml'))).mode & 0o777).toBe(0o600);
-  });
-
-  it('says that the node is down, and what to do', async () => {
-    const { code, stdout } = await runCli(['doctor'], { dataDir: await tempFolder() });
-    expect(code).toBe(1);
-    expect(stdout).toContain('loopsy init');
-  });
-});
-
-describe('connect', () => {
-  it('trusts by fingerprint in a script, and says what to type on the other side', async () => {
-    const node = await FakeNode.start();
-    const spaced = FINGERPRINT.toUpperCase().replaceAll(/(..)(?=.)/g, '$1:');
-    const line = [
-      'connect',
-      'maria.local:19600',
-      '--fingerprint',
-      spaced,
-      '--yes',
-      '--name',
-      'maria',
-      '--grant',
-      'observe',
-    ];
-    const { code, stdout } = await runCli(line, { dataDir: node.folder });
-    expect(code).toBe(0);
-    expect(node.inputs('peer.trust')).toEqual([
-      { address: 'maria.local', port: 19600, fingerprint: FINGERPRINT, name: 'maria', grant: 'observe' },
-    ]);
-    expect(stdout).toContain(`loopsy connect 192.168.1.5:19532 --fingerprint ${'00ff'.repeat(16)}`);
-    expect(documentOf('peer.trust', await runCli([...line, '--json'], { dataDir: node.folder }))).toBeDefined();
-    expect(stdout).not.toContain('this machine also has');
-  });
-
-  it('names further addresses of this machine, three at most', async () => {
-    const ownAddresses = ['10.0.0.1:1', '10.0.0.2:1', '10.0.0.3:1', '10.0.0.4:1', '10.0.0.5:1'];
-    const node = await FakeNode.start({
-      'peer.trust': () => ({ peer: PEER, mutual: false, ownFingerprint: FINGERPRINT, ownAddresses }),
-    });
-    const { stdout } = await runCli(['connect', 'kai', '--fingerprint', FINGERPRINT, '--yes'], {
-      dataDir: node.folder,
-    });
-    expect(stdout).toContain('loopsy connect 10.0.0.1:1 --fingerprint');
-    expect(stdout).toContain('this machine also has 10.0.0.2:1, 10.0.0.3:1, 10.0.0.4:1)');
-  });
-
-  it.each([
-    [['connect', 'kai'], 'nobody can answer here'],
-    [['connect', 'kai', '--yes'], '--yes needs --fingerprint'],
-    [['connect', '--yes', '--fingerprint', 'x'], 'needs <address>'],
-    [['connect', 'kai', '--grant', 'everything'], 'is no level'],
-  ])('refuses %j where nobody can be asked', async (argv, message) => {
-    const node = await FakeNode.start();
-    const { code, stderr } = await runCli(argv, { dataDir: node.folder });
-    expect(code).toBe(2);
-    expect(stderr).toContain(message);
-    expect(node.inputs('peer.trust')).toEqual([]);
   });
 });

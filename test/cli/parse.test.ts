@@ -60,7 +60,7 @@ describe('the words of a command line', () => {
   it.each([
     [['satus'], 'there is no command "loopsy satus"', 'did you mean "loopsy status"?'],
     [['peers', 'ad'], 'there is no command "loopsy peers ad"', 'did you mean "loopsy peers add"?'],
-    [['zzzzzz'], 'there is no command "loopsy zzzzzz"', 'the commands are: init, start'],
+    [['zzzzzz'], 'there is no command "loopsy zzzzzz"', 'the commands are: up, init, start'],
     [['status', '--jsno'], '"loopsy status" has no option --jsno', 'did you mean --json?'],
     [['exec', '--cwdd', '/x', 'kai', 'ls'], '"loopsy exec" has no option --cwdd', 'did you mean --cwd?'],
     [
@@ -86,7 +86,7 @@ describe('the words of a command line', () => {
   });
 
   it('knows only the commands that are there', () => {
-    for (const later of ['up', 'pair', 'selftest', 'shell', 'send', 'context', 'mcp', 'session', 'dashboard']) {
+    for (const later of ['shell', 'send', 'context', 'mcp', 'session', 'dashboard']) {
       expect(refusal(later).message).toContain(`there is no command "loopsy ${later}"`);
     }
   });

@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
-import { Machine } from '../helpers/nodes.ts';
+import { connectMachines, environment, finished, freePort, CLI, Machine } from '../helpers/nodes.ts';
+import { tempFolder } from '../helpers/temp-folder.ts';
 import { verifies } from '../requirements.ts';
 
 /** A machine that ends with the test. */
@@ -34,4 +36,79 @@ describe('who comes from loopsy 1', () => {
       expect(await machine.json(['init', '--import'])).toMatchObject({ created: false });
     },
   );
+});
+
+describe('up', () => {
+  it(verifies('cli.up', 'sets up, starts and says what to do next; again it changes nothing'), async () => {
+    const home = await tempFolder();
+    const port = await freePort();
+    const run = (...args: string[]) =>
+      finished(
+        spawn(process.execPath, [CLI, ...args], {
+          env: { ...environment(home), LOOPSY_PORT: String(port) },
+          cwd: home,
+        }),
+      );
+    onTestFinished(async () => void (await run('stop')));
+    const first = await run('up');
+    expect([first.code, first.stdout]).toEqual([0, expect.stringMatching(/Set up in .*Started\..*Next: `loopsy /s)]);
+    const again = await run('up');
+    expect([again.code, again.stdout]).toEqual([0, expect.stringMatching(/^✓ Was running already\..*Next: /s)]);
+    const document = await run('up', '--json');
+    expect(JSON.parse(document.stdout)).toMatchObject({ created: false, started: false, status: { port } });
+    await run('stop');
+    expect((await run('up')).stdout).toMatch(/^✓ Started\./);
+  });
+});
+
+describe('selftest', () => {
+  it(
+    verifies('cli.selftest', 'is all green on this node and on a peer, with figures, and leaves nothing behind'),
+    async () => {
+      const [a, b] = [await machineOf('selfa'), await machineOf('selfb')];
+      await connectMachines(a, b);
+      const here = await a.run(['selftest']);
+      expect([here.code, here.stdout]).toEqual([0, expect.stringMatching(/^All 7 checks passed, in /m)]);
+      const there = await a.json<{ ok: boolean; checks: { name: string; figures?: Record<string, number> }[] }>([
+        'selftest',
+        'selfb',
+      ]);
+      expect(there).toMatchObject({ peer: 'selfb', ok: true });
+      const figures = Object.assign({}, ...there.checks.map((check) => check.figures ?? {}));
+      expect(figures).toEqual({
+        pingMs: expect.any(Number),
+        bytes: 67_108_864,
+        latencyMs: expect.any(Number),
+        wayMs: expect.any(Number),
+        bytesPerSecond: expect.any(Number),
+      });
+      expect(await b.json(['jobs', 'list'])).toMatchObject({ jobs: [] });
+    },
+  );
+
+  it(verifies('cli.selftest', 'fails where the peer lets nothing run, or is down, and says so'), async () => {
+    const [a, b] = [await machineOf('selfc'), await machineOf('selfd')];
+    await connectMachines(a, b);
+    await b.json(['peers', 'grant', 'selfc', 'observe']);
+    const refused = await a.run(['selftest', 'selfd']);
+    expect([refused.code, refused.stdout]).toEqual([
+      1,
+      expect.stringMatching(/✓ way .*✗ command .*6 of 7 checks failed/s),
+    ]);
+    await b.run(['stop']);
+    const down = await a.run(['selftest', 'selfd']);
+    expect([down.code, down.stdout]).toEqual([1, expect.stringMatching(/✗ way .*- cancel +not tried/s)]);
+  });
+});
+
+it(verifies('error.9002', "a peer's 429 says when to come again, whichever way it was asked"), async () => {
+  const [a, b] = [await machineOf('asks'), await machineOf('limits', { extra: 'rateLimits:\n  execute: 1\n' })];
+  await connectMachines(a, b);
+  const ask = (route: string) => a.fetch('POST', `${route}?peer=limits`, { command: 'true' });
+  expect((await ask('/execute')).status).toBe(200);
+  for (const route of ['/execute', '/execute/stream']) {
+    const refused = await ask(route);
+    expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([429, expect.any(Number)]);
+    expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
+  }
 });

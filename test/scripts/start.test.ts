@@ -60,7 +60,7 @@ describe('npm start', () => {
     async () => {
       const first = await start();
       expect(first.output).toContain('hello from process');
-      expect(first.output).toMatch(/\d+ ms as a whole command/);
+      expect(first.output).toMatch(/All \d+ checks passed/);
       expect(first.output).toContain('Stop:');
       expect(first.failed, first.output).toBe(false);
       const pids = [await pidOf('.loopsy'), await pidOf('.loopsy-second')];

@@ -12,6 +12,7 @@ import { sleep } from '../../kernel/sleep.ts';
 import { errorFromBody, EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { versionNote, type LocalNode } from '../connect.ts';
+import { nextStep } from '../next-step.ts';
 import { LOOPBACK } from '../one-socket.ts';
 import { plain } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -38,8 +39,7 @@ const showUp = async ({ out }: Cli, { node, wasUp, otherProgram }: BroughtUp): P
   if (skew !== undefined) out.note(skew);
   if (otherProgram !== undefined) out.note(`it runs from another installation: ${plain(otherProgram)}`);
   out.print(...statusLines(status, out.paint));
-  if (!wasUp && status.peers.total === 0)
-    out.print('', 'Next: `loopsy connect <address>` trusts another machine; run it on both.');
+  if (!wasUp && status.peers.total === 0) out.print('', nextStep(status));
   return EXIT.ok;
 };
 

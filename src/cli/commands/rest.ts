@@ -7,8 +7,21 @@ import { commands as keys } from './keys.ts';
 import { commands as logs } from './logs.ts';
 import { commands as node } from './node.ts';
 import { commands as peers } from './peers.ts';
+import { commands as selftest } from './selftest.ts';
+import { commands as up } from './up.ts';
 
 export { commandHelp, groupHelp, overallHelp } from '../help.ts';
 
 /** All but the two commands that scripts call most: one file to load for them, and none of it for those two. */
-export const commands: Commands = { ...init, ...node, ...doctor, ...connect, ...peers, ...jobs, ...keys, ...logs };
+export const commands: Commands = {
+  ...init,
+  ...node,
+  ...doctor,
+  ...connect,
+  ...peers,
+  ...jobs,
+  ...keys,
+  ...logs,
+  ...up,
+  ...selftest,
+};

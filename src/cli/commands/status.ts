@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Status } from '../../protocol/system.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
+import { nextStep } from '../next-step.ts';
 import { duration, facts, grouped, plain, size, type Paint } from '../output.ts';
 
 const status: Command = async (cli) => {
@@ -61,14 +62,6 @@ const overview: Command = async (cli) => {
   return EXIT.ok;
 };
 
-const nextStep = ({ warnings, peers }: Status): string => {
-  if (warnings.length > 0)
-    return `Next: \`loopsy doctor\` says what to do about ${warnings.length === 1 ? 'a warning' : `${warnings.length} warnings`}.`;
-  return peers.total === 0
-    ? 'Next: `loopsy connect <address>`, on two machines, makes them trust each other.'
-    : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
-};
-
 const sayDown = ({ out, paths }: Cli, error: LoopsyError): void => {
   const isSetUp = existsSync(paths.config);
   out.print(
@@ -76,7 +69,7 @@ const sayDown = ({ out, paths }: Cli, error: LoopsyError): void => {
     '  peers    -',
     '  jobs     -',
     `  data     ${plain(paths.dataDir)}`,
-    isSetUp ? 'Next: `loopsy start`.' : 'Next: `loopsy init`, then `loopsy start`.',
+    isSetUp ? 'Next: `loopsy start`.' : 'Next: `loopsy up` sets it up and starts it.',
   );
 };
 
