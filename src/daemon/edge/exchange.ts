@@ -32,8 +32,15 @@ export const sendJsonText = (
   if (!request.complete) response.setHeader('connection', 'close');
   response.writeHead(status, {
     ...GUARD_HEADERS,
+    ...(status < 400 ? {} : retryAfter(text)),
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
   });
   response.end(text);
+};
+
+/** When to come again, where an error says so: one of a peer's too, which is passed on as text. */
+const retryAfter = (text: string): Record<string, string> => {
+  const ms = /"retryAfterMs":(\d{1,9})\b/.exec(text)?.[1];
+  return ms === undefined ? {} : { 'retry-after': String(Math.ceil(Number(ms) / 1000)) };
 };

@@ -31,10 +31,6 @@ const answerChallenge = ({ request, response }: Exchange, parts: EdgeParts): voi
 const sendError = (thrown: unknown, exchange: Exchange, parts: EdgeParts): void => {
   const error = toLoopsyError(thrown, parts.log);
   recordRequest(exchange, { statusCode: error.status, decision: error.error }, parts);
-  const retryAfterMs = error.details?.['retryAfterMs'];
-  if (typeof retryAfterMs === 'number' && !exchange.response.headersSent) {
-    exchange.response.setHeader('retry-after', String(Math.ceil(retryAfterMs / 1000)));
-  }
   sendJsonText(exchange, error.status, JSON.stringify(error.toBody()));
 };
 
