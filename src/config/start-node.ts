@@ -141,5 +141,7 @@ const readTail = async (log: FileHandle, since: number): Promise<string> => {
   const start = Math.max(since, size - LOG_TAIL_BYTES);
   const { buffer, bytesRead } = await log.read(Buffer.alloc(size - start), 0, size - start, start);
   const lines = buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n');
-  return lines.slice(-LOG_TAIL_LINES).join('\n');
+  // What was wrong stands above where in the code that was.
+  const telling = lines.filter((line) => !/^\s+at /.test(line));
+  return telling.slice(-LOG_TAIL_LINES).join('\n');
 };

@@ -179,12 +179,15 @@ describe('a link that is cut', () => {
   });
 
   it('does not fail a read: it is asked again', async () => {
-    toB.cutAll();
-    toB.chaos = { cutWithin: 2500, maxCuts: 5 };
-    for (let read = 0; toB.cuts < 5 && read < 50; read += 1) {
-      expect(await asOwner.call('system.identity', {}, { peer: 'far' })).toMatchObject({ hostname: 'far' });
+    // Four cuts of handshakes in a row are the end of a request that was never sent.
+    for (let round = 0; round < 3; round += 1) {
+      toB.chaos = { cutWithin: 2500, maxCuts: 3 };
+      toB.cutAll();
+      for (let read = 0; toB.cuts < 3 && read < 50; read += 1) {
+        expect(await asOwner.call('system.identity', {}, { peer: 'far' })).toMatchObject({ hostname: 'far' });
+      }
+      expect(toB.cuts).toBe(3);
     }
-    expect(toB.cuts).toBe(5);
   });
 
   it(
