@@ -36,7 +36,10 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'node:': 'files and processes',
   },
   store: { 'node:': 'SQLite, worker threads and files' },
-  trust: { '@noble/curves': 'the one deterministic signature (RFC 6979)', 'node:': 'keys, hashes, files' },
+  trust: {
+    '@noble/curves': 'the one deterministic signature (RFC 6979), and pairing (SPAKE2)',
+    'node:': 'keys, hashes, files',
+  },
   discovery: {},
   client: {},
   daemon: {

@@ -7,7 +7,7 @@ export type Stage = 'compare' | 'pending' | 'trusted' | 'settled' | 'refused' | 
  * What is to be done on disk before anything else happens: keep the own yes; make the trust, in one transaction with
  * the record; drop the record; take the trust back, in one transaction with the record.
  */
-export type EffectKind = 'store' | 'trust' | 'forget' | 'untrust';
+type EffectKind = 'store' | 'trust' | 'forget' | 'untrust';
 
 /** One side's decision: plain values, so that a search can go through all of them. */
 export interface Decision {

@@ -1,4 +1,5 @@
 import { LoopsyError } from '../protocol/errors.ts';
+import { isRecord } from '../protocol/record.ts';
 
 /** Reads one field that anyone may have sent; `undefined` where it is not what it must be. */
 export type FieldReader<Value> = (value: unknown) => Value | undefined;
@@ -76,7 +77,7 @@ export const within =
  * @throws {LoopsyError} `invalid_request` with the field.
  */
 export const readFields = <S extends Shape>(body: unknown, shape: S, { extra = false } = {}): Fields<S> => {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid('the body');
+  if (!isRecord(body)) throw invalid('the body');
   const source = new Map<string, unknown>(Object.entries(body));
   const stranger = [...source.keys()].find((name) => !Object.hasOwn(shape, name));
   if (!extra && stranger !== undefined) throw invalid('an unknown field');
@@ -104,7 +105,7 @@ const BOX = bytes({ max: 6144 });
 const TOKENS = list(HASH, 3);
 
 /** The version of the protocol. */
-export const PAIRING_VERSION = 1;
+const PAIRING_VERSION = 1;
 
 /** What each message holds (M1–M8), in the order in which its fields are written. */
 export const MESSAGES = {
@@ -123,7 +124,7 @@ export type Message = Readonly<Record<string, string | number | boolean | readon
 
 /** @throws {LoopsyError} `peer_version` where a message is of another version. */
 export const checkVersion = (body: unknown): void => {
-  const v: unknown = typeof body === 'object' && body !== null && 'v' in body ? body.v : undefined;
+  const v = isRecord(body) ? body['v'] : undefined;
   if (v === PAIRING_VERSION) return;
   throw new LoopsyError('peer_version', {
     message: `the other side speaks version ${typeof v === 'number' ? v : '?'} of pairing, this one ${PAIRING_VERSION}`,

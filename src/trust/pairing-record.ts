@@ -74,15 +74,23 @@ const RECORD = {
 };
 
 /** A record as it is stored. It holds a secret: 0600, and deleted with the pairing. */
-export const writePairingRecord = ({ decideKey, peer, place, wish, ...plain }: PairingRecord): string =>
-  JSON.stringify({
+export const writePairingRecord = (record: PairingRecord): string => {
+  const { stage, role, id, attempt, decideKey, peer, place, startedAt, wish, hadTrust } = record;
+  const { certificate, machineId, name, port, version, features } = peer;
+  return JSON.stringify({
     v: VERSION,
-    ...plain,
+    stage,
+    role,
+    id,
+    attempt,
     decideKey: write(decideKey),
-    peer: { ...peer, certificate: write(peer.certificate) },
+    peer: { certificate: write(certificate), machineId, name, port, version, features },
     place: place ?? null,
+    startedAt,
     wish: { name: wish.name ?? null, grant: wish.grant ?? null, replaces: wish.replaces ?? null },
+    hadTrust,
   });
+};
 
 /** Reads a stored record. @returns undefined where it is not whole, or of another release: it grants nothing. */
 export const readPairingRecord = (stored: string): PairingRecord | undefined => {

@@ -70,6 +70,12 @@ const ERROR_ROWS = `
   3005 execution_cancelled 409 exit 1
   3006 job_not_found 404 exit 1
   4001 path_denied 403 exit 4
+  8001 pair_not_open 404 exit 1
+  8002 pair_expired 410 exit 1
+  8003 pair_wrong_code 403 exit 1
+  8004 pair_busy 409 exit 1
+  8005 pair_open 409 exit 1
+  8006 pair_refused 409 exit 1
   9001 internal 500 exit 1
   9002 rate_limited 429 exit 1 retry
   9003 invalid_request 400 exit 2

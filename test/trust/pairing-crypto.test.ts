@@ -23,7 +23,7 @@ const lv = (...parts: Uint8Array[]): Buffer => Buffer.concat(parts.flatMap((part
 const P = (text: string): Buffer => Buffer.from(`loopsy pair 1 ${text}`);
 const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest();
 const H = (label: string, ...fields: Uint8Array[]): Buffer => sha256(lv(P(label), ...fields));
-const hkdf = (ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, size: number): Buffer =>
+const hkdf = (ikm: Uint8Array, salt: Uint8Array, { info, size }: { info: Uint8Array; size: number }): Buffer =>
   Buffer.from(hkdfSync('sha256', ikm, salt, info, size));
 const NONE = Buffer.alloc(0);
 
@@ -47,7 +47,7 @@ const run = H('run', attempt, shareJoiner, shareHost);
 const tt = lv(P('joiner'), P('host'), shareJoiner, shareHost, secret, password.w);
 const key = sha256(tt);
 const [ke, ka] = [key.subarray(0, 16), key.subarray(16)];
-const D = (label: string): Buffer => hkdf(ke, run, P(label), 32);
+const D = (label: string): Buffer => hkdf(ke, run, { info: P(label), size: 32 });
 
 describe('the arithmetic of a pairing', () => {
   it('is that of the specification', () => {
@@ -55,7 +55,7 @@ describe('the arithmetic of a pairing', () => {
     const source = Buffer.from(hkdfSync('sha512', CODE, '', P('w'), 48)).toString('hex');
     expect(password.w.toString('hex')).toBe((BigInt(`0x${source}`) % order).toString(16).padStart(64, '0'));
     expect(keys.run).toEqual(run);
-    const confirm = hkdf(ka, NONE, Buffer.concat([Buffer.from('ConfirmationKeys'), run]), 32);
+    const confirm = hkdf(ka, NONE, { info: Buffer.concat([Buffer.from('ConfirmationKeys'), run]), size: 32 });
     const mac = (part: Uint8Array): Buffer => createHmac('sha256', part).update(tt).digest();
     expect(keys.confirmJoiner).toEqual(mac(confirm.subarray(0, 16)));
     expect(keys.confirmHost).toEqual(mac(confirm.subarray(16)));
@@ -63,7 +63,8 @@ describe('the arithmetic of a pairing', () => {
     const box = Buffer.concat([cipher.update('hello'), cipher.final(), cipher.getAuthTag()]);
     expect(newKeys().seal('box joiner', Buffer.from('hello'))).toEqual(box);
     const [hJ, hH, nJ] = [Buffer.from('hello j'), Buffer.from('hello h'), Buffer.alloc(32, 5)];
-    const number = hkdf(D('sas'), H('sas', run, hJ, hH, nJ), P('sas digits'), 8).readBigUInt64BE() % 1_000_000n;
+    const number =
+      hkdf(D('sas'), H('sas', run, hJ, hH, nJ), { info: P('sas digits'), size: 8 }).readBigUInt64BE() % 1_000_000n;
     expect(keys.sas(hJ, hH, nJ)).toBe(number.toString().padStart(6, '0'));
     expect(keys.decideKey).toEqual(D('decide'));
     expect(tokenOf(D('decide'), 'joiner', 'yes')).toEqual(

@@ -42,8 +42,23 @@ const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number
   too_many_streams: [9010, 429],
   config_invalid: [9011, 422],
 };
+/** What the steps of a pairing answer: shown by its own tests. */
+const PAIRING = [
+  'pair_not_open',
+  'pair_expired',
+  'pair_wrong_code',
+  'pair_busy',
+  'pair_open',
+  'pair_refused',
+] as const satisfies readonly ErrorName[];
 /** Not this edge's answers: outcomes of runs, a guard of transfers, and what a client says without a node. */
-const ELSEWHERE: readonly ErrorName[] = ['execution_timeout', 'execution_cancelled', 'path_denied', 'node_not_running'];
+const ELSEWHERE: readonly ErrorName[] = [
+  'execution_timeout',
+  'execution_cancelled',
+  'path_denied',
+  'node_not_running',
+  ...PAIRING,
+];
 
 let node: InProcessNode;
 let peers: Record<'full' | 'removed', TestMachine>;
