@@ -33,6 +33,14 @@ const GROUPS = [
     flags: 'src/config/node-flags.ts',
   },
   { name: 'store', entry: 'src/store/worker.ts', optional: true },
+  // It outlives this installation: all of it is loaded at its start.
+  {
+    name: 'supervisor',
+    entry: 'src/daemon/supervisor/main.ts',
+    whole: true,
+    out: 'dist/supervisor',
+    forbidden: ['zod'],
+  },
 ];
 
 const COMMON = {
@@ -134,9 +142,7 @@ async function bundle(group) {
   const result = await esbuild.build({
     ...COMMON,
     entryPoints: [group.entry],
-    outbase: 'src',
-    outdir: 'dist',
-    chunkNames: naming,
+    ...(group.whole ? { outdir: group.out, splitting: false } : { outbase: 'src', outdir: 'dist', chunkNames: naming }),
     ...(group.loader ? { entryNames: naming, banner: { js: `/* ${FORM} ${JSON.stringify(flags)} */` } } : {}),
     write: false,
     metafile: true,

@@ -38,6 +38,8 @@ export interface NodePaths {
   /** Pins, grants, named keys: one for the machine. */
   readonly trustDatabase: string;
   readonly jobsDir: string;
+  /** How the supervisors of detached runs are found. */
+  readonly supervisorsDir: string;
   readonly logsDir: string;
   readonly auditLog: string;
   readonly nodeLog: string;
@@ -64,6 +66,7 @@ export const nodePaths = (dataDir: string, platform: NodeJS.Platform = process.p
     database: inside('loopsy.db'),
     trustDatabase: inside('trust.db'),
     jobsDir: inside('jobs'),
+    supervisorsDir: inside('supervisors'),
     logsDir: inside('logs'),
     auditLog: inside('logs', 'audit.jsonl'),
     nodeLog: inside('logs', 'node.log'),

@@ -157,6 +157,7 @@ const makeJobs = ({ options, store, system }: Parts): Jobs => {
   return createJobs({
     store,
     dir: options.paths.jobsDir,
+    supervisorsDir: options.paths.supervisorsDir,
     settings: () => jobSettings(config.current),
     guardCommand: ({ command, args = [], shell: inShell = false }) => {
       const { denylist, allowlist } = config.current.execution;

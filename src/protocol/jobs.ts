@@ -10,25 +10,41 @@ const word = z.string().max(131_072).refine(noNul, 'must not contain NUL');
 export const endedBySchema = z.enum(['exit', 'timeout', 'cancel', 'client-gone', 'shutdown', 'lost']);
 
 /** POST /execute and POST /execute/stream. */
-export const executeSchema = z.strictObject({
-  command: word.min(1).describe('a program; with shell: a command line'),
-  args: z.array(word).max(4096).optional(),
-  cwd: z
-    .string()
-    .min(1)
-    .max(4096)
-    .refine(noNul, 'must not contain NUL')
-    .optional()
-    .describe("default: the home of the node's user"),
-  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_()]*$/, 'not a variable name'), word).optional(),
-  timeout: z.int().min(0).max(2_147_483_647).optional().describe('ms; 0: none; default: execution.defaultTimeout'),
-  shell: z.boolean().optional().describe('run the command line in a shell'),
-  stdin: z.string().optional().describe('text for its stdin, which is then closed'),
-  stdinStream: z
-    .boolean()
-    .optional()
-    .describe('stdin comes by POST /execute/:jobId/stdin; closed when none comes in 30 s'),
-});
+export const executeSchema = z
+  .strictObject({
+    command: word.min(1).describe('a program; with shell: a command line'),
+    args: z.array(word).max(4096).optional(),
+    cwd: z
+      .string()
+      .min(1)
+      .max(4096)
+      .refine(noNul, 'must not contain NUL')
+      .optional()
+      .describe("default: the home of the node's user"),
+    env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_()]*$/, 'not a variable name'), word).optional(),
+    timeout: z
+      .int()
+      .min(0)
+      .max(2_147_483_647)
+      .optional()
+      .describe('ms; 0: none; default: execution.defaultTimeout, with detach none'),
+    shell: z.boolean().optional().describe('run the command line in a shell'),
+    stdin: z.string().optional().describe('text for its stdin, which is then closed'),
+    stdinStream: z
+      .boolean()
+      .optional()
+      .describe('stdin comes by POST /execute/:jobId/stdin; closed when none comes in 30 s'),
+    detach: z
+      .boolean()
+      .optional()
+      .describe(
+        'the run outlives this request, and the node; the answer comes when it is on disk and has begun, or waits',
+      ),
+  })
+  .refine(({ detach, stdinStream }) => detach !== true || stdinStream !== true, {
+    path: ['stdinStream'],
+    message: 'a detached run takes its stdin as text: give it as stdin',
+  });
 
 const outputCutSchema = z
   .literal(true)
@@ -54,9 +70,15 @@ const outcome = {
 /** How a run ended, without its output. */
 const jobOutcomeSchema = z.object(outcome);
 
-/** The answer of a buffered run. */
+const stateSchema = z.enum(['queued', 'running', 'ended']);
+const detachedSchema = z.literal(true).optional();
+
+/** The answer of a buffered run; of a detached one, where it stands. */
 export const executeResultSchema = z.object({
   ...outcome,
+  endedBy: endedBySchema.optional().describe('not there with detach'),
+  detached: detachedSchema.describe('there with detach: how it ends is at GET /execute/:jobId'),
+  state: stateSchema.optional().describe('there with detach'),
   stdout: z.string(),
   stderr: z.string(),
   encoding: z.literal('base64').optional().describe('there where stdout or stderr is not UTF-8: both are base64 then'),
@@ -76,7 +98,8 @@ export const jobEventSchema = z.object({
 /** The data of `started`. */
 const jobStartedSchema = z.object({
   jobId: jobIdSchema,
-  state: z.enum(['queued', 'running', 'ended']),
+  state: stateSchema,
+  detached: detachedSchema,
   host: z.string(),
   nodeId: z.string(),
   user: z.string(),
@@ -93,7 +116,8 @@ export const jobSchema = z.object({
   args: z.array(z.string()),
   cwd: z.string(),
   shell: z.boolean(),
-  state: z.enum(['queued', 'running', 'ended']),
+  state: stateSchema,
+  detached: detachedSchema.describe('there where it outlives the node'),
   place: z.int().optional().describe('in the queue, from 1'),
   createdAt: z.int(),
   startedAt: z.int().optional(),

@@ -36,7 +36,12 @@ export const statusSchema = identitySchema.extend({
   listening: z.array(z.string()).describe('addresses with ports'),
   tls: z.boolean().describe('config tls.enabled: false lets named keys in over plain HTTP'),
   peers: z.object({ total: z.int(), online: z.int(), offline: z.int() }),
-  jobs: z.object({ active: z.int(), queued: z.int(), total: z.int() }),
+  jobs: z.object({
+    active: z.int(),
+    queued: z.int(),
+    detached: z.int().describe('of both: they outlive the node'),
+    total: z.int(),
+  }),
   memory: z.object({ rss: z.int().describe('bytes') }),
   restartNeeded: z.array(z.string()).describe('config keys that act after a restart'),
   warnings: z.array(z.string()),
@@ -58,7 +63,11 @@ export const doctorSchema = z.object({ checks: z.array(checkSchema) });
 export const emptySchema = z.strictObject({});
 
 /** POST /stop. */
-export const stopOutputSchema = z.object({ success: z.literal(true), pid: z.int() });
+export const stopOutputSchema = z.object({
+  success: z.literal(true),
+  pid: z.int(),
+  detached: z.int().describe('detached runs that go on, or wait'),
+});
 
 /** The OpenAPI document. */
 export const openapiSchema = z.looseObject({ openapi: z.string() });

@@ -1,22 +1,30 @@
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 import { build } from 'esbuild';
 
-/** Builds the store's thread once a run: tests load rooms from their source, but a thread needs JavaScript. */
-export const setup = async (): Promise<void> => {
-  const root = resolve(import.meta.dirname, '../..');
-  const folder = join(root, '.cache/store');
+const root = resolve(import.meta.dirname, '../..');
+
+/** Builds one program into `.cache/`, where rooms that are loaded from their source look for it. */
+const buildProgram = async (entry: string, name: string): Promise<void> => {
   const { outputFiles } = await build({
-    entryPoints: [join(root, 'src/store/worker.ts')],
+    entryPoints: [join(root, entry)],
     bundle: true,
     platform: 'node',
     format: 'esm',
     target: 'node20',
     write: false,
+    banner: { js: "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);" },
   });
-  await mkdir(folder, { recursive: true });
-  const fresh = join(folder, `worker.${process.pid}.tmp`);
+  const target = join(root, '.cache', name);
+  await mkdir(dirname(target), { recursive: true });
+  const fresh = `${target}.${process.pid}.tmp`;
   for (const { contents } of outputFiles) await writeFile(fresh, contents);
-  await rename(fresh, join(folder, 'worker.js'));
+  await rename(fresh, target);
+};
+
+/** Once a run: tests load rooms from their source, but a thread and a process of its own need JavaScript. */
+export const setup = async (): Promise<void> => {
+  await buildProgram('src/store/worker.ts', 'store/worker.js');
+  await buildProgram('src/daemon/supervisor/main.ts', 'supervisor/main.js');
 };

@@ -1,16 +1,17 @@
 import type { JobOutcome, JobStarted } from '../../protocol/jobs.ts';
-import type { Spool } from '../process/spool.ts';
+import type { StoredOutput } from '../process/stored-output.ts';
 import { type Followed, Follower } from './follower.ts';
-import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
+import { outcomeOf, toFinal, toStarted } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 
 /** A run that has ended, read from its record and its stored output. */
 export class EndedRun implements Followed {
   readonly record: JobRecord;
-  readonly output: Spool;
+  readonly output: StoredOutput;
   readonly phase = 0;
   readonly #nodeId: string;
 
-  constructor(record: JobRecord, output: Spool, nodeId: string) {
+  constructor(record: JobRecord, output: StoredOutput, nodeId: string) {
     this.record = record;
     this.output = output;
     this.#nodeId = nodeId;

@@ -14,8 +14,10 @@ import {
 } from '../process/run.ts';
 import type { Spool } from '../process/spool.ts';
 import type { Followed, Follower } from './follower.ts';
+import type { LiveRun } from './live-run.ts';
 import { Readers, type ReadRun } from './readers.ts';
-import { type JobRecord, outcomeOf, toFinal, toStarted } from './record.ts';
+import { outcomeOf, toFinal, toStarted } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 
 /** Between the request to end and the kill. */
 const END_GRACE_MS = 2_000;
@@ -47,8 +49,9 @@ export interface JobHost {
   left(job: Job): void;
 }
 
-/** One run, from the queue to its end. */
-export class Job implements ReadRun {
+/** One run whose process is a child of this one, from the queue to its end. */
+export class Job implements LiveRun, ReadRun {
+  readonly isDetached = false;
   readonly record: JobRecord;
   readonly output: Spool;
   /** Counts what `started` has to say: queued, then running. */
@@ -86,12 +89,19 @@ export class Job implements ReadRun {
     return this.record.endedBy !== undefined;
   }
 
-  /** True where nobody needs this object: the record and the stored output say all. */
-  get isForgettable(): boolean {
-    return this.isOver && this.#readers.count === 0 && this.output.settled;
+  get isSettled(): boolean {
+    return this.output.settled;
   }
 
-  /** Starts the process. A failure is an end of the run: it is in the record, and followers are told. */
+  settle(): Promise<void> {
+    return this.output.settle();
+  }
+
+  get isForgettable(): boolean {
+    return this.isOver && this.#readers.count === 0 && this.isSettled;
+  }
+
+  /** Starts the process. */
   async start(): Promise<void> {
     this.#starting = true;
     const { command, env: sent, stdin } = this.#plan;
@@ -111,10 +121,7 @@ export class Job implements ReadRun {
     }
   }
 
-  /**
-   * Ends the run for this cause; the first one wins. `graceMs` before the kill: a later call can shorten it. After the
-   * exit of the main process it ends those that it left behind and that still hold the output.
-   */
+  /** After the exit of the main process it ends those that it left behind and that still hold the output. */
   stop(cause: EndedBy, graceMs = END_GRACE_MS): void {
     if (this.isOver) return;
     this.#cause ??= cause;
@@ -127,7 +134,6 @@ export class Job implements ReadRun {
     if (!this.#starting) this.#finish();
   }
 
-  /** Resolves with how it ended. @throws {LoopsyError} what kept it from starting. */
   async outcome(): Promise<JobOutcome> {
     while (!this.isOver) await this.#change();
     return outcomeOf(this.record, this.#host.nodeId());
@@ -138,7 +144,6 @@ export class Job implements ReadRun {
     return this.#readers.attach(caller);
   }
 
-  /** Any other reader. */
   follow(caller: string, since: number): Follower {
     return this.#readers.follow(caller, since);
   }
@@ -148,7 +153,6 @@ export class Job implements ReadRun {
     this.#readers.rejoin();
   }
 
-  /** Goes on without its caller, for the owner. */
   keep(): void {
     this.#readers.keep();
   }
@@ -157,7 +161,6 @@ export class Job implements ReadRun {
     return this.#readers.isKept;
   }
 
-  /** Passes `source` to the run's stdin. @returns the bytes that it took. @throws {LoopsyError} conflict */
   async writeStdin(source: Readable): Promise<number> {
     if (this.#plan.stdin !== 'stream') {
       throw new LoopsyError('conflict', {
@@ -170,7 +173,7 @@ export class Job implements ReadRun {
     return this.#exited ? 0 : ((await this.#process?.stdin?.write(source)) ?? 0);
   }
 
-  /** @returns false where the run had ended. A run that still waits ends by a signal that ends runs. */
+  /** A run that still waits ends by a signal that ends runs. */
   signal(signal: JobSignal): boolean {
     if (this.#process !== undefined) return this.#process.signal(signal);
     const ends = ['SIGINT', 'SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGQUIT'].includes(signal);
@@ -179,7 +182,6 @@ export class Job implements ReadRun {
     return true;
   }
 
-  /** The record as it is now. */
   now(): JobRecord {
     this.record.outputBytes = this.output.end;
     if (this.output.truncated) this.record.truncated = true;

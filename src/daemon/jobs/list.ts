@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import { Page } from '../../kernel/page.ts';
 import type { Job as JobRow } from '../../protocol/jobs.ts';
-import type { JobRecord } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 import type { JobRecords } from './records.ts';
 
 /** Rows of others are passed over; so many times the page are looked at for it. */

@@ -38,7 +38,8 @@ export const createMachine = async (
   };
 };
 
-const createProcessHost = async (
+/** How processes are started here. */
+export const createProcessHost = async (
   platform: NodeJS.Platform,
   variables: MachineOptions['variables'],
   clock: Clock,

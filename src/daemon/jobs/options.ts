@@ -24,6 +24,8 @@ export interface JobsOptions {
   readonly store: Store;
   /** The folder of all output. */
   readonly dir: string;
+  /** Where the supervisors of detached runs say how they are found. */
+  readonly supervisorsDir: string;
   readonly settings: () => JobSettings;
   /** Gets a line for a shell whole, without further words. @throws {LoopsyError} command_denied */
   readonly guardCommand: (input: ExecuteInput) => AllowedCommand;

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 
 import { Backlog } from '../process/backlog.ts';
 import { Spool, type SpoolOptions } from '../process/spool.ts';
+import { StoredOutput } from '../process/stored-output.ts';
 import type { JobsOptions } from './options.ts';
-import type { JobRecords } from './records.ts';
-import { sweepJobs } from './retention.ts';
 
 /** What waits for the disk of all runs together; above it runs wait. */
 const MAX_BACKLOG_BYTES = 32 * 1_048_576;
 
 /** What the output of all runs needs. */
-export interface OutputsOptions extends Pick<JobsOptions, 'dir' | 'clock' | 'log' | 'settings' | 'createSegment'> {
+export interface OutputsOptions extends Pick<JobsOptions, 'dir' | 'clock' | 'log' | 'createSegment'> {
+  readonly settings: () => { readonly maxOutputBytes: number };
   /** The disk has caught up: runs that waited for it go on. */
   readonly onRoom: () => void;
 }
@@ -42,37 +42,28 @@ export class Outputs {
   }
 
   /** The output of a new run. */
-  begin(jobId: string, onWritten: () => void): Spool {
-    return new Spool({ ...this.#spoolOptions(jobId), onWritten, backlog: this.#backlog });
-  }
-
-  /** The output of a run that has ended, `end` bytes in all. */
-  open(jobId: string, end: number): Promise<Spool> {
-    return Spool.open(this.#spoolOptions(jobId), end);
-  }
-
-  /** Forgets what is older than `jobs.keepDays`. */
-  async sweep(records: JobRecords, isLive: (jobId: string) => boolean, signal: AbortSignal): Promise<void> {
-    const { dir, clock, log, settings } = this.#options;
-    this.#faultSaid = false;
-    this.#fullSaid = false;
-    try {
-      await sweepJobs({ records, dir, clock, keepDays: () => settings().keepDays, isLive, signal });
-    } catch (error) {
-      log.warn('old output not removed', { error });
-    }
-  }
-
-  #spoolOptions(jobId: string): SpoolOptions {
+  begin(jobId: string, on: Pick<SpoolOptions, 'onWritten' | 'flushMs'>): Spool {
     const { dir, clock, settings, createSegment } = this.#options;
-    return {
+    return new Spool({
+      ...on,
       dir: join(dir, jobId),
       windowBytes: () => settings().maxOutputBytes,
       clock,
-      onWritten: () => undefined,
+      backlog: this.#backlog,
       onFault: (error) => this.#onFault(error, jobId),
       ...(createSegment === undefined ? {} : { createSegment }),
-    };
+    });
+  }
+
+  /** The output of a run that has ended, or that another process writes: `end` bytes so far. */
+  stored(jobId: string, end: number): StoredOutput {
+    return new StoredOutput(join(this.#options.dir, jobId), end);
+  }
+
+  /** What goes wrong from now on is said again. */
+  sayAgain(): void {
+    this.#faultSaid = false;
+    this.#fullSaid = false;
   }
 
   #onFault(error: unknown, jobId: string): void {

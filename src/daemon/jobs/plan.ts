@@ -7,7 +7,8 @@ import { type Caller, callerName } from '../../trust/caller.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
 import { type CommandShell, nativePath, shellLine } from '../process/command-line.ts';
 import type { JobPlan } from './job.ts';
-import { clipWords, type JobRecord } from './record.ts';
+import { clipWords } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 
 /** Where a run takes place. */
 export interface RunPlace {
@@ -43,7 +44,7 @@ export const asWholeLine = (input: ExecuteInput, kind: CommandShell['kind']): Ex
 
 /** What the input asks for. */
 export const planRun = (input: ExecuteInput, { command, resumable, defaultTimeoutMs }: RunTerms): JobPlan => {
-  const { stdin, stdinStream, env, timeout = defaultTimeoutMs } = input;
+  const { stdin, stdinStream, env, detach = false, timeout = detach ? 0 : defaultTimeoutMs } = input;
   const text = stdin === undefined || stdin === '' ? 'none' : { text: stdin };
   return { command, env, stdin: stdinStream === true ? 'stream' : text, timeoutMs: timeout, resumable };
 };

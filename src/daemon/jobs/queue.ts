@@ -40,6 +40,12 @@ export class RunQueue<Run extends { readonly id: string }> {
     return false;
   }
 
+  /** A run of an earlier start of the node goes on, or waits: it was let in then, whatever the limits are now. */
+  adopt(run: Run, isRunning: boolean): void {
+    if (isRunning) this.#running += 1;
+    else this.#waiting.set(run.id, run);
+  }
+
   /** A run that was let in has ended. */
   leave(): void {
     this.#running -= 1;

@@ -1,54 +1,7 @@
-import { z } from 'zod';
-
-import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
-import { endedBySchema, type Job, type JobOutcome, type JobStarted } from '../../protocol/jobs.ts';
-
-const failureSchema = z.object({
-  error: z.object({
-    code: z.number(),
-    name: z.string(),
-    message: z.string(),
-    hint: z.string().optional(),
-    details: z.record(z.string(), z.unknown()).optional(),
-  }),
-});
-
-/** A run as the store keeps it. Its environment and stdin are not kept: they may hold secrets. */
-const recordSchema = z.object({
-  v: z.literal(1),
-  jobId: z.string(),
-  command: z.string(),
-  args: z.array(z.string()),
-  cwd: z.string(),
-  shell: z.boolean(),
-  caller: z.string(),
-  fromNodeId: z.string(),
-  host: z.string(),
-  user: z.string(),
-  createdAt: z.number(),
-  startedAt: z.number().optional(),
-  endedAt: z.number().optional(),
-  durationMs: z.number().optional(),
-  pid: z.number().optional(),
-  /** Tells this process from a later one with the same id. */
-  token: z.string().optional(),
-  exitCode: z.number().nullable().optional(),
-  signal: z.string().optional(),
-  endedBy: endedBySchema.optional(),
-  /** Why it could not be started: the body of the error that its callers get. */
-  failure: failureSchema.optional(),
-  outputBytes: z.number(),
-  truncated: z.boolean().optional(),
-  outputCut: z.literal(true).optional(),
-});
-
-/** A run as the store keeps it; the live one is changed in place by its job alone. */
-export type JobRecord = z.infer<typeof recordSchema>;
-
-/** Reads a stored record; undefined where it is another version's. */
-export const parseRecord = (text: string): JobRecord | undefined => recordSchema.safeParse(parseJson(text)).data;
+import type { Job, JobOutcome, JobStarted } from '../../protocol/jobs.ts';
+import type { JobRecord } from './stored-record.ts';
 
 const SHOWN_CHARACTERS = 2_048;
 
@@ -74,7 +27,7 @@ export const clipWords = (command: string, args: readonly string[]): { command: 
 
 /** The row that callers see. */
 export const toJob = (record: JobRecord, place: number | undefined): Job => {
-  const { v: _v, token: _token, durationMs, failure, ...shown } = record;
+  const { v: _v, token: _token, supervisor: _supervisor, kept: _kept, durationMs, failure, ...shown } = record;
   return {
     ...shown,
     state: stateOf(record),
@@ -115,6 +68,7 @@ const toOutcome = (record: JobRecord, nodeId: string): JobOutcome => ({
 export const toStarted = (record: JobRecord, nodeId: string): JobStarted => ({
   jobId: record.jobId,
   state: stateOf(record),
+  ...(record.detached === undefined ? {} : { detached: record.detached }),
   host: record.host,
   nodeId,
   user: record.user,

@@ -3,7 +3,7 @@ import type { Log } from '../../kernel/log.ts';
 import { entriesOf } from '../../store/entries.ts';
 import type { Change, Store } from '../../store/store.ts';
 import { readToken } from '../process/process-identity.ts';
-import { type JobRecord, parseRecord } from './record.ts';
+import { type JobRecord, parseRecord } from './stored-record.ts';
 
 const PREFIX = 'job/';
 const ACTIVE_PREFIX = 'job-active/';
@@ -44,6 +44,11 @@ export class JobRecords {
   save(record: JobRecord): void {
     this.#unwritten.set(record.jobId, record);
     this.#timer ??= this.#options.clock.after(WRITE_MS, () => void this.flush());
+  }
+
+  /** Puts the record on disk before it resolves. @throws what the store does. */
+  async commit(record: JobRecord): Promise<void> {
+    await this.#options.store.commit(this.#changesOf(record));
   }
 
   get(jobId: string): JobRecord | undefined {

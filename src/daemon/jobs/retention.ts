@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 
 import type { Clock } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
 import { jobIdSchema } from '../../protocol/ids.ts';
-import type { JobRecord } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 import type { JobRecords } from './records.ts';
 
 const PAGE = 50;
@@ -15,6 +16,7 @@ export interface SweepOptions {
   readonly records: JobRecords;
   readonly dir: string;
   readonly clock: Clock;
+  readonly log: Log;
   readonly keepDays: () => number;
   readonly isLive: (jobId: string) => boolean;
   readonly signal: AbortSignal;
@@ -22,8 +24,12 @@ export interface SweepOptions {
 
 /** Forgets what is older than `jobs.keepDays`: records, and output whose record is gone. In small steps. */
 export const sweepJobs = async (options: SweepOptions): Promise<void> => {
-  await sweepRecords(options);
-  await sweepFolders(options);
+  try {
+    await sweepRecords(options);
+    await sweepFolders(options);
+  } catch (error) {
+    options.log.warn('old output not removed', { error });
+  }
 };
 
 const sweepRecords = async (options: SweepOptions): Promise<void> => {

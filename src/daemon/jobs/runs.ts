@@ -2,21 +2,25 @@ import { abortReason } from '../../kernel/abort.ts';
 import type { Timer } from '../../kernel/clock.ts';
 import { withTimeLimit } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { ExecuteInput } from '../../protocol/jobs.ts';
+import type { EndedBy, ExecuteInput } from '../../protocol/jobs.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import type { Call } from '../edge/call.ts';
+import { DetachedRun } from './detached-run.ts';
+import { DetachedRuns } from './detached-runs.ts';
 import { EndedRun } from './ended-run.ts';
-import { Job, type JobHost } from './job.ts';
-import { endLostRuns } from './lost.ts';
+import { Job, type JobHost, type JobPlan } from './job.ts';
+import type { LiveRun } from './live-run.ts';
+import { closeLostRun } from './lost.ts';
 import { createMachine } from './machine.ts';
 import type { JobsOptions } from './options.ts';
 import { Outputs } from './outputs.ts';
 import { asWholeLine, createRecord, planRun } from './plan.ts';
 import { RunQueue } from './queue.ts';
-import type { JobRecord } from './record.ts';
 import { JobRecords } from './records.ts';
 import { Repeats } from './repeats.ts';
+import { sweepJobs } from './retention.ts';
+import type { JobRecord } from './stored-record.ts';
 
 const SWEEP_MS = 3_600_000;
 /** Not beside the start, which is busy enough. */
@@ -29,10 +33,11 @@ const STOP_LIMIT_MS = 4_000;
 export class Runs {
   readonly records: JobRecords;
   readonly #options: JobsOptions;
-  readonly #queue: RunQueue<Job>;
+  readonly #queue: RunQueue<LiveRun>;
   readonly #repeats: Repeats;
   readonly #outputs: Outputs;
-  readonly #live = new Map<string, Job>();
+  readonly #detached: DetachedRuns;
+  readonly #live = new Map<string, LiveRun>();
   readonly #stopping = new AbortController();
   #host: JobHost | undefined;
   #timers: Timer[] = [];
@@ -44,6 +49,12 @@ export class Runs {
     this.#outputs = new Outputs({ ...options, onRoom: () => this.#onRoom() });
     this.#queue = new RunQueue(settings, () => this.#outputs.areBehind);
     this.#repeats = new Repeats(clock);
+    this.#detached = new DetachedRuns(options, {
+      outputs: this.#outputs,
+      records: this.records,
+      over: (run) => this.#onOver(run),
+      left: (run) => this.#forgetIfOver(run),
+    });
   }
 
   async start(): Promise<void> {
@@ -57,10 +68,8 @@ export class Runs {
       over: (job) => this.#onOver(job),
       left: (job) => this.#forgetIfOver(job),
     };
-    await endLostRuns({ ...this.#options, records: this.records });
-    const sweep = (): void => {
-      void this.#outputs.sweep(this.records, (jobId) => this.#live.has(jobId), this.#stopping.signal);
-    };
+    await this.#recover();
+    const sweep = (): void => this.#sweep();
     this.#timers = [
       clock.after(ASK_PATH_MS, () => void machine.environment(undefined)),
       clock.after(FIRST_SWEEP_MS, sweep),
@@ -71,17 +80,18 @@ export class Runs {
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const timer of this.#timers) timer.cancel();
-    const jobs = this.live();
+    const jobs = this.live().filter((job) => !job.isDetached);
     for (const job of jobs) job.stop('shutdown');
     const ended = Promise.allSettled(jobs.map((job) => job.outcome())).then(() =>
-      Promise.all(jobs.map((job) => job.output.settle())),
+      Promise.all(jobs.map((job) => job.settle())),
     );
     await withTimeLimit(ended, STOP_LIMIT_MS, this.#options.clock);
+    this.#detached.close();
     await this.records.flush();
   }
 
   /** The run of this request: the one that it started before, or a new one. */
-  async obtain(input: ExecuteInput, call: Call): Promise<Job | EndedRun> {
+  async obtain(input: ExecuteInput, call: Call): Promise<LiveRun | EndedRun> {
     const known = call.resumable ? this.#repeats.find(callerName(call.caller), call.requestId) : undefined;
     if (known !== undefined) return this.#repeat(known, call);
     if (call.repeatAgeMs !== undefined && this.#repeats.mayHaveForgotten(call.repeatAgeMs)) {
@@ -91,15 +101,18 @@ export class Runs {
         hint: 'see `loopsy jobs list` for what ran',
       });
     }
-    const job = this.#create(input, call);
-    const mayStart = this.#queue.enter(job);
-    this.#live.set(job.id, job);
-    this.records.save(job.record);
-    if (call.resumable) this.#repeats.add(job.record.caller, call.requestId, job.id);
-    call.announce(job.id);
-    endWith(job, call);
-    if (mayStart) await job.start();
-    return job;
+    const { run, plan } = this.#create(input, call);
+    const mayStart = this.#queue.enter(run);
+    this.#live.set(run.id, run);
+    if (call.resumable) this.#repeats.add(run.record.caller, call.requestId, run.id);
+    call.announce(run.id);
+    if (run instanceof Job) {
+      this.records.save(run.record);
+      endWith(run, call);
+    }
+    if (mayStart) await run.start();
+    if (run instanceof DetachedRun) await this.#place(run, plan, call);
+    return run;
   }
 
   /** What is known of a run. @throws {LoopsyError} job_not_found, for the runs of others too. */
@@ -110,26 +123,26 @@ export class Runs {
   }
 
   /** A run that can be read. @throws {LoopsyError} as `visible`. */
-  async find(jobId: string, caller: Caller): Promise<Job | EndedRun> {
+  find(jobId: string, caller: Caller): LiveRun | EndedRun {
     const record = this.visible(jobId, caller);
     const live = this.#live.get(jobId);
     if (live !== undefined) return live;
-    const output = await this.#outputs.open(jobId, record.outputBytes);
+    const output = this.#outputs.stored(jobId, record.outputBytes);
     return new EndedRun(record, output, this.#options.facts().nodeId);
   }
 
   /** The run that a request of this caller has started, while it is in memory. */
-  ofRequest(caller: string, requestId: string): Job | undefined {
+  ofRequest(caller: string, requestId: string): LiveRun | undefined {
     return this.#live.get(this.#repeats.find(caller, requestId) ?? '');
   }
 
   /** A run in memory: it goes on, or somebody reads it, or its output is not on disk yet. */
-  get(jobId: string): Job | undefined {
+  get(jobId: string): LiveRun | undefined {
     return this.#live.get(jobId);
   }
 
   /** All runs in memory. */
-  live(): Job[] {
+  live(): LiveRun[] {
     return [...this.#live.values()];
   }
 
@@ -143,28 +156,79 @@ export class Runs {
     return this.#queue.place(jobId);
   }
 
+  /** The settings have changed. */
+  refresh(): void {
+    this.#detached.refresh();
+    this.startNext();
+  }
+
   /** Starts those that wait, as far as they may. */
   startNext(): void {
-    if (this.#stopping.signal.aborted) return;
+    if (this.#host === undefined || this.#stopping.signal.aborted) return;
     for (let job = this.#queue.next(); job !== undefined; job = this.#queue.next()) void job.start();
   }
 
-  #create(input: ExecuteInput, call: Call): Job {
-    const host = this.#host;
-    if (host === undefined || this.#stopping.signal.aborted) throw new LoopsyError('node_stopping');
+  #create(input: ExecuteInput, call: Call): { readonly run: Job | DetachedRun; readonly plan: JobPlan } {
+    const host = this.#running();
     const command = this.#options.guardCommand(asWholeLine(input, host.processes.shell.kind));
     if (call.signal.aborted) throw new LoopsyError('execution_cancelled');
     const record = createRecord(input, call.caller, this.#options);
     const { defaultTimeoutMs } = this.#options.settings();
     const plan = planRun(input, { command, resumable: call.resumable, defaultTimeoutMs });
-    const output = this.#outputs.begin(record.jobId, () => job.pace());
+    if (input.detach === true) return { run: this.#detached.create(record), plan };
+    const output = this.#outputs.begin(record.jobId, { onWritten: () => job.pace() });
     const job: Job = new Job(record, plan, { host, output });
-    return job;
+    return { run: job, plan };
   }
 
-  async #repeat(jobId: string, call: Call): Promise<Job | EndedRun> {
+  #running(): JobHost {
+    if (this.#host === undefined || this.#stopping.signal.aborted) throw new LoopsyError('node_stopping');
+    return this.#host;
+  }
+
+  /** When it returns, the run is on disk, and its caller may be told of it: from then on it goes on without it. */
+  async #place(run: DetachedRun, { command, env: sent, stdin, timeoutMs }: JobPlan, { signal }: Call): Promise<void> {
+    const { processes, environment } = this.#running();
+    const env = await environment(sent);
+    const given = stdin === 'stream' ? 'none' : stdin;
+    await this.#detached.place(run, { command, shell: processes.shell, env, stdin: given, timeoutMs });
+    if (signal.aborted) run.stop(causeOf(signal));
+  }
+
+  /** What the last start of this node has left: runs that were cut off with it, and those that outlived it. */
+  async #recover(): Promise<void> {
+    const cutOff = this.records.cutOff();
+    const isOut = ({ detached, endedBy }: JobRecord): boolean => detached === true && endedBy === undefined;
+    for (const record of cutOff.filter((one) => !isOut(one))) {
+      this.records.save(record.endedBy === undefined ? await closeLostRun(record, this.#options) : record);
+    }
+    const found = await this.#detached.recover(cutOff.filter(isOut));
+    await this.records.flush();
+    for (const run of found.sort((a, b) => (a.id < b.id ? -1 : 1))) {
+      this.#live.set(run.id, run);
+      this.#queue.adopt(run, run.record.startedAt !== undefined);
+      this.records.save(run.record);
+    }
+    this.startNext();
+  }
+
+  #sweep(): void {
+    const { dir, clock, log, settings } = this.#options;
+    this.#outputs.sayAgain();
+    void sweepJobs({
+      records: this.records,
+      dir,
+      clock,
+      log,
+      keepDays: () => settings().keepDays,
+      isLive: (jobId) => this.#live.has(jobId),
+      signal: this.#stopping.signal,
+    });
+  }
+
+  #repeat(jobId: string, call: Call): LiveRun | EndedRun {
     call.announce(jobId);
-    const run = await this.find(jobId, call.caller);
+    const run = this.find(jobId, call.caller);
     if (run instanceof Job) {
       run.rejoin();
       endWith(run, call);
@@ -177,34 +241,39 @@ export class Runs {
     this.startNext();
   }
 
-  #onOver(job: Job): void {
-    if (!this.#queue.withdraw(job.id)) this.#queue.leave();
-    this.records.save(job.record);
+  #onOver(run: LiveRun): void {
+    this.records.save(run.record);
+    // One that ended while the node was away was in no queue of this start.
+    if (!this.#live.has(run.id)) return;
+    if (!this.#queue.withdraw(run.id)) this.#queue.leave();
     this.startNext();
-    void this.#forget(job);
+    void this.#forget(run);
   }
 
   /** Once all of its output is on disk and nobody reads, the run is only what the store says. */
-  async #forget(job: Job): Promise<void> {
-    if (!job.output.settled) {
-      await job.output.settle();
-      if (job.output.truncated) this.records.save(job.now());
+  async #forget(run: LiveRun): Promise<void> {
+    if (!run.isSettled) {
+      await run.settle();
+      if (run.now().truncated === true) this.records.save(run.record);
     }
-    this.#forgetIfOver(job);
+    this.#forgetIfOver(run);
   }
 
-  #forgetIfOver(job: Job): void {
-    if (job.isForgettable) this.#live.delete(job.id);
+  #forgetIfOver(run: LiveRun): void {
+    if (run.isForgettable) this.#live.delete(run.id);
   }
 }
 
 /** The caller no longer wants it. A lost connection of a resumable call is not said here, but by its follower's close. */
 const endWith = (job: Job, { signal }: Call): void => {
   const onAbort = (): void => {
-    if (job.isKept) return;
-    const reason: unknown = signal.reason;
-    const word = typeof reason === 'string' ? reason : abortReason(signal);
-    job.stop(word === 'client-gone' || word === 'shutdown' ? word : 'cancel');
+    if (!job.isKept) job.stop(causeOf(signal));
   };
   signal.addEventListener('abort', onAbort, { once: true });
+};
+
+const causeOf = (signal: AbortSignal): EndedBy => {
+  const reason: unknown = signal.reason;
+  const word = typeof reason === 'string' ? reason : abortReason(signal);
+  return word === 'client-gone' || word === 'shutdown' ? word : 'cancel';
 };

@@ -7,10 +7,13 @@ import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
 import { collectResult } from './collect.ts';
+import type { EndedRun } from './ended-run.ts';
 import { Job } from './job.ts';
 import { type JobPage, listJobs } from './list.ts';
+import type { LiveRun } from './live-run.ts';
 import type { JobsOptions } from './options.ts';
-import { type JobRecord, toJob } from './record.ts';
+import { toJob } from './record.ts';
+import type { JobRecord } from './stored-record.ts';
 import { Runs } from './runs.ts';
 
 const CANCEL_LIMIT_MS = 5_000;
@@ -26,7 +29,7 @@ export interface Jobs extends Service {
   get(input: ParsedInputOf<'job.get'>, caller: Caller): JobRow;
   output(input: ParsedInputOf<'job.output'>, caller: Caller): Promise<StreamSource>;
   stdin(input: ParsedInputOf<'job.stdin'>, call: Call): Promise<OutputOf<'job.stdin'>>;
-  signal(input: ParsedInputOf<'job.signal'>, caller: Caller): OutputOf<'job.signal'>;
+  signal(input: ParsedInputOf<'job.signal'>, caller: Caller): Promise<OutputOf<'job.signal'>>;
   cancel(input: ParsedInputOf<'job.cancel'>, caller: Caller): Promise<OutputOf<'job.cancel'>>;
   /** Ends the run of a request whose answer its caller no longer wants. @returns false where there is none. */
   leave(caller: string, requestId: string): boolean;
@@ -34,8 +37,8 @@ export interface Jobs extends Service {
   endRunsOf(matches: (caller: string) => boolean): Promise<number>;
   /** Lets the runs of removed callers go on, whoever reads them: the owner wants it so. */
   keepRunsOf(matches: (caller: string) => boolean): void;
-  /** `active` go on, `queued` wait, `total` are known. */
-  counts(): { active: number; queued: number; total: number };
+  /** `active` go on, `queued` wait, `detached` of both outlive the node, `total` are known. */
+  counts(): { active: number; queued: number; detached: number; total: number };
   /** True where a run of this node has the id. */
   knows(jobId: string): boolean;
   /** Settings have changed: waiting runs may start. */
@@ -66,6 +69,7 @@ class JobService implements Jobs {
 
   async execute(input: ExecuteInput, call: Call): Promise<ExecuteResult> {
     const run = await this.#runs.obtain(input, call);
+    if (input.detach === true) return this.#accept(run);
     return collectResult(run.follow(callerName(call.caller), 0), () => run.outcome());
   }
 
@@ -93,7 +97,7 @@ class JobService implements Jobs {
   }
 
   async output({ jobId, since = 0 }: ParsedInputOf<'job.output'>, caller: Caller): Promise<StreamSource> {
-    const run = await this.#runs.find(jobId, caller);
+    const run = this.#runs.find(jobId, caller);
     return run.follow(callerName(caller), since);
   }
 
@@ -114,9 +118,12 @@ class JobService implements Jobs {
     }
   }
 
-  signal({ jobId, signal }: { jobId: string; signal: JobSignal }, caller: Caller): OutputOf<'job.signal'> {
+  async signal(
+    { jobId, signal }: { jobId: string; signal: JobSignal },
+    caller: Caller,
+  ): Promise<OutputOf<'job.signal'>> {
     this.#runs.visible(jobId, caller);
-    return { success: true, jobId, delivered: this.#runs.get(jobId)?.signal(signal) ?? false };
+    return { success: true, jobId, delivered: (await this.#runs.get(jobId)?.signal(signal)) ?? false };
   }
 
   async cancel({ jobId }: { readonly jobId: string }, caller: Caller): Promise<OutputOf<'job.cancel'>> {
@@ -131,7 +138,7 @@ class JobService implements Jobs {
 
   leave(caller: string, requestId: string): boolean {
     const job = this.#runs.ofRequest(caller, requestId);
-    if (job === undefined || job.isOver) return false;
+    if (job === undefined || job.isOver || job.isDetached) return false;
     job.stop('client-gone');
     return true;
   }
@@ -147,10 +154,15 @@ class JobService implements Jobs {
     for (const job of this.#runs.live()) if (matches(job.record.caller)) job.keep();
   }
 
-  counts(): { active: number; queued: number; total: number } {
-    const live = this.#runs.live().filter((job) => !job.isOver).length;
+  counts(): { active: number; queued: number; detached: number; total: number } {
+    const live = this.#runs.live().filter((job) => !job.isOver);
     const queued = this.#runs.waiting;
-    return { active: live - queued, queued, total: Math.max(live, this.#runs.records.count()) };
+    return {
+      active: live.length - queued,
+      queued,
+      detached: live.filter(({ isDetached }) => isDetached).length,
+      total: Math.max(live.length, this.#runs.records.count()),
+    };
   }
 
   knows(jobId: string): boolean {
@@ -158,7 +170,14 @@ class JobService implements Jobs {
   }
 
   refresh(): void {
-    this.#runs.startNext();
+    this.#runs.refresh();
+  }
+
+  /** The answer to who started a run that it need not wait for. @throws {LoopsyError} what kept it from starting. */
+  async #accept(run: LiveRun | EndedRun): Promise<ExecuteResult> {
+    if (run.record.failure !== undefined) await run.outcome();
+    const running = { exitCode: null, duration: 0, killed: false, stdout: '', stderr: '', cursor: 0 };
+    return { ...run.started(), ...running };
   }
 
   #toRow(record: JobRecord): JobRow {

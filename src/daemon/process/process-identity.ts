@@ -33,6 +33,19 @@ export const isSameProcess = async (identity: ProcessIdentity, platform: NodeJS.
   return startedAt !== undefined && Math.abs(startedAt - identity.startedAt) <= 2_000;
 };
 
+/** As `isSameProcess`, and it is more than a zombie, dead and not yet collected by its parent. */
+export const isRunning = async (identity: ProcessIdentity, platform: NodeJS.Platform): Promise<boolean> =>
+  (await isSameProcess(identity, platform)) && !(platform === 'linux' && isZombie(identity.pid));
+
+const isZombie = (pid: number): boolean => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    return true; // gone this moment
+  }
+};
+
 const askStart = (pid: number): Promise<number | undefined> =>
   new Promise((resolve) => {
     execFile(

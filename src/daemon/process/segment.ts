@@ -55,6 +55,14 @@ export class Segment {
     return this.#end;
   }
 
+  /** Finds out what another process has added. */
+  async refresh(): Promise<void> {
+    const before = this.#scanning ?? Promise.resolve();
+    // Of a file that is gone there is no more; whoever reads it notices.
+    this.#scanning = before.then(() => this.#scan()).catch(() => undefined);
+    await this.#scanning;
+  }
+
   /** Adds frames. Where it fails, the segment ends before them. */
   async append(pieces: readonly OutputPiece[]): Promise<void> {
     if (this.#handle === undefined) throw new Error('the segment is closed');

@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import { FRAME, FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
@@ -34,6 +34,8 @@ export interface SpoolOptions {
   readonly onWritten: () => void;
   /** Counts what waits for the disk, together with other runs. */
   readonly backlog?: Pick<Backlog, 'change'>;
+  /** How long less than 64 KiB waits in memory, ms; default 200. */
+  readonly flushMs?: () => number;
   /** Makes a file; default: on disk. */
   readonly createSegment?: (dir: string, start: number) => Promise<Segment>;
 }
@@ -44,8 +46,7 @@ export interface SpoolOptions {
  */
 export class Spool {
   readonly #options: SpoolOptions;
-  readonly #tail: Tail;
-  /** Everything below is on disk, or was given up. */
+  readonly #tail = new Tail();
   #writtenTo = 0;
   #segments: Segment[] = [];
   #current: Segment | undefined;
@@ -56,27 +57,18 @@ export class Spool {
   /** What the backlog was told. */
   #counted = 0;
 
-  constructor(options: SpoolOptions, end = 0) {
+  constructor(options: SpoolOptions) {
     this.#options = options;
-    this.#tail = new Tail(end);
-    this.#writtenTo = end;
-  }
-
-  /** The output of a run that ended earlier, `end` bytes in all; undefined: as many as are found. */
-  static async open(options: SpoolOptions, end?: number): Promise<Spool> {
-    const names = await readdir(options.dir).catch(() => []);
-    const found = names.map((name) => Segment.stored(options.dir, name)).filter((segment) => segment !== undefined);
-    const segments = found.sort((a, b) => a.start - b.start);
-    const spool = new Spool(options, end ?? (await segments.at(-1)?.end()) ?? 0);
-    spool.#segments = segments;
-    spool.#finished = true;
-    spool.#truncated = (segments[0]?.start ?? spool.end) > 0;
-    return spool;
   }
 
   /** The cursor behind the newest byte. */
   get end(): number {
     return this.#tail.end;
+  }
+
+  /** Everything below is on disk, or was given up. */
+  get writtenTo(): number {
+    return this.#writtenTo;
   }
 
   /** True where some output is gone from the window, or never came into it. */
@@ -99,6 +91,11 @@ export class Spool {
     this.#tail.push(type, bytes);
     this.#schedule();
     this.#count();
+  }
+
+  /** Writes what waits, now. */
+  flush(): void {
+    if (this.#writtenTo < this.end) void this.#kick();
   }
 
   /** No more will come: what there is is written, behind. */
@@ -140,7 +137,7 @@ export class Spool {
     const backlog = this.end - this.#writtenTo;
     if (this.#draining !== undefined || (backlog === 0 && this.#current === undefined)) return;
     if (backlog > FLUSH_BYTES || this.#finished) void this.#kick();
-    else this.#timer ??= this.#options.clock.after(FLUSH_MS, () => void this.#kick());
+    else this.#timer ??= this.#options.clock.after(this.#options.flushMs?.() ?? FLUSH_MS, () => void this.#kick());
   }
 
   /** Nothing is counted that isn't on its way: it would be counted for ever. */

@@ -21,11 +21,6 @@ export class Tail {
   #bytes = 0;
   #end = 0;
 
-  /** Begins behind the output of a run that ended earlier. */
-  constructor(end = 0) {
-    this.#end = end;
-  }
-
   /** The cursor behind the newest byte. */
   get end(): number {
     return this.#end;

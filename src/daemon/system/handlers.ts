@@ -12,6 +12,6 @@ export const systemHandlers = (system: System, doctor: DoctorParts, stop: () => 
   'system.openapi': () => describeApi(),
   'system.stop': () => {
     stop();
-    return { success: true, pid: process.pid };
+    return { success: true, pid: process.pid, detached: system.status().jobs.detached };
   },
 });

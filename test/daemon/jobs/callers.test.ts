@@ -19,7 +19,7 @@ describe('who may see and end a run', () => {
     const ref = { jobId };
     expect((await jobs.list(active, stranger)).jobs).toEqual([]);
     expect(() => jobs.get(ref, stranger)).toThrow(`no job has the id ${jobId}`);
-    expect(() => jobs.signal({ jobId, signal: 'SIGKILL' }, stranger)).toThrow('no job');
+    await expect(jobs.signal({ jobId, signal: 'SIGKILL' }, stranger)).rejects.toThrow('no job');
     await expect(jobs.output(ref, stranger)).rejects.toMatchObject({ error: 'job_not_found' });
     await expect(jobs.cancel(ref, stranger)).rejects.toMatchObject({ error: 'job_not_found' });
     await expect(jobs.stdin(ref, call({ caller: stranger }))).rejects.toMatchObject({ error: 'job_not_found' });

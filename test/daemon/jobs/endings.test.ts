@@ -222,10 +222,10 @@ describe('how a run ends', () => {
     await readUntil(source, /ready/);
     const { jobId } = (await jobs.list({}, { kind: 'owner' })).jobs[0] ?? { jobId: '' };
     const signal = { jobId, signal: 'SIGUSR1' } as const;
-    expect(jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: true });
+    expect(await jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: true });
     const read = await readAll(source);
     expect(endOf(read)).toMatchObject({ endedBy: 'exit', killed: false });
-    expect(jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: false });
+    expect(await jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: false });
   });
 
   it('a revocation ends the runs of that caller within a second, and no others', async () => {

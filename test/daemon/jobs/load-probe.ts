@@ -22,6 +22,7 @@ const log: Log = { debug() {}, info() {}, warn: console.error, error: console.er
 const jobs: Jobs = createJobs({
   store: openMemoryStore({ clock: systemClock }),
   dir,
+  supervisorsDir: join(dir, 'supervisors'),
   settings: () => ({
     maxConcurrent: 10,
     maxQueued: 200,

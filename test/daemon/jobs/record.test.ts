@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 
-import { parseRecord, toJob } from '../../../src/daemon/jobs/record.ts';
+import { toJob } from '../../../src/daemon/jobs/record.ts';
+import { parseRecord } from '../../../src/daemon/jobs/stored-record.ts';
 
 it('shows how long a run took by the steady clock, whatever the wall clock did meanwhile', () => {
   const record = parseRecord(

@@ -87,6 +87,7 @@ export const startJobs = async (
     platform: process.platform,
     variables: process.env,
     loginPath: { value: () => process.env['PATH'] ?? '' },
+    supervisorsDir: join(home, 'supervisors'),
     ...options,
     store,
     dir,

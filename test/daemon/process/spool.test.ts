@@ -7,6 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 
 import type { OutputPiece } from '../../../src/daemon/process/segment.ts';
 import { Spool, type SpoolOptions } from '../../../src/daemon/process/spool.ts';
+import { StoredOutput } from '../../../src/daemon/process/stored-output.ts';
 import { FRAME } from '../../../src/protocol/frames.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
@@ -24,7 +25,7 @@ const makeOptions = async (more: Partial<SpoolOptions> = {}): Promise<SpoolOptio
   };
 };
 
-const readFrom = async (spool: Spool, since: number): Promise<OutputPiece[]> => {
+const readFrom = async (spool: Pick<Spool, 'read'>, since: number): Promise<OutputPiece[]> => {
   const pieces: OutputPiece[] = [];
   for (let cursor = since; ;) {
     const next = await spool.read(cursor);
@@ -71,7 +72,7 @@ describe('a spool', () => {
       const since = spool.end === 0 ? 0 : at % spool.end;
       const live = await readFrom(spool, since);
       await spool.settle();
-      const stored = await readFrom(await Spool.open(options, spool.end), since);
+      const stored = await readFrom(new StoredOutput(options.dir, spool.end), since);
       const flat = pieces.flatMap(({ type, bytes }) => [...bytes].map((byte) => ({ type, byte }))).slice(since);
       for (const read of [live, stored]) {
         expect(read.flatMap(({ type, bytes }) => [...bytes].map((byte) => ({ type, byte })))).toEqual(flat);
@@ -120,13 +121,13 @@ describe('a spool', () => {
     await spool.settle();
     for (const cut of [1, 4, 6, 8]) {
       await truncate(join(options.dir, '0.seg'), 26 - cut);
-      expect((await Spool.open(options)).end).toBe(6);
-      const read = await readFrom(await Spool.open(options, 11), 1);
+      expect((await StoredOutput.open(options.dir)).end).toBe(6);
+      const read = await readFrom(new StoredOutput(options.dir, 11), 1);
       expect(bytesOf(read, FRAME.stdout)).toBe('netwo');
       expect(gapsOf(read)).toEqual([{ from: 6, to: 11 }]);
     }
     await writeFile(join(options.dir, '0.seg'), Buffer.alloc(100));
-    expect((await Spool.open(options)).end).toBe(0);
+    expect((await StoredOutput.open(options.dir)).end).toBe(0);
   });
 
   it('goes on when the disk takes nothing: what is not kept is a gap, followers still get it live', async () => {
@@ -173,7 +174,7 @@ describe('a spool', () => {
     execFileSync('mount', ['-o', 'remount,size=16m', join(folder, 'small')]);
     await put(300, () => !spool.overfull);
     await spool.settle();
-    const read = await readFrom(await Spool.open(options, spool.end), 0);
+    const read = await readFrom(new StoredOutput(options.dir, spool.end), 0);
     expect(gapsOf(read).length).toBeGreaterThan(0);
     for (const { type, bytes, cursor } of read) {
       if (type !== FRAME.stdout) continue;

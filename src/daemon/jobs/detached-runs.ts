@@ -1,0 +1,181 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+import { StoreFull } from '../../store/store.ts';
+import { DetachedRun, type DetachedHost } from './detached-run.ts';
+import { closeLostRun } from './lost.ts';
+import type { JobsOptions } from './options.ts';
+import type { Outputs } from './outputs.ts';
+import type { JobRecords } from './records.ts';
+import { readRunFile } from './run-file.ts';
+import { type JobRecord, parseRecord, toRecord } from './stored-record.ts';
+import { LinkLost, type SupervisorLink } from './supervisor-link.ts';
+import { Supervisors } from './supervisors.ts';
+import type { WireNotice, WirePlan } from './wire.ts';
+
+/** What detached runs need beside what jobs are made of. */
+export interface DetachedParts {
+  readonly outputs: Outputs;
+  readonly records: JobRecords;
+  over(run: DetachedRun): void;
+  left(run: DetachedRun): void;
+}
+
+/** The runs that outlive the node: begun, found again, and taken over when they have ended. */
+export class DetachedRuns {
+  readonly #options: JobsOptions;
+  readonly #parts: DetachedParts;
+  readonly #supervisors: Supervisors;
+  readonly #host: DetachedHost;
+  readonly #runs = new Map<string, DetachedRun>();
+  #comparing: Promise<unknown>[] = [];
+  /** Until then, what a supervisor has and the store does not is taken over. */
+  #recovered = false;
+
+  constructor(options: JobsOptions, parts: DetachedParts) {
+    const { log, settings, facts, clock, platform, variables } = options;
+    this.#options = options;
+    this.#parts = parts;
+    this.#supervisors = new Supervisors({
+      clock,
+      log,
+      platform,
+      variables,
+      dir: options.supervisorsDir,
+      jobsDir: options.dir,
+      home: facts().home,
+      maxOutputBytes: () => settings().maxOutputBytes,
+      onNotice: (notice) => this.#hear(notice),
+      isUsed: (id) => this.#runsOf(id).length > 0,
+      onLinked: (id, link) => this.#compare(this.#onLinked(id, link)),
+      onGone: (id) => this.#compare(this.#onGone(id)),
+    });
+    this.#host = {
+      nodeId: () => facts().nodeId,
+      link: ({ record }) => this.#supervisors.link(record.supervisor),
+      tell: (answer) => void answer.catch((error: unknown) => log.debug('supervisor not asked', { error })),
+      changed: (run) => parts.records.save(run.record),
+      over: (run) => this.#onOver(run),
+      left: (run) => parts.left(run),
+    };
+  }
+
+  /** Finds again those that went on, or ended, while the node was away. @returns those that go on or wait. */
+  async recover(records: readonly JobRecord[]): Promise<DetachedRun[]> {
+    for (const record of records) this.#add(this.#make(record));
+    await this.#supervisors.find();
+    while (this.#comparing.length > 0) await Promise.all(this.#comparing.splice(0));
+    for (const run of this.#runs.values()) {
+      if (!this.#supervisors.lives(run.record.supervisor)) await this.#closeWithout(run);
+    }
+    this.#recovered = true;
+    return [...this.#runs.values()];
+  }
+
+  /** A new one; it begins with `place`. */
+  create(record: JobRecord): DetachedRun {
+    record.detached = true;
+    return this.#make(record);
+  }
+
+  /**
+   * Writes it down and hands it over to a supervisor, which starts it where the queue has let it in. Where that fails,
+   * the run has ended with the reason. @throws {LoopsyError} outcome_unknown
+   */
+  async place(run: DetachedRun, plan: WirePlan): Promise<void> {
+    this.#add(run);
+    try {
+      const { id, link } = await this.#supervisors.forNewRun();
+      run.record.supervisor = id;
+      await this.#parts.records.commit(run.record);
+      await run.place(link, plan);
+    } catch (error) {
+      // A supervisor that was too slow to answer may still come to it.
+      run.stop('cancel');
+      if (!(error instanceof LinkLost)) return run.fail(asFailure(error), this.#options.clock.now());
+      throw new LoopsyError('outcome_unknown', {
+        message: `the supervisor of detached runs was lost while run ${run.id} began`,
+        hint: '`loopsy jobs show` says what became of it',
+        cause: error,
+      });
+    }
+  }
+
+  /** The settings have changed. */
+  refresh(): void {
+    this.#supervisors.refresh();
+  }
+
+  /** Leaves them to their supervisors. */
+  close(): void {
+    this.#supervisors.close();
+  }
+
+  #make(record: JobRecord): DetachedRun {
+    const output = this.#parts.outputs.stored(record.jobId, record.outputBytes);
+    return new DetachedRun(record, { host: this.#host, output });
+  }
+
+  #add(run: DetachedRun): void {
+    this.#runs.set(run.id, run);
+  }
+
+  #onOver(run: DetachedRun): void {
+    this.#runs.delete(run.id);
+    this.#supervisors.release(run.record.supervisor);
+    this.#parts.over(run);
+  }
+
+  #hear(notice: WireNotice): void {
+    if (notice.notice === 'output') this.#runs.get(notice.jobId)?.grown(notice.end, notice.truncated);
+    if (notice.notice !== 'run') return;
+    const record = toRecord(notice.record);
+    if (record !== undefined) this.#runs.get(record.jobId)?.update(record);
+  }
+
+  #compare(work: Promise<unknown>): void {
+    const done = work.catch((error: unknown) => this.#options.log.warn('detached runs not compared', { error }));
+    this.#comparing.push(done);
+    void done.then(() => (this.#comparing = this.#comparing.filter((one) => one !== done)));
+  }
+
+  /** Compares what this node knows with what the supervisor has. Runs that begin meanwhile are not looked at. */
+  async #onLinked(id: string, link: SupervisorLink): Promise<void> {
+    const mine = this.#runsOf(id);
+    if (mine.length === 0 && this.#recovered) return;
+    const { runs } = await link.ask({ do: 'list' });
+    const there = new Map(runs.flatMap((one) => toRecord(one) ?? []).map((record) => [record.jobId, record]));
+    for (const run of mine) {
+      const record = there.get(run.id);
+      if (record === undefined) await this.#closeWithout(run);
+      else run.update(record);
+      if (!run.isOver) run.relinked();
+    }
+    for (const record of there.values())
+      if (!this.#recovered && !this.#runs.has(record.jobId)) this.#add(this.#make(record));
+  }
+
+  async #onGone(id: string): Promise<void> {
+    for (const run of this.#runsOf(id)) await this.#closeWithout(run);
+  }
+
+  #runsOf(id: string): DetachedRun[] {
+    return [...this.#runs.values()].filter(({ record }) => record.supervisor === id);
+  }
+
+  /** No supervisor has it any more: it has ended, as its file says, or nobody saw its end. */
+  async #closeWithout(run: DetachedRun): Promise<void> {
+    const { dir } = this.#options;
+    const text = await readRunFile(dir, run.id);
+    const stored = text === undefined ? undefined : parseRecord(text);
+    const record = { ...run.record, ...stored };
+    run.update(record.endedBy === undefined ? await closeLostRun(record, this.#options) : record);
+  }
+}
+
+const asFailure = (error: unknown): LoopsyError => {
+  if (error instanceof LoopsyError) return error;
+  const why = error instanceof StoreFull ? 'the disk is full' : error instanceof Error ? error.message : String(error);
+  return new LoopsyError('execution_failed', {
+    message: `the run could not be written down, so it was not started: ${why}`,
+    cause: error,
+  });
+};
