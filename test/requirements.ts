@@ -47,6 +47,7 @@ export const REQUIREMENTS = {
   'cli.peers': 'peers lists them; add takes an address and a port; show and rename work by name and by id',
   'cli.peers-remove': 'peers remove ends trust and open connections at once and tells the other side',
   'cli.peers-grant': 'peers grant sets level, folders and expiry; revoke takes all of it away',
+  'cli.completion': 'completion makes bash, zsh, fish and PowerShell complete commands, options, peers, keys and runs',
   'cli.exec.words': 'our options stand before the peer or right behind it; from the command on every word is its own',
   'cli.exec.options': '--cwd, --env, --timeout (ms, 30s, 5m), -n, --shell and --quiet do what they say',
   'cli.exec.streams': 'stdout and stderr come live and byte-exact, stdin is forwarded and its end closes it',

@@ -334,7 +334,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'key grant',
     summary: "set what a key, or this machine's agents, may do",
-    args: [{ name: 'name' }, LEVEL],
+    args: [{ name: 'key' }, LEVEL],
     options: [FOLDER, EXPIRES, REACH],
     examples: [
       ['loopsy key grant ci observe', 'narrow a key'],
@@ -345,7 +345,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     path: 'key revoke',
     summary: 'revoke a key, at once',
-    args: [{ name: 'name' }],
+    args: [{ name: 'key' }],
     examples: [['loopsy key revoke ci', 'what it does at this moment ends']],
   },
   {
@@ -364,5 +364,21 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy logs --denied --since 1d', 'what was refused today'],
       ['loopsy logs --node', 'when the node itself has trouble'],
     ],
+  },
+  {
+    path: 'completion',
+    summary: 'print what makes a shell complete the words of loopsy',
+    args: [
+      { name: 'shell', choices: ['bash', 'zsh', 'fish', 'powershell'] },
+      { name: 'words', optional: true, verbatim: true },
+    ],
+    examples: [
+      [`echo 'eval "$(loopsy completion bash)"' >> ~/.bashrc`, 'bash; from the next shell on'],
+      [`echo 'eval "$(loopsy completion zsh)"' >> ~/.zshrc`, 'zsh; behind the line with compinit'],
+      ['loopsy completion fish > ~/.config/fish/completions/loopsy.fish', 'fish'],
+      ['loopsy completion powershell >> $PROFILE', 'PowerShell'],
+      ['loopsy completion bash -- exec k', 'what may stand at the end of these words'],
+    ],
+    details: 'Commands, options, peers, keys and runs; the last three are asked of the running node.',
   },
 ];

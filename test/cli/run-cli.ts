@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream';
 
 import type { Io, StopSignal } from '../../src/cli/cli.ts';
 import { main } from '../../src/cli/main.ts';
+import type { Clock } from '../../src/kernel/clock.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 
@@ -21,7 +22,7 @@ export interface RunOptions {
   readonly tty?: boolean;
   readonly platform?: NodeJS.Platform;
   readonly uid?: number;
-  readonly clock?: FakeClock;
+  readonly clock?: Clock;
   /** Given the way to send signals, before the command runs. */
   readonly onReady?: (signal: (name: StopSignal) => void, output: () => string) => void;
 }

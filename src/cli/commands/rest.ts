@@ -1,4 +1,5 @@
 import type { Commands } from '../cli.ts';
+import { commands as completion } from './completion.ts';
 import { commands as connect } from './connect.ts';
 import { commands as doctor } from './doctor.ts';
 import { commands as init } from './init.ts';
@@ -24,4 +25,5 @@ export const commands: Commands = {
   ...logs,
   ...up,
   ...selftest,
+  ...completion,
 };
