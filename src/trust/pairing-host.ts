@@ -247,10 +247,11 @@ export class HostPairing {
   }
 
   #compare({ greeting, address, prove, proved }: Proved, reveal: Buffer): void {
-    const { clock, invitation } = this.#options;
+    const { clock, invitation, own } = this.#options;
     const sas = this.#orFail(() => openReveal(greeting, reveal));
     const facts = factsOf('host', greeting, {
       attempt: prove.attempt,
+      ownId: own.machineId,
       place: address === undefined ? undefined : { host: address, port: greeting.peer.port },
       startedAt: clock.now(),
     });

@@ -141,8 +141,9 @@ export class JoinerPairing {
     const proved = this.#expect('proved');
     return this.#orFail(() => {
       readFields(reply, MESSAGES.revealed);
-      const { clock, place } = this.#options;
-      const facts = factsOf('joiner', proved, { attempt: proved.attempt, place, startedAt: clock.now() });
+      const { clock, own, place } = this.#options;
+      const met = { attempt: proved.attempt, ownId: own.machineId, place, startedAt: clock.now() };
+      const facts = factsOf('joiner', proved, met);
       const party = new PairingParty(facts, { clock, sas: proved.sas });
       this.#state = { at: 'compare', party };
       return party;

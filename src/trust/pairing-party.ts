@@ -12,7 +12,7 @@ import {
   type Stage,
 } from './pairing-machine.ts';
 import { MESSAGES, readFields, write, type Message } from './pairing-messages.ts';
-import type { PairingFacts, PairingRecord, Wish } from './pairing-record.ts';
+import { isStorable, type PairingFacts, type PairingRecord, type Wish } from './pairing-record.ts';
 
 /** What the driver does on disk, one at a time; each is one transaction, and counts once it is synced. */
 export type PairingEffect =
@@ -97,7 +97,8 @@ export class PairingParty {
   /**
    * The person says yes: trust follows when the other side's yes is there too. `sas`, where given, has to be the one
    * that is shown. A repeat changes nothing, the wish neither.
-   * @throws {LoopsyError} `conflict` for another number; `pair_refused` or `pair_expired` where it is over.
+   * @throws {LoopsyError} `conflict` for another number; `pair_refused` or `pair_expired` where it is over;
+   *   `invalid_request` for a wish that can't be kept.
    */
   confirm(wish: Wish, sas?: string): void {
     this.tick();
@@ -110,6 +111,7 @@ export class PairingParty {
     if (this.stage === 'refused') throw new LoopsyError('pair_refused');
     if (this.stage === 'expired') throw new LoopsyError('pair_expired');
     if (this.saidYes) return;
+    if (!isStorable(wish)) throw new LoopsyError('invalid_request', { message: 'this name or grant can not be kept' });
     this.#wish = wish;
     this.#step('say-yes');
   }

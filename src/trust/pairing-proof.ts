@@ -1,8 +1,8 @@
 import type { Attempt } from './pairing-attempts.ts';
-import { equalBytes, pairingHash, RunKeys } from './pairing-crypto.ts';
+import { equalBytes, pairingHash, RunKeys, type Role } from './pairing-crypto.ts';
 import { makeHello, readHello, type OwnMachine, type PeerMachine } from './pairing-hello.ts';
 import { suspect, write, type Fields, type Message, type MESSAGES } from './pairing-messages.ts';
-import type { PairingFacts } from './pairing-record.ts';
+import type { PairingFacts, Place } from './pairing-record.ts';
 import type { Password, RandomBytes, Spake2 } from './spake2.ts';
 
 /** M3 as it was read. */
@@ -59,14 +59,15 @@ export const openReveal = ({ keys, helloJoiner, helloHost, commit }: Greeting, b
 
 /** What both sides' parties begin with. `startedAt`: wall ms since 1970. */
 export const factsOf = (
-  role: PairingFacts['role'],
+  role: Role,
   { keys, peer }: Pick<Greeting, 'keys' | 'peer'>,
-  met: { attempt: Uint8Array; place: PairingFacts['place']; startedAt: number },
+  met: { attempt: Uint8Array; ownId: string; place: Place | undefined; startedAt: number },
 ): PairingFacts => ({
   role,
   id: keys.run.toString('hex'),
   attempt: write(met.attempt),
   decideKey: keys.decideKey,
+  ownId: met.ownId,
   peer,
   ...(met.place === undefined ? {} : { place: met.place }),
   startedAt: met.startedAt,

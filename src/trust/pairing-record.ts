@@ -29,6 +29,8 @@ export interface PairingFacts {
   readonly attempt: string;
   /** The key of the tokens: secret, and worth nothing after the pairing. */
   readonly decideKey: Buffer;
+  /** The machineId that the other side saw here. */
+  readonly ownId: string;
   readonly peer: PeerMachine;
   readonly place?: Place;
   /** Wall time of M6, ms since 1970. */
@@ -66,6 +68,7 @@ const RECORD = {
   id: text(/^[0-9a-f]{64}$/),
   attempt: text(/^[\w-]{22}$/),
   decideKey: bytes({ size: 32 }),
+  ownId: text(/^[a-z2-7]{32}$/),
   peer: within(MACHINE),
   place: orNull(within({ host: TEXT, port: whole(1, 65_535) })),
   startedAt: whole(0, Number.MAX_SAFE_INTEGER),
@@ -75,7 +78,7 @@ const RECORD = {
 
 /** A record as it is stored. It holds a secret: 0600, and deleted with the pairing. */
 export const writePairingRecord = (record: PairingRecord): string => {
-  const { stage, role, id, attempt, decideKey, peer, place, startedAt, wish, hadTrust } = record;
+  const { stage, role, id, attempt, decideKey, ownId, peer, place, startedAt, wish, hadTrust } = record;
   const { certificate, machineId, name, port, version, features } = peer;
   return JSON.stringify({
     v: VERSION,
@@ -84,18 +87,32 @@ export const writePairingRecord = (record: PairingRecord): string => {
     id,
     attempt,
     decideKey: write(decideKey),
+    ownId,
     peer: { certificate: write(certificate), machineId, name, port, version, features },
     place: place ?? null,
     startedAt,
-    wish: { name: wish.name ?? null, grant: wish.grant ?? null, replaces: wish.replaces ?? null },
+    wish: withNulls(wish),
     hadTrust,
   });
 };
 
-/** Reads a stored record. @returns undefined where it is not whole, or of another release: it grants nothing. */
-export const readPairingRecord = (stored: string): PairingRecord | undefined => {
+const withNulls = (wish: Wish) => ({
+  name: wish.name ?? null,
+  grant: wish.grant ?? null,
+  replaces: wish.replaces ?? null,
+});
+
+/** True where a wish can be stored: it was checked before, but a record that can't be read would undo a yes. */
+export const isStorable = (wish: Wish): boolean => within(WISH)(withNulls(wish)) !== undefined;
+
+/**
+ * Reads a stored record.
+ * @returns undefined where it is not whole, of another release, or of another identity of this machine: it is worth
+ *   nothing then.
+ */
+export const readPairingRecord = (stored: string, ownId: string): PairingRecord | undefined => {
   const record = within(RECORD)(parseJson(stored));
-  if (record === undefined) return undefined;
+  if (record?.ownId !== ownId) return undefined;
   const { v: _version, place, wish, ...facts } = record;
   return { ...facts, ...(place === null ? {} : { place }), wish: withoutNulls(wish) };
 };

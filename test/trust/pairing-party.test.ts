@@ -31,7 +31,7 @@ const tokens = (party: PairingParty): number => (party.reply()['tokens'] as stri
 const storedRecord = (party: PairingParty): PairingRecord => {
   const { effect } = party;
   if (effect === undefined || !('record' in effect)) throw new Error('nothing is to be stored');
-  const read = readPairingRecord(writePairingRecord(effect.record));
+  const read = readPairingRecord(writePairingRecord(effect.record), party.facts.ownId);
   if (read === undefined) throw new Error('the record can not be read');
   return read;
 };
@@ -136,6 +136,13 @@ describe('the two parties', () => {
     expect(carryOut(host)).toEqual([]);
   });
 
+  it('take no wish that could not be read again', async () => {
+    for (const name of ['', 'A', 'a b', '-a'])
+      expect(await errorOf(() => host.confirm({ name }))).toBe('invalid_request');
+    expect(await errorOf(() => host.confirm({ replaces: 'kai' }))).toBe('invalid_request');
+    expect(host.saidYes).toBe(false);
+  });
+
   it('take no yes for another number', async () => {
     const other = host.sas === '000000' ? '000001' : '000000';
     expect(await errorOf(() => host.confirm({}, other))).toBe('conflict');
@@ -227,7 +234,7 @@ describe('a driver', () => {
 
 describe('a restart', () => {
   const restart = (party: PairingParty): PairingParty => {
-    const record = readPairingRecord(writePairingRecord(storedRecord(party)));
+    const record = readPairingRecord(writePairingRecord(storedRecord(party)), party.facts.ownId);
     if (record === undefined) throw new Error('no record');
     return PairingParty.resume(record, clock);
   };
@@ -251,11 +258,11 @@ describe('a restart', () => {
     expect(trusted.stage).toBe('settled');
   });
 
-  it('reads no record that is cut, changed, or of another release', () => {
+  it('reads no record that is cut, changed, of another release, or of another identity of this machine', () => {
     host.confirm({});
     const text = writePairingRecord(storedRecord(host));
     const fields = JSON.parse(text) as Record<string, unknown>;
-    expect(readPairingRecord(text)).toBeDefined();
+    expect(readPairingRecord(text, kai.machineId)).toBeDefined();
     const changed = [
       { v: 2 },
       { stage: 'settled' },
@@ -267,8 +274,11 @@ describe('a restart', () => {
       { startedAt: -1 },
       { more: 1 },
     ];
-    for (const change of changed) expect(readPairingRecord(JSON.stringify({ ...fields, ...change }))).toBeUndefined();
-    for (const bad of ['', '{', text.slice(0, -1), 'null', '[]']) expect(readPairingRecord(bad)).toBeUndefined();
+    const read = (record: string): unknown => readPairingRecord(record, kai.machineId);
+    for (const change of changed) expect(read(JSON.stringify({ ...fields, ...change }))).toBeUndefined();
+    for (const bad of ['', '{', text.slice(0, -1), 'null', '[]']) expect(read(bad)).toBeUndefined();
+    // The machine has another key now: nobody said yes to that one.
+    expect(readPairingRecord(text, maria.machineId)).toBeUndefined();
   });
 
   it('a contact settles what is trusted, and nothing else', () => {

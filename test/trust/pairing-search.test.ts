@@ -41,7 +41,7 @@ class MemoryDisk implements PairingDisk {
   }
 
   async record(): Promise<PairingRecord | undefined> {
-    return this.#record === undefined ? undefined : readPairingRecord(this.#record);
+    return this.#record === undefined ? undefined : readPairingRecord(this.#record, kai.machineId);
   }
 
   async trusts(): Promise<boolean> {
@@ -54,6 +54,7 @@ const factsOf = (role: Role): PairingFacts => ({
   id: 'ab'.repeat(32),
   attempt: 'AAAAAAAAAAAAAAAAAAAAAA',
   decideKey: Buffer.alloc(32, 3),
+  ownId: kai.machineId,
   peer: role === 'host' ? maria : kai,
   startedAt: 1_800_000_000_000,
 });
