@@ -8,7 +8,7 @@ import { checkVersion, MESSAGES, readFields, suspect, write, type Message } from
 import { openCode, type CodeKind, type OpenCode } from './pairing-open-code.ts';
 import { PairingParty } from './pairing-party.ts';
 import { factsOf, greetJoiner, judgeProof, openReveal, type Greeting, type Prove } from './pairing-proof.ts';
-import type { Wish } from './pairing-record.ts';
+import { checkWish, type Wish } from './pairing-record.ts';
 import type { RandomBytes, Spake2 } from './spake2.ts';
 import { sourceOf, Turnstile } from './turnstile.ts';
 
@@ -93,9 +93,10 @@ export class HostPairing {
   #killedBy: readonly string[] = [];
   #state: State;
 
-  /** Makes the code: two multiplications, 6 ms. */
+  /** Makes the code: two multiplications, 6 ms. @throws {LoopsyError} `invalid_request` for a wish that can't be kept. */
   constructor(options: HostOptions) {
     const { clock, below: random = (limit: number) => randomInt(limit) } = options;
+    if (options.invitation !== undefined) checkWish(options.invitation);
     this.#options = options;
     this.#random = options.random ?? randomBytes;
     const roomAtMs = (): number => (this.#state.at === 'open' ? this.#state.attempts.roomAtMs : 0);

@@ -12,7 +12,7 @@ import {
   type Stage,
 } from './pairing-machine.ts';
 import { MESSAGES, readFields, write, type Message } from './pairing-messages.ts';
-import { isStorable, type PairingFacts, type PairingRecord, type Wish } from './pairing-record.ts';
+import { checkWish, type PairingFacts, type PairingRecord, type Wish } from './pairing-record.ts';
 
 /** What the driver does on disk, one at a time; each is one transaction, and counts once it is synced. */
 export type PairingEffect =
@@ -111,7 +111,7 @@ export class PairingParty {
     if (this.stage === 'refused') throw new LoopsyError('pair_refused');
     if (this.stage === 'expired') throw new LoopsyError('pair_expired');
     if (this.saidYes) return;
-    if (!isStorable(wish)) throw new LoopsyError('invalid_request', { message: 'this name or grant can not be kept' });
+    checkWish(wish);
     this.#wish = wish;
     this.#step('say-yes');
   }

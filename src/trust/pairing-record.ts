@@ -1,5 +1,6 @@
 import { parseJson } from '../kernel/parse-json.ts';
 import { grantInputSchema, type GrantInput } from '../protocol/grants.ts';
+import { LoopsyError } from '../protocol/errors.ts';
 import { peerNameSchema } from '../protocol/ids.ts';
 import type { Role } from './pairing-crypto.ts';
 import type { PeerMachine } from './pairing-hello.ts';
@@ -102,8 +103,11 @@ const withNulls = (wish: Wish) => ({
   replaces: wish.replaces ?? null,
 });
 
-/** True where a wish can be stored: it was checked before, but a record that can't be read would undo a yes. */
-export const isStorable = (wish: Wish): boolean => within(WISH)(withNulls(wish)) !== undefined;
+/** A record that can't be read would undo a yes. @throws {LoopsyError} `invalid_request` for a wish that would make one. */
+export const checkWish = (wish: Wish): void => {
+  if (within(WISH)(withNulls(wish)) === undefined)
+    throw new LoopsyError('invalid_request', { message: 'this name or grant can not be kept with a peer' });
+};
 
 /**
  * Reads a stored record.

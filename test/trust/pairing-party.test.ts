@@ -141,6 +141,7 @@ describe('the two parties', () => {
       expect(await errorOf(() => host.confirm({ name }))).toBe('invalid_request');
     expect(await errorOf(() => host.confirm({ replaces: 'kai' }))).toBe('invalid_request');
     expect(host.saidYes).toBe(false);
+    expect(await errorOf(() => new TwoMachines({ invitation: { name: 'A' } }))).toBe('invalid_request');
   });
 
   it('take no yes for another number', async () => {
