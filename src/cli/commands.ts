@@ -2,41 +2,7 @@
  * The commands as plain data. Parsing, help, suggestions, completion and documentation are all derived from it, so it
  * must stay cheap to load: no imports but types.
  */
-
-/** An option. Without `value` it is a switch. */
-export interface OptionSpec {
-  readonly name: string;
-  readonly short?: string;
-  /** How help names its value. */
-  readonly value?: string;
-  readonly repeat?: true;
-  readonly summary: string;
-}
-
-/** A positional argument. */
-interface ArgSpec {
-  readonly name: string;
-  readonly optional?: true;
-  /** The rest of the line, word by word and never parsed: a command for another machine. */
-  readonly verbatim?: true;
-  /** The only words that it may be. */
-  readonly choices?: readonly string[];
-}
-
-/** An example: what to type, and what it does. */
-type Example = readonly [line: string, does: string];
-
-/** One command. */
-export interface CommandSpec {
-  /** Its words, e.g. `peers add`. */
-  readonly path: string;
-  readonly summary: string;
-  readonly args?: readonly ArgSpec[];
-  readonly options?: readonly OptionSpec[];
-  readonly examples: readonly Example[];
-  /** More than the summary says, for help. */
-  readonly details?: string;
-}
+import type { ArgSpec, CommandSpec, OptionSpec } from './command-spec.ts';
 
 const PEER_OPTION: OptionSpec = {
   name: 'peer',
@@ -118,7 +84,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     path: 'stop',
-    summary: 'stop it; running jobs end',
+    summary: 'stop it; running jobs end, detached ones go on',
     examples: [['loopsy stop', 'returns when it is down']],
   },
   {
@@ -244,6 +210,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       { name: 'timeout', value: 'time', summary: 'end it after that: ms, or 30s, 5m, 2h; 0: never' },
       { name: 'no-stdin', short: 'n', summary: "don't forward stdin" },
       { name: 'shell', summary: "run the words as one line of the peer's shell" },
+      { name: 'detach', summary: 'print its id and leave it running: it outlives this command and the nodes' },
       { name: 'quiet', summary: 'print nothing of our own but errors' },
     ],
     examples: [
@@ -251,10 +218,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy exec kai -- cat x.bin > y', 'bytes arrive as they are'],
       ['loopsy exec --cwd ~/work --timeout 5m kai make test', 'our options stand before the peer or right behind it'],
       ["loopsy exec kai --shell 'ls *.log | wc -l'", 'pipes and globs of the peer'],
+      ['loopsy exec kai --detach make nightly', 'prints the id; `loopsy jobs attach <id>` follows it, from any shell'],
       ['while read f; do loopsy exec -n kai rm "$f"; done', '-n leaves stdin to the loop'],
     ],
     details:
-      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.',
+      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.',
   },
   {
     path: 'jobs list',
@@ -284,6 +252,16 @@ export const COMMANDS: readonly CommandSpec[] = [
       { name: 'since', value: 'bytes', summary: 'begin at this cursor; default: at the beginning' },
     ],
     examples: [['loopsy jobs attach 01j8zq0v3m8k2t4n6p8r0s2v4w', 'exits as the run does; Ctrl-C leaves it running']],
+  },
+  {
+    path: 'jobs wait',
+    summary: 'wait until runs have ended, without their output',
+    args: [{ name: 'job', repeat: true }],
+    options: [PEER_OPTION],
+    examples: [
+      ['loopsy jobs wait 01j8zq0v3m8k2t4n6p8r0s2v4w', 'exits as the run did'],
+      ['loopsy jobs wait $a $b', 'exits with 0 if all did'],
+    ],
   },
   {
     path: 'jobs kill',
@@ -380,5 +358,16 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy completion bash -- exec k', 'what may stand at the end of these words'],
     ],
     details: 'Commands, options, peers, keys and runs; the last three are asked of the running node.',
+  },
+  {
+    path: 'uninstall',
+    summary: "remove this machine's node and all its data",
+    options: [{ name: 'yes', short: 'y', summary: 'ask nothing' }],
+    examples: [
+      ['loopsy uninstall', 'names what will be removed, and asks'],
+      ['loopsy uninstall --yes', 'for scripts'],
+    ],
+    details:
+      'Runs end, the node stops, and its data folder goes; files in it that are not of loopsy stay. Of a folder that does\nnot look like one of loopsy nothing is touched. The last line says how to remove the command itself.',
   },
 ];

@@ -1,10 +1,11 @@
-import { COMMANDS, GLOBAL_OPTIONS, GROUPS, type CommandSpec, type OptionSpec } from './commands.ts';
+import type { CommandSpec, OptionSpec } from './command-spec.ts';
+import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from './commands.ts';
 import type { Paint } from './output.ts';
 
 /** What stands behind `loopsy`: `peers grant <peer> <level> [options]`. */
 const usageOf = (spec: CommandSpec): string => {
-  const args = (spec.args ?? []).map(({ name, optional, verbatim, choices }) => {
-    const word = verbatim === true ? `${name}…` : (choices?.join('|') ?? name);
+  const args = (spec.args ?? []).map(({ name, optional, verbatim, repeat, choices }) => {
+    const word = verbatim === true || repeat === true ? `${name}…` : (choices?.join('|') ?? name);
     return optional === true ? `[${word}]` : `<${word}>`;
   });
   const ours = spec.options === undefined ? [] : ['[options]'];

@@ -15,7 +15,7 @@ import { parseCommandLine, type Invocation } from './parse.ts';
 const AT_HAND: Commands = { ...statusCommands, ...execCommands };
 
 /** Commands whose exit code is that of the run they follow. */
-const FOLLOWERS = new Set(['exec', 'jobs attach']);
+const FOLLOWERS = new Set(['exec', 'jobs attach', 'jobs wait']);
 
 /** Carries out one command line. @returns the exit code. */
 export const main = async (argv: readonly string[], io: Io): Promise<number> => {

@@ -1,6 +1,7 @@
 import { nearest } from '../kernel/nearest.ts';
 import { LoopsyError } from '../protocol/errors.ts';
-import { COMMANDS, GLOBAL_OPTIONS, GROUPS, type CommandSpec, type OptionSpec } from './commands.ts';
+import type { CommandSpec, OptionSpec } from './command-spec.ts';
+import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from './commands.ts';
 import { tokenize, type OptionToken, type Token } from './tokens.ts';
 
 /** What was typed, understood. */
@@ -168,7 +169,8 @@ const checkArgs = ({ spec, args }: Invocation): void => {
   const hint = `\`loopsy ${spec.path} --help\` shows how`;
   const missing = wanted.slice(args.length).find(({ optional }) => optional !== true);
   if (missing !== undefined) throw usageError(`"loopsy ${spec.path}" needs <${missing.name}>`, hint);
-  if (args.length > wanted.length && wanted.at(-1)?.verbatim !== true) {
+  const last = wanted.at(-1);
+  if (args.length > wanted.length && last?.verbatim !== true && last?.repeat !== true) {
     throw usageError(`"loopsy ${spec.path}" does not know what to do with "${args[wanted.length] ?? ''}"`, hint);
   }
   wanted.forEach(({ name, choices }, at) => {

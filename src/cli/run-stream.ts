@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 
 import { decodeJson, type StreamPiece } from '../client/client.ts';
+import { sleep } from '../kernel/sleep.ts';
 import { ERRORS, EXIT, errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME } from '../protocol/frames.ts';
 import type { JobEvent, JobOutcome, JobStarted } from '../protocol/jobs.ts';
@@ -15,19 +16,30 @@ export interface Following {
   readonly signal: AbortSignal;
   readonly quiet: boolean;
   readonly onStarted: (started: JobStarted) => void;
+  /** The cursor that was asked for. */
+  readonly since?: number;
+}
+
+/** One event of a run's stream, with the cursor behind it. */
+interface RunEvent {
+  readonly id: string | undefined;
+  readonly event: JobEvent;
 }
 
 /** Attempts in a row to take up a stream that was cut, without a byte gained. */
 const MAX_RESUMES = 2;
+/** A detached run outlives its node: the follower waits so long for the node to come back, and asks so often. */
+const AWAY_MS = 60_000;
+const LOOK_MS = 250;
 
 /** Prints a run's bytes as they are until it ends. @returns its exit code for this process. */
 export const followPieces = async (
   cli: Cli,
   pieces: AsyncIterable<StreamPiece>,
-  following: Following & { readonly since?: number },
+  following: Following,
 ): Promise<number> => {
   const { io } = cli;
-  for await (const { type, bytes } of resuming(pieces, following)) {
+  for await (const { type, bytes } of resuming(cli, { ...PIECES, first: pieces }, following)) {
     if (type === FRAME.stdout) await io.stdout.writeBytes(bytes);
     if (type === FRAME.stderr) await io.stderr.writeBytes(bytes);
     // The node encodes each frame by its schema.
@@ -38,17 +50,18 @@ export const followPieces = async (
   throw endless();
 };
 
-/** Prints a run's events, one line of JSON each. @returns its exit code for this process. */
+/** Prints a run's events, one line of JSON each; with `only`, its end alone. @returns its exit code for this process. */
 export const followEvents = async (
   cli: Cli,
-  events: AsyncIterable<{ readonly event: JobEvent }>,
-  following: Following,
+  events: AsyncIterable<RunEvent>,
+  following: Following & { readonly only?: JobEvent['type'] },
 ): Promise<number> => {
-  for await (const { event } of events) {
-    cli.out.document(event);
+  const { only } = following;
+  for await (const { event } of resuming(cli, { ...EVENTS, first: events }, following)) {
+    if (cli.out.json && (only === undefined || only === event.type || event.type === 'error')) cli.out.document(event);
     if (event.type === 'started') following.onStarted(event.data as JobStarted);
     if (event.type === 'exit') return endOf(cli, event.data as JobOutcome, following);
-    if (event.type === 'error') return exitOfError(errorFromBody(event.data) ?? new LoopsyError('internal'));
+    if (event.type === 'error') return failedWith(cli, errorFromBody(event.data) ?? new LoopsyError('internal'));
   }
   throw endless();
 };
@@ -56,31 +69,99 @@ export const followEvents = async (
 /** loopsy's own failures never look like the command's exit code 1. */
 const exitOfError = (error: LoopsyError): number => (error.exit === EXIT.failed ? EXIT.usage : error.exit);
 
+const failedWith = ({ out }: Cli, error: LoopsyError): number => {
+  if (!out.json) out.note(`loopsy: ${plain(error.message)}`);
+  return exitOfError(error);
+};
+
 const endless = (): LoopsyError =>
   new LoopsyError('outcome_unknown', { message: 'the stream ended before the run did' });
 
-/** A stream that was cut goes on behind the last byte that arrived. */
-async function* resuming(
-  pieces: AsyncIterable<StreamPiece>,
-  following: Following & { readonly since?: number },
-): AsyncGenerator<StreamPiece> {
-  const { node, peer, signal } = following;
-  let source = pieces;
-  let cursor = following.since ?? 0;
-  let jobId: string | undefined;
+/** A stream in one of its forms: how it is taken up again, and what its items say. */
+interface Form<Item> {
+  readonly first: AsyncIterable<Item>;
+  readonly reopen: (
+    node: LocalNode,
+    at: { readonly jobId: string; readonly since: number },
+    options: Pick<Following, 'peer' | 'signal'>,
+  ) => AsyncIterable<Item>;
+  readonly cursorOf: (item: Item) => number;
+  readonly startedOf: (item: Item) => JobStarted | undefined;
+}
+
+const PIECES: Omit<Form<StreamPiece>, 'first'> = {
+  reopen: ({ client }, at, options) => client.stream('job.output', at, options),
+  cursorOf: ({ cursor }) => cursor,
+  startedOf: ({ type, bytes }) => (type === FRAME.started ? (decodeJson(bytes) as JobStarted) : undefined),
+};
+
+const EVENTS: Omit<Form<RunEvent>, 'first'> = {
+  reopen: ({ client }, at, options) => client.events('job.output', at, options),
+  cursorOf: ({ id }) => Number(id ?? 0),
+  startedOf: ({ event }) => (event.type === 'started' ? (event.data as JobStarted) : undefined),
+};
+
+/** A stream that was cut goes on behind the last byte that arrived; of a detached run also when its node is back. */
+async function* resuming<Item>(cli: Cli, form: Form<Item>, following: Following): AsyncGenerator<Item> {
+  const { peer, signal } = following;
+  let { node } = following;
+  let source = form.first;
+  let since = following.since ?? 0;
+  let started: JobStarted | undefined;
+  const away = new Absence(cli);
   for (let failures = 0; ;) {
-    const before = cursor;
+    const before = since;
     try {
-      for await (const piece of source) {
-        cursor = piece.cursor;
-        if (piece.type === FRAME.started) jobId = (decodeJson(piece.bytes) as JobStarted).jobId;
-        yield piece;
+      for await (const item of source) {
+        since = form.cursorOf(item);
+        started = form.startedOf(item) ?? started;
+        away.over();
+        yield item;
       }
       return;
     } catch (thrown) {
-      failures = cursor > before ? 1 : failures + 1;
-      if (jobId === undefined || failures > MAX_RESUMES || !wasCut(thrown)) throw thrown;
-      source = node.client.stream('job.output', { jobId, since: cursor }, { peer, signal });
+      failures = since > before ? 1 : failures + 1;
+      const isTried = failures > MAX_RESUMES || !wasCut(thrown);
+      if (started === undefined || (isTried && !isAway(started, thrown))) throw thrown;
+      if (isTried || started.detached === true) node = await away.wait(signal, thrown);
+      source = form.reopen(node, { jobId: started.jobId, since }, { peer, signal });
+    }
+  }
+}
+
+/** True where the run goes on, but cannot be read at the moment. */
+const isAway = ({ detached }: JobStarted, thrown: unknown): boolean =>
+  detached === true && thrown instanceof LoopsyError && (thrown.retry || wasCut(thrown));
+
+/** The time in which a node is away whose run goes on. */
+class Absence {
+  readonly #cli: Cli;
+  #sinceMs: number | undefined;
+
+  constructor(cli: Cli) {
+    this.#cli = cli;
+  }
+
+  over(): void {
+    this.#sinceMs = undefined;
+  }
+
+  /** Waits until this node answers; says so once. @throws `why`, where it takes too long. */
+  async wait(signal: AbortSignal, why: unknown): Promise<LocalNode> {
+    const { io, out, node } = this.#cli;
+    if (this.#sinceMs !== undefined) await sleep(LOOK_MS, io.clock);
+    this.#sinceMs ??= io.clock.monotonicMs();
+    for (let said = false; ;) {
+      signal.throwIfAborted();
+      if (io.clock.monotonicMs() - this.#sinceMs > AWAY_MS) throw why;
+      try {
+        return await node();
+      } catch (thrown) {
+        if (!(thrown instanceof LoopsyError) || thrown.error !== 'node_not_running') throw thrown;
+      }
+      if (!said) out.note('loopsy: the node is away; the job goes on, and is followed again when the node is back');
+      said = true;
+      await sleep(LOOK_MS, io.clock);
     }
   }
 }

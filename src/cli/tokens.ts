@@ -1,4 +1,4 @@
-import type { OptionSpec } from './commands.ts';
+import type { OptionSpec } from './command-spec.ts';
 
 /** An option as it was typed; `name` is the full one where it is known. */
 export interface OptionToken {

@@ -22,13 +22,15 @@ export type Kind = 'json' | 'stream' | 'upload';
 /**
  * How an operation relates to objects that have owners (DESIGN §4).
  * `creates`: the answer names a new object. `uses`: the input field `field` names one. `lists`: the output's `list`
- * holds rows whose `field` names one; rows of other callers are left out.
+ * holds rows whose `field` names one; rows of other callers are left out. Where the input field `lasting` is true, the
+ * object outlives its request: who started it is on disk before the answer names it.
  */
 interface ObjectRule {
   readonly kind: 'job';
   readonly role: 'creates' | 'uses' | 'lists';
   readonly field: string;
   readonly list?: string;
+  readonly lasting?: string;
 }
 
 /** One operation: everything that surfaces derive from the table. */

@@ -112,15 +112,15 @@ export const OPERATIONS = {
 
   'job.execute': operation({
     summary: 'Run a command and answer with its output', method: 'POST', path: '/execute', access: 'exec', remote: true,
-    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout'], kind: 'json', bodyLimit: 8 * MiB,
+    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout', 'detach'], kind: 'json', bodyLimit: 8 * MiB,
     input: jobs.executeSchema, output: jobs.executeResultSchema, errors: JOB_ERRORS,
-    object: { kind: 'job', role: 'creates', field: 'jobId' }, cli: { none: '`exec` streams' },
+    object: { kind: 'job', role: 'creates', field: 'jobId', lasting: 'detach' }, cli: 'exec',
   }),
   'job.stream': operation({
     summary: 'Run a command and stream its output', method: 'POST', path: '/execute/stream', access: 'exec', remote: true,
-    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout'], kind: 'stream', bodyLimit: 8 * MiB,
+    effect: true, limit: 'execute', audit: ['command', 'args', 'cwd', 'shell', 'timeout', 'detach'], kind: 'stream', bodyLimit: 8 * MiB,
     input: jobs.executeSchema, output: jobs.jobEventSchema, errors: JOB_ERRORS,
-    object: { kind: 'job', role: 'creates', field: 'jobId' }, resumeWith: 'job.output', cli: 'exec',
+    object: { kind: 'job', role: 'creates', field: 'jobId', lasting: 'detach' }, resumeWith: 'job.output', cli: 'exec',
   }),
   'job.list': operation({
     summary: 'List runs', method: 'GET', path: '/execute/jobs', access: 'exec', remote: true, effect: false, audit: ['state'],

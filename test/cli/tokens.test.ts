@@ -3,7 +3,8 @@ import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
-import { COMMANDS, GLOBAL_OPTIONS, type OptionSpec } from '../../src/cli/commands.ts';
+import type { OptionSpec } from '../../src/cli/command-spec.ts';
+import { COMMANDS, GLOBAL_OPTIONS } from '../../src/cli/commands.ts';
 import { tokenize } from '../../src/cli/tokens.ts';
 
 const KNOWN: readonly OptionSpec[] = [

@@ -6,6 +6,7 @@ import type { Invocation } from '../parse.ts';
 import { followEvents, followPieces, type Following } from '../run-stream.ts';
 import { watchStdin, type WatchedStdin } from '../stdin.ts';
 import { parseEnv, parseSpan, peerNamed } from '../values.ts';
+import { startDetached } from './exec-detached.ts';
 
 /** The node closes a stdin for which nothing came in 30 s: one that is slow is opened before. */
 const OPEN_STDIN_MS = 10_000;
@@ -21,7 +22,9 @@ interface Session {
   interrupted: number | undefined;
 }
 
-const exec: Command = async (cli) => {
+const exec: Command = (cli) => (cli.invocation.has('detach') ? startDetached(cli, inputOf(cli.invocation)) : run(cli));
+
+const run: Command = async (cli) => {
   const { invocation, io, out } = cli;
   const input = inputOf(invocation);
   const stdin = watchStdin(invocation.has('no-stdin') ? { kind: 'none' } : io.stdin());

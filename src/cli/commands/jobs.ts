@@ -7,6 +7,9 @@ import { usageError } from '../parse.ts';
 import { followEvents, followPieces, type Following } from '../run-stream.ts';
 import { peerNamed } from '../values.ts';
 
+/** What Ctrl-C ends a command with. */
+const INTERRUPTED = 130;
+
 const list: Command = async ({ invocation, io, node, out }) => {
   const { client } = await node();
   const peer = peerNamed(invocation.value('peer'));
@@ -36,8 +39,9 @@ const commandOf = ({ command, args }: Job): string => plain([command, ...args].j
 const shorten = (text: string): string => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
 const stateOf = (job: Job): string => {
-  if (job.state === 'queued') return job.place === undefined ? 'queued' : `queued (${job.place})`;
-  if (job.state === 'running') return 'running';
+  const detached = job.detached === true ? ', detached' : '';
+  if (job.state === 'queued') return `queued${job.place === undefined ? '' : ` (${job.place})`}${detached}`;
+  if (job.state === 'running') return `running${detached}`;
   const end = job.endedBy === undefined || job.endedBy === 'exit' ? '' : ` (${job.endedBy})`;
   return job.exitCode === undefined || job.exitCode === null
     ? `${job.signal ?? 'ended'}${end}`
@@ -74,17 +78,58 @@ const show: Command = async ({ invocation, node, out }) => {
 };
 
 const attach: Command = async (cli) => {
-  const { invocation, out } = cli;
+  const { invocation, io, out } = cli;
   const since = sinceOf(cli);
   const node = await cli.node();
   const peer = peerNamed(invocation.value('peer'));
-  const { signal } = new AbortController();
-  const following: Following = { node, peer, signal, quiet: false, onStarted: () => undefined };
-  const input = { jobId: invocation.args[0] ?? '', since };
-  return out.json
-    ? followEvents(cli, node.client.events('job.output', input, { peer }), following)
-    : followPieces(cli, node.client.stream('job.output', input, { peer }), { ...following, since });
+  const jobId = invocation.args[0] ?? '';
+  const left = new AbortController();
+  const release = io.onSignal('SIGINT', () => left.abort());
+  const { signal } = left;
+  const following: Following = { node, peer, signal, quiet: false, since, onStarted: () => undefined };
+  const input = { jobId, since };
+  try {
+    return out.json
+      ? await followEvents(cli, node.client.events('job.output', input, { peer, signal }), following)
+      : await followPieces(cli, node.client.stream('job.output', input, { peer, signal }), following);
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown;
+    out.note(`loopsy: the job goes on; \`loopsy jobs attach ${jobId}\` follows it again`);
+    return INTERRUPTED;
+  } finally {
+    release();
+  }
 };
+
+/** Waits for the end of one run, or of several, without their output. */
+const wait: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const ids = invocation.args;
+  const node = await cli.node();
+  const peer = peerNamed(invocation.value('peer'));
+  const { signal } = new AbortController();
+  const codes: number[] = [];
+  for (const jobId of ids) {
+    // Behind all output there is only the end.
+    const input = { jobId, since: Number.MAX_SAFE_INTEGER };
+    const events = node.client.events('job.output', input, { peer, signal });
+    const code = await followEvents(cli, events, {
+      ...input,
+      node,
+      peer,
+      signal,
+      quiet: false,
+      only: 'exit',
+      onStarted,
+    });
+    if (ids.length > 1) out.print(`${jobId}  exit ${code}`);
+    codes.push(code);
+  }
+  if (codes.length === 1) return codes[0] ?? EXIT.ok;
+  return codes.every((code) => code === EXIT.ok) ? EXIT.ok : EXIT.failed;
+};
+
+const onStarted = (): void => undefined;
 
 const sinceOf = ({ invocation }: Cli): number => {
   const since = Number(invocation.value('since') ?? 0);
@@ -111,4 +156,10 @@ const kill: Command = async ({ invocation, node, out }) => {
   return EXIT.ok;
 };
 
-export const commands: Commands = { 'jobs list': list, 'jobs show': show, 'jobs attach': attach, 'jobs kill': kill };
+export const commands: Commands = {
+  'jobs list': list,
+  'jobs show': show,
+  'jobs attach': attach,
+  'jobs wait': wait,
+  'jobs kill': kill,
+};

@@ -14,7 +14,7 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import { versionNote, type LocalNode } from '../connect.ts';
 import { nextStep } from '../next-step.ts';
 import { LOOPBACK } from '../one-socket.ts';
-import { plain } from '../output.ts';
+import { count, plain } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { bringUp, findRunning, mustBeSetUp, sameReach, withHolder, type BroughtUp } from '../start.ts';
 import { exitCodeOf } from '../run-stream.ts';
@@ -83,9 +83,15 @@ const reportOf = async (child: ChildProcess): Promise<StartReport | undefined> =
 
 const stop: Command = async (cli) => {
   const node = await cli.node();
-  const { pid } = await takeDown(cli, node);
-  if (cli.out.json) cli.out.document({ success: true, pid });
+  const { pid, detached } = await takeDown(cli, node);
+  if (cli.out.json) cli.out.document({ success: true, pid, detached });
   cli.out.print(`Stopped (pid ${pid}).`);
+  if (detached > 0) {
+    const go = detached === 1 ? 'goes' : 'go';
+    cli.out.print(
+      `${count(detached, 'detached job')} ${go} on; the next \`loopsy start\` finds ${detached === 1 ? 'it' : 'them'} again.`,
+    );
+  }
   return EXIT.ok;
 };
 
@@ -97,16 +103,20 @@ const restart: Command = async (cli) => {
 };
 
 /** Asks the node to stop and waits until it is down: socket, registration and process are gone. */
-const takeDown = async (cli: Cli, { client, registration }: LocalNode): Promise<{ pid: number }> => {
+export const takeDown = async (
+  cli: Cli,
+  { client, registration }: LocalNode,
+): Promise<{ pid: number; detached: number }> => {
   const { clock } = cli.io;
   const { pid, port, boot } = registration;
-  await client.call('system.stop', {}).catch((thrown: unknown) => {
+  const answer = await client.call('system.stop', {}).catch((thrown: unknown) => {
     // The node may be gone before its answer is: what is left of it says more.
     if (!(thrown instanceof LoopsyError) || thrown.error !== 'outcome_unknown') throw thrown;
+    return undefined;
   });
   for (const end = clock.monotonicMs() + STOP_MS; clock.monotonicMs() < end; await sleep(LOOK_AGAIN_MS, clock)) {
     const isRegistered = readRegistration(cli.paths)?.boot === boot;
-    if (!isRegistered && !isAlive(pid) && !(await answers(port))) return { pid };
+    if (!isRegistered && !isAlive(pid) && !(await answers(port))) return { pid, detached: answer?.detached ?? 0 };
   }
   throw new LoopsyError('request_timeout', {
     message: `the node (pid ${pid}) was asked to stop and is still there after ${STOP_MS / 1000} s`,

@@ -40,7 +40,7 @@ const peersOf = ({ peers }: Status): string =>
   peers.total === 0 ? 'none yet' : `${peers.online} of ${peers.total} online`;
 
 const jobsOf = ({ jobs }: Status): string =>
-  `${jobs.active} running${jobs.queued === 0 ? '' : `, ${jobs.queued} waiting`}, ${jobs.total} in all`;
+  `${jobs.active} running${jobs.queued === 0 ? '' : `, ${jobs.queued} waiting`}${jobs.detached > 0 ? ` (${jobs.detached} detached)` : ''}, ${jobs.total} in all`;
 
 /** `loopsy` alone: the state in five lines, the last of which is the next step. */
 const overview: Command = async (cli) => {

@@ -1,4 +1,5 @@
-import { COMMANDS, GLOBAL_OPTIONS, GROUPS, type CommandSpec, type OptionSpec } from '../commands.ts';
+import type { CommandSpec, OptionSpec } from '../command-spec.ts';
+import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from '../commands.ts';
 import { LEVELS } from '../../protocol/scopes.ts';
 
 /** Something that may be typed, and what it is. */

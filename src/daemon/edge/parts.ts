@@ -40,6 +40,8 @@ interface Forwarder {
 /** Who started which object on another node. */
 export interface ObjectOwners {
   record(objectId: string, peer: Target, caller: Caller): void;
+  /** The same for an object that outlives its request: resolves when it is on disk. @throws what the store does */
+  keep(objectId: string, peer: Target, caller: Caller): Promise<void>;
   /** True where the caller may see it; what nobody remembers is the owner's alone. */
   maySee(caller: Caller, objectId: string): boolean;
 }

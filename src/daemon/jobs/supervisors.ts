@@ -56,7 +56,7 @@ export class Supervisors {
   async find(): Promise<void> {
     const names = await readdir(this.#options.dir).catch(() => []);
     const entries = await Promise.all(names.map((name) => this.#read(name)));
-    await Promise.all(entries.map((entry) => entry !== undefined && this.#take(entry)));
+    await Promise.all(entries.filter((entry) => entry !== undefined).map((entry) => this.#take(entry)));
   }
 
   /** The link to one; undefined where it is not there at the moment. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
-import type { Store } from '../../store/store.ts';
+import type { Change, Store } from '../../store/store.ts';
 import { writeBehind } from '../../store/write-behind.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
@@ -14,6 +14,8 @@ interface Remembered {
 
 const PREFIX = 'remote/';
 const MAX_CACHED = 1000;
+/** For what outlives its request: how long it may go on, beside how long its end is kept. */
+const LASTING_MS = 365 * 86_400_000;
 
 const isRemembered = (value: unknown): value is Remembered =>
   typeof value === 'object' && value !== null && 'nodeId' in value && 'name' in value && 'owner' in value;
@@ -38,19 +40,24 @@ export class RemoteObjects implements ObjectOwners {
   }
 
   record(objectId: string, peer: Target, caller: Caller): void {
+    writeBehind(this.#store, this.#remember(objectId, { peer, caller, keepMs: this.#keepMs() }), this.#log);
+  }
+
+  async keep(objectId: string, peer: Target, caller: Caller): Promise<void> {
+    await this.#store.commit(this.#remember(objectId, { peer, caller, keepMs: this.#keepMs() + LASTING_MS }));
+  }
+
+  /** What has to be written for it. */
+  #remember(objectId: string, { peer, caller, keepMs }: { peer: Target; caller: Caller; keepMs: number }): Change[] {
     // An id that a peer made up must not lead away from what lives elsewhere.
     const known = this.#find(objectId);
-    if (known !== undefined && known.nodeId !== peer.nodeId) return;
+    if (known !== undefined && known.nodeId !== peer.nodeId) return [];
     const remembered = { nodeId: peer.nodeId, name: peer.name, owner: callerName(caller) };
     this.#recent.set(objectId, remembered);
     const [oldest] = this.#recent.keys();
     if (this.#recent.size > MAX_CACHED && oldest !== undefined) this.#recent.delete(oldest);
-    const expiresAt = this.#clock.now() + this.#keepMs();
-    writeBehind(
-      this.#store,
-      [{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }],
-      this.#log,
-    );
+    const expiresAt = this.#clock.now() + keepMs;
+    return [{ put: `${PREFIX}${objectId}`, value: JSON.stringify(remembered), expiresAt }];
   }
 
   maySee(caller: Caller, objectId: string): boolean {

@@ -195,7 +195,7 @@ export class RunHost {
     this.#options.tell({ notice: 'run', record: job.now() });
     setDone();
     if (isWritten) this.#forget(job.id);
-    else this.#saveAgain(hosted);
+    else this.#saveLater(hosted);
   }
 
   async #save({ job, file }: Hosted): Promise<boolean> {
@@ -208,12 +208,14 @@ export class RunHost {
     }
   }
 
-  /** A node that comes back asks for it. */
-  #saveAgain(hosted: Hosted): void {
-    this.#options.clock.after(SAVE_AGAIN_MS, async () => {
-      if (await this.#save(hosted)) this.#forget(hosted.job.id);
-      else this.#saveAgain(hosted);
-    });
+  /** Until then it stays here, for a node that asks. */
+  #saveLater(hosted: Hosted): void {
+    this.#options.clock.after(SAVE_AGAIN_MS, () => void this.#saveOrLater(hosted));
+  }
+
+  async #saveOrLater(hosted: Hosted): Promise<void> {
+    if (await this.#save(hosted)) this.#forget(hosted.job.id);
+    else this.#saveLater(hosted);
   }
 
   #forget(jobId: string): void {

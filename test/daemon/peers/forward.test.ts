@@ -62,6 +62,7 @@ const peerThat = async (answer: Answer, known: { clock?: Clock; bootAtMs?: numbe
     way: () => ({ name: 'kai', link, boot: 'boot-1', bootAtMs, offline }),
     owners: {
       record: (objectId, _peer, caller) => void recorded.push(`${objectId} ${callerName(caller)}`),
+      keep: async (objectId, _peer, caller) => void recorded.push(`${objectId} ${callerName(caller)}`),
       maySee: (caller, objectId) => caller.kind === 'owner' || objectId.endsWith('mine'),
     },
     clock,
