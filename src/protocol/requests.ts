@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { LoopsyError } from './errors.ts';
 import { requestIdSchema } from './ids.ts';
 
 /** DELETE /requests/:requestId: the first node no longer wants the answer. */
@@ -10,6 +11,13 @@ export const requestCancelledSchema = z.object({
   requestId: requestIdSchema,
   found: z.boolean(),
 });
+
+/** What a request is answered whose id stands for another one: it is no repeat, and has no effect. */
+export const usedRequestId = (): LoopsyError =>
+  new LoopsyError('invalid_request', {
+    message: 'this request id was used for another request',
+    hint: 'make a new id for each request; only a repeat of the same one takes its id again',
+  });
 
 /** Headers of loopsy's own, lower case. */
 export const HEADERS = {

@@ -6,6 +6,7 @@ export const callOf = (operation: OperationId, more: Partial<Call> = {}): Call =
   operation,
   caller: { kind: 'owner' },
   requestId: '0'.repeat(32),
+  digest: '',
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,

@@ -29,6 +29,8 @@ export interface Call {
   readonly caller: Caller;
   /** Unique for each request; for an effect that came over a link: the id that the first node made. */
   readonly requestId: string;
+  /** What is asked for, and of which node: two requests with one id and another digest are not repeats. */
+  readonly digest: string;
   /** True where the caller can repeat this request and get the same result: its effect outlives a lost connection. */
   readonly resumable: boolean;
   /** There on a repeat: how long ago, in ms, its sender made the first attempt. */

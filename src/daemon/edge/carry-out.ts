@@ -11,7 +11,7 @@ import { gatherInput, validate } from './input.ts';
 import { allowIdleBody, socketFacts } from './listener.ts';
 import { endedByNode } from './open-requests.ts';
 import type { EdgeParts, Target } from './parts.ts';
-import { allowTarget, callerNow, effectKey } from './request-state.ts';
+import { allowTarget, callerNow, digestOf, effectKey } from './request-state.ts';
 import { replyStream } from './stream-reply.ts';
 
 /** A long answer's record doesn't wait for its end. */
@@ -23,6 +23,8 @@ interface Run {
   readonly op: Operation;
   readonly exchange: Exchange;
   readonly input: Record<string, unknown>;
+  /** What a repeat of it is told from another request by. */
+  readonly digest: string;
   /** The peer that carries it out; undefined: this node. */
   readonly target: Target | undefined;
   /** Aborted where the answer is no longer wanted: client gone, cancelled, revoked. */
@@ -56,7 +58,10 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
   refuseEnded(controller.signal);
   noteInput(state, op, input);
   findObject(exchange, { op, input }, parts);
-  const run: Run = { id, op, exchange, input, target: state.target, controller };
+  const digest = state.resumable ? digestOf(id, state.target, input) : '';
+  // The answer of a run that is streamed is its output, which is kept; that of bytes is given once.
+  if (state.resumable && op.kind !== 'json') parts.effects.claim(effectKey(state), digest);
+  const run: Run = { id, op, exchange, input, digest, target: state.target, controller };
   if (op.kind === 'upload') allowIdleBody(request);
   return op.kind === 'stream' ? sendStream(run, parts) : sendJson(run, parts);
 };
@@ -97,6 +102,7 @@ const callOf = (
     operation: run.id,
     caller: state.caller,
     requestId: state.requestId,
+    digest: run.digest,
     resumable: state.resumable,
     ...(repeatAgeMs === undefined ? {} : { repeatAgeMs }),
     ...(typeof onBehalfOf === 'string' ? { onBehalfOf } : {}),
@@ -186,7 +192,7 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
       mine.addEventListener('abort', () => parts.effects.cancel(key, String(mine.reason)), { once: true });
       return answerOf(run, signal, parts);
     },
-    { gone: gone.signal, repeatAgeMs },
+    { digest: run.digest, gone: gone.signal, repeatAgeMs },
   );
 };
 

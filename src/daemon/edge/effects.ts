@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
+import { usedRequestId } from '../../protocol/requests.ts';
 
 /** What an effect answered: kept for repeats of its request. */
 export interface EffectAnswer {
@@ -10,11 +11,23 @@ export interface EffectAnswer {
   readonly error?: LoopsyError;
 }
 
+/** One request for an effect. */
+export interface EffectRequest {
+  /** What is asked for; a request with the same key and another digest is no repeat. */
+  readonly digest: string;
+  /** Aborted when this request's connection is lost. */
+  readonly gone: AbortSignal;
+  /** For how long the first result may have been kept, where this is a repeat. */
+  readonly repeatAgeMs: number | undefined;
+}
+
 /** Runs the effect; `signal` is aborted where nobody waits for the answer any more. */
 export type RunEffect = (signal: AbortSignal) => Promise<EffectAnswer>;
 
 interface Record {
-  readonly answer: Promise<EffectAnswer>;
+  readonly digest: string;
+  /** Not there where what the effect answers is kept elsewhere. */
+  readonly answer: Promise<EffectAnswer> | undefined;
   readonly controller: AbortController;
   waiting: number;
   done: boolean;
@@ -46,17 +59,15 @@ export class EffectTable {
 
   /**
    * Carries out `run` once for `key`, and gives every repeat the same answer.
-   * @param gone aborted when this request's connection is lost.
-   * @param repeatAgeMs for how long the first result may have been kept, where this is a repeat.
-   * @throws {LoopsyError} `outcome_unknown` for a repeat whose first result is no longer held.
+   * @throws {LoopsyError} `outcome_unknown` for a repeat whose first result is no longer held; `invalid_request` where
+   *   `key` stands for another request.
    */
-  async once(
-    key: string,
-    run: RunEffect,
-    { gone, repeatAgeMs }: { gone: AbortSignal; repeatAgeMs: number | undefined },
-  ): Promise<EffectAnswer> {
+  async once(key: string, run: RunEffect, request: EffectRequest): Promise<EffectAnswer> {
     this.#forget();
-    const record = this.#records.get(key) ?? this.#begin(key, run, repeatAgeMs);
+    const record = this.#find(key, request.digest) ?? this.#begin(key, run, request);
+    const { gone } = request;
+    const { answer } = record;
+    if (answer === undefined) throw usedRequestId();
     record.waiting += 1;
     record.grace?.cancel();
     record.grace = undefined;
@@ -64,10 +75,22 @@ export class EffectTable {
     gone.addEventListener('abort', leave, { once: true });
     if (gone.aborted) leave();
     try {
-      return await record.answer;
+      return await answer;
     } finally {
       gone.removeEventListener('abort', leave);
     }
+  }
+
+  /**
+   * Takes a key for an effect whose answer is kept elsewhere, or is none that could be given twice.
+   * @throws {LoopsyError} `invalid_request` where it stands for another request.
+   */
+  claim(key: string, digest: string): void {
+    this.#forget();
+    if (this.#find(key, digest) !== undefined) return;
+    const record = newRecord(digest, new AbortController(), undefined);
+    this.#records.set(key, record);
+    this.#settle(record, 0);
   }
 
   /** True where the effect of `key` has begun and not ended: a request for it is a repeat. */
@@ -90,24 +113,23 @@ export class EffectTable {
     }
   }
 
-  #begin(key: string, run: RunEffect, repeatAgeMs: number | undefined): Record {
+  #find(key: string, digest: string): Record | undefined {
+    const record = this.#records.get(key);
+    if (record !== undefined && record.digest !== digest) throw usedRequestId();
+    return record;
+  }
+
+  #begin(key: string, run: RunEffect, { digest, repeatAgeMs }: EffectRequest): Record {
     // Where a result may have been dropped, a repeat can't be told from a request that never arrived.
     const sinceEvictionMs = this.#clock.monotonicMs() - this.#evictedAtMs;
     if (repeatAgeMs !== undefined && (repeatAgeMs > SURE_MS || sinceEvictionMs < KEEP_MS)) {
       throw new LoopsyError('outcome_unknown');
     }
     const controller = new AbortController();
-    const record: Record = {
-      answer: run(controller.signal),
-      controller,
-      waiting: 0,
-      done: false,
-      doneAtMs: 0,
-      bytes: 0,
-      grace: undefined,
-    };
+    const answer = run(controller.signal);
+    const record = newRecord(digest, controller, answer);
     this.#records.set(key, record);
-    void record.answer.then(
+    void answer.then(
       (answer) => this.#settle(record, answer.body.length),
       () => this.#settle(record, 0),
     );
@@ -138,9 +160,20 @@ export class EffectTable {
         if (record.done) return;
         continue;
       }
-      if (!expired) this.#evictedAtMs = now;
+      if (!expired && record.answer !== undefined) this.#evictedAtMs = now;
       this.#bytes -= record.bytes;
       this.#records.delete(key);
     }
   }
 }
+
+const newRecord = (digest: string, controller: AbortController, answer: Record['answer']): Record => ({
+  digest,
+  answer,
+  controller,
+  waiting: 0,
+  done: false,
+  doneAtMs: 0,
+  bytes: 0,
+  grace: undefined,
+});

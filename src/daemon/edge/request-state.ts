@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Operation } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
@@ -54,6 +56,16 @@ const requestIdOf = (header: string | string[] | undefined): string | undefined 
 
 /** An effect of one caller: what a repeat is known by. */
 export const effectKey = ({ caller, requestId }: RequestState): string => `${callerName(caller)}\n${requestId}`;
+
+/** What an effect is to do, and where: a repeat of its request has the same. */
+export const digestOf = (
+  op: OperationId,
+  target: Target | undefined,
+  input: Readonly<Record<string, unknown>>,
+): string =>
+  createHash('sha256')
+    .update(`${op}\n${target?.nodeId ?? ''}\n${JSON.stringify(input)}`)
+    .digest('base64');
 
 let requests = 0;
 

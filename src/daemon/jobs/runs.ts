@@ -92,7 +92,7 @@ export class Runs {
 
   /** The run of this request: the one that it started before, or a new one. */
   async obtain(input: ExecuteInput, call: Call): Promise<LiveRun | EndedRun> {
-    const known = call.resumable ? this.#repeats.find(callerName(call.caller), call.requestId) : undefined;
+    const known = call.resumable ? this.#repeats.find(callerName(call.caller), call.requestId, call.digest) : undefined;
     if (known !== undefined) return this.#repeat(known, call);
     if (call.repeatAgeMs !== undefined && this.#repeats.mayHaveForgotten(call.repeatAgeMs)) {
       throw new LoopsyError('outcome_unknown', {
@@ -104,7 +104,8 @@ export class Runs {
     const { run, plan } = this.#create(input, call);
     const mayStart = this.#queue.enter(run);
     this.#live.set(run.id, run);
-    if (call.resumable) this.#repeats.add(run.record.caller, call.requestId, run.id);
+    const { requestId, digest } = call;
+    if (call.resumable) this.#repeats.add(run.record.caller, requestId, { jobId: run.id, digest });
     call.announce(run.id);
     if (run instanceof Job) {
       this.records.save(run.record);

@@ -46,6 +46,7 @@ const call = (): Call => ({
   operation: 'job.stream',
   caller: { kind: 'owner' },
   requestId: String(requests++),
+  digest: '',
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,

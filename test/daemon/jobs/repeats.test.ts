@@ -10,7 +10,7 @@ describe('what a repeat is known by', () => {
   it('is kept for ten minutes, and says from the ninth on that it may have been forgotten', () => {
     const clock = new FakeClock();
     const repeats = new Repeats(clock);
-    repeats.add('owner', 'one', 'job');
+    repeats.add('owner', 'one', { jobId: 'job', digest: 'd' });
     expect(repeats.find('owner', 'one')).toBe('job');
     expect(repeats.find('agent:a', 'one')).toBeUndefined();
     clock.advance(10 * MINUTE_MS);
@@ -23,9 +23,9 @@ describe('what a repeat is known by', () => {
   it('may have been forgotten where a full table made room, but only by a repeat that is old enough for it', () => {
     const clock = new FakeClock();
     const repeats = new Repeats(clock);
-    repeats.add('owner', 'first', 'job');
+    repeats.add('owner', 'first', { jobId: 'job', digest: 'd' });
     clock.advance(5 * MINUTE_MS);
-    for (let at = 0; at < 50_000; at++) repeats.add('owner', String(at), 'job');
+    for (let at = 0; at < 50_000; at++) repeats.add('owner', String(at), { jobId: 'job', digest: 'd' });
     expect(repeats.find('owner', 'first')).toBeUndefined();
     expect(repeats.mayHaveForgotten(5 * MINUTE_MS)).toBe(true);
     expect(repeats.mayHaveForgotten(3 * MINUTE_MS)).toBe(false);
@@ -35,6 +35,17 @@ describe('what a repeat is known by', () => {
 });
 
 describe('a repeat of a request', () => {
+  it('gets its run, and the same id with another input, which is none, neither that run nor one of its own', async () => {
+    const { jobs } = await startJobs();
+    const first = call({ resumable: true, digest: 'a' });
+    const { jobId } = await jobs.execute(sh('echo ran'), first);
+    expect(await jobs.execute(sh('echo ran'), first)).toMatchObject({ jobId, stdout: 'ran\n' });
+    const used = { error: 'invalid_request', message: expect.stringContaining('used for another request') };
+    await expect(jobs.execute(sh('echo other'), { ...first, digest: 'b' })).rejects.toMatchObject(used);
+    await expect(jobs.stream(sh('echo other'), { ...first, digest: 'b' })).rejects.toMatchObject(used);
+    expect((await jobs.list({ state: 'all' }, first.caller)).jobs).toHaveLength(1);
+  });
+
   it('whose first attempt never arrived is carried out', async () => {
     const { jobs } = await startJobs();
     const repeat = call({ resumable: true, repeatAgeMs: 2_000 });

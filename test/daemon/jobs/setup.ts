@@ -104,6 +104,7 @@ export const call = (more: Partial<Call> = {}): Call => ({
   operation: 'job.stream',
   caller: OWNER,
   requestId: (requests++).toString(16).padStart(32, '0'),
+  digest: '',
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,

@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { OPERATION_IDS, rowOf } from '../../../src/protocol/operations.ts';
-import { shownBy } from '../../helpers/ask.ts';
+import { type Answer, shownBy } from '../../helpers/ask.ts';
 import { startNode } from '../../helpers/in-process-node.ts';
 import { makeMachine } from '../../helpers/trust-desk.ts';
 import { verifies } from '../../requirements.ts';
@@ -233,22 +233,64 @@ describe('the id of a request', () => {
     const { node, keys } = cast;
     for (const path of ['/execute', '/execute?peer=other']) {
       const headers = { 'loopsy-request-id': path.length.toString(16).padStart(32, '0') };
-      const say = (key: string, text: string): ReturnType<typeof node.ask> =>
+      const run = (key: string): ReturnType<typeof node.ask> =>
         node.ask({
           method: 'POST',
           path,
           key,
           headers,
-          body: { command: process.execPath, args: ['-p', JSON.stringify(text)] },
+          body: { command: process.execPath, args: ['-p', 'process.pid'] },
         });
-      const [ofOwner, ofKey, again] = [
-        await say(node.tokens.start, 'secret'),
-        await say(keys.far, 'mine'),
-        await say(keys.far, 'other'),
-      ];
-      expect(JSON.parse(ofOwner.text)).toMatchObject({ stdout: 'secret\n' });
-      expect(JSON.parse(ofKey.text)).toMatchObject({ stdout: 'mine\n' });
-      expect(JSON.parse(again.text)).toMatchObject({ stdout: 'mine\n' });
+      const [ofOwner, ofKey, again] = [await run(node.tokens.start), await run(keys.far), await run(keys.far)];
+      const { stdout } = JSON.parse(ofKey.text) as { stdout: string };
+      expect(stdout).toMatch(/^\d+\n$/);
+      expect(JSON.parse(ofOwner.text)).not.toMatchObject({ stdout });
+      expect(JSON.parse(again.text)).toMatchObject({ stdout });
+    }
+  });
+
+  it('that was used before never makes another request look done: it is refused, and nothing happens', async () => {
+    const { node } = cast;
+    const { tokens } = node;
+    let used = 0;
+    const ids = (): { 'loopsy-request-id': string } => ({
+      'loopsy-request-id': `ee${(used += 1).toString(16).padStart(30, '0')}`,
+    });
+    const run = (path: string, headers: object, words = ['first']): Promise<Answer> =>
+      node.ask({
+        method: 'POST',
+        path,
+        key: tokens.start,
+        headers: { ...headers },
+        body: { command: 'echo', args: words },
+        headOnly: path.includes('/stream'),
+      });
+    const expectUsed = ({ outcome, text }: Answer): void =>
+      expect([outcome, text]).toEqual(['invalid_request', expect.stringContaining('used for another request')]);
+    const jobs = async (peer: string): Promise<number> =>
+      (await node.owner<{ jobs: { total: number } }>('GET', `/status${peer}`)).jobs.total;
+    const starts = ['/execute', '/execute/stream', '/execute?peer=other', '/execute/stream?peer=other'];
+    for (const [at, path] of starts.entries()) {
+      await node.owner('POST', '/keys', { name: `kept-${at}` });
+      const headers = ids();
+      expect((await run(path, headers)).outcome).toBe('allowed');
+      const before = [await jobs(''), await jobs('?peer=other')];
+      const remove = { method: 'DELETE', path: `/keys/kept-${at}`, key: tokens.start };
+      // Another operation, another input, another node, another way to ask for the same.
+      expectUsed(await node.ask({ ...remove, headers }));
+      expectUsed(await run(path, headers, ['second']));
+      for (const other of starts) if (other !== path) expectUsed(await run(other, headers));
+      expect([await jobs(''), await jobs('?peer=other')]).toEqual(before);
+      expect(await node.owner('GET', '/keys')).toMatchObject({
+        keys: expect.arrayContaining([expect.objectContaining({ name: `kept-${at}` })]),
+      });
+      expect((await run(path, headers)).outcome).toBe('allowed');
+      expect([await jobs(''), await jobs('?peer=other')]).toEqual(before);
+      // And the other way round: what was done is no run.
+      const another = ids();
+      expect((await node.ask({ ...remove, headers: another })).outcome).toBe('allowed');
+      expectUsed(await run(path, another));
+      expect([await jobs(''), await jobs('?peer=other')]).toEqual(before);
     }
   });
 });
