@@ -48,6 +48,8 @@ export const REQUIREMENTS = {
   'cli.peers-remove': 'peers remove ends trust and open connections at once and tells the other side',
   'cli.peers-grant': 'peers grant sets level, folders and expiry; revoke takes all of it away',
   'cli.completion': 'completion makes bash, zsh, fish and PowerShell complete commands, options, peers, keys and runs',
+  'cli.uninstall':
+    'uninstall names what goes, asks, ends runs and node, and removes what is loopsy’s alone; it follows no link',
   'cli.exec.words': 'our options stand before the peer or right behind it; from the command on every word is its own',
   'cli.exec.options': '--cwd, --env, --timeout (ms, 30s, 5m), -n, --shell and --quiet do what they say',
   'cli.exec.streams': 'stdout and stderr come live and byte-exact, stdin is forwarded and its end closes it',

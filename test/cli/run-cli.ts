@@ -20,6 +20,8 @@ export interface RunOptions {
   /** What stands on stdin; none: there is no stdin. */
   readonly stdin?: string | NodeJS.ReadableStream;
   readonly tty?: boolean;
+  /** Default: the data folder. */
+  readonly home?: string;
   readonly platform?: NodeJS.Platform;
   readonly uid?: number;
   readonly clock?: Clock;
@@ -46,7 +48,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
       return { kind: 'stream', stream: typeof stdin === 'string' ? new PassThrough().end(stdin) : stdin };
     },
     env: { LOOPSY_DATA_DIR: options.dataDir, PATH: process.env['PATH'], HOME: options.dataDir, ...options.env },
-    home: options.dataDir,
+    home: options.home ?? options.dataDir,
     cwd: options.dataDir,
     platform: options.platform ?? 'linux',
     uid: options.uid ?? 1000,

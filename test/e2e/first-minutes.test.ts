@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { z } from 'zod';
 
 import { connectMachines, environment, finished, freePort, CLI, Machine } from '../helpers/nodes.ts';
+import { isAlive } from '../helpers/process-facts.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { verifies } from '../requirements.ts';
 
@@ -111,4 +113,37 @@ it(verifies('error.9002', "a peer's 429 says when to come again, whichever way i
     expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([429, expect.any(Number)]);
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(50);
   }
+});
+
+describe('uninstall', () => {
+  it(
+    verifies('cli.uninstall', 'asks first; then runs, node and data are gone, and the last line names the package'),
+    async () => {
+      const [a, b] = [await machineOf('gone'), await machineOf('stays')];
+      await connectMachines(a, b);
+      await writeFile(a.path('notes.txt'), 'mine');
+      const { pid } = await a.registration();
+      const asked = await a.run(['uninstall']);
+      expect([asked.code, asked.stderr]).toEqual([2, expect.stringContaining('loopsy uninstall --yes')]);
+      expect((await a.run(['status'])).code).toBe(0);
+
+      const started = await a.fetch('POST', '/execute', { command: 'sleep', args: ['300'], detach: true });
+      const { jobId } = z.object({ jobId: z.string() }).parse(await started.json());
+      const run = async (): Promise<number> => {
+        const { pid: child } = await a.json<{ pid?: number }>(['jobs', 'show', jobId]);
+        return child ?? run();
+      };
+      const child = await run();
+      const done = await a.run(['uninstall', '--yes']);
+      expect([done.code, done.stderr]).toEqual([0, '']);
+      expect(done.stdout).toMatch(
+        /running node .*1 run of commands.*Not loopsy's.*notes\.txt.*1 peer will still list.*Removed/s,
+      );
+      expect(await readdir(a.path())).toEqual(['notes.txt']);
+      for (const one of [pid, child]) expect(await isAlive(one)).toBe(false);
+      const again = await a.run(['uninstall', '--yes']);
+      expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('does not look like')]);
+      expect(await b.json(['status'])).toMatchObject({ peers: { total: 1 } });
+    },
+  );
 });

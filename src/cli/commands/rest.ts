@@ -9,6 +9,7 @@ import { commands as logs } from './logs.ts';
 import { commands as node } from './node.ts';
 import { commands as peers } from './peers.ts';
 import { commands as selftest } from './selftest.ts';
+import { commands as uninstall } from './uninstall.ts';
 import { commands as up } from './up.ts';
 
 export { commandHelp, groupHelp, overallHelp } from '../help.ts';
@@ -26,4 +27,5 @@ export const commands: Commands = {
   ...up,
   ...selftest,
   ...completion,
+  ...uninstall,
 };
