@@ -62,6 +62,9 @@ export class Revocation implements Service {
       }),
       this.#parts.onOwnerKey(() => this.#endOldOwner()),
     ];
+    // Trust may have ended while this node was away and its detached runs went on.
+    const ended = this.#parts.jobs.endOrphans((caller) => this.#mayRun(caller));
+    if (ended > 0) this.#parts.log.info('runs of revoked callers ended', { ended });
   }
 
   async stop(): Promise<void> {
@@ -120,6 +123,13 @@ export class Revocation implements Service {
     const isIts = namesOf(change);
     effects.cancelOf(isIts, reason);
     void jobs.endRunsOf(isIts).then((ended) => log.info('runs ended by revocation', { caller: change.caller, ended }));
+  }
+
+  #mayRun(caller: string): boolean {
+    if (caller === 'owner') return true;
+    const grant = this.#grantOf(caller);
+    const isOver = (grant?.expiresAt ?? Number.POSITIVE_INFINITY) <= this.#parts.clock.now();
+    return !isOver && grant?.scopes.includes('exec') === true;
   }
 
   #grantOf(caller: string): Grant | undefined {

@@ -29,6 +29,8 @@ interface Run {
   readonly target: Target | undefined;
   /** Aborted where the answer is no longer wanted: client gone, cancelled, revoked. */
   readonly controller: AbortController;
+  /** That the object which it makes on a peer is remembered, where it is to outlive the request. */
+  remembered: Promise<void> | undefined;
 }
 
 /** Validates an admitted request, has it handled here or by a peer, and answers. @throws whatever the handler does. */
@@ -61,7 +63,7 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
   const digest = state.resumable ? digestOf(id, state.target, input) : '';
   // The answer of a run that is streamed is its output, which is kept; that of bytes is given once.
   if (state.resumable && op.kind !== 'json') parts.effects.claim(effectKey(state), digest);
-  const run: Run = { id, op, exchange, input, digest, target: state.target, controller };
+  const run: Run = { id, op, exchange, input, digest, target: state.target, controller, remembered: undefined };
   if (op.kind === 'upload') allowIdleBody(request);
   return op.kind === 'stream' ? sendStream(run, parts) : sendJson(run, parts);
 };
@@ -111,12 +113,30 @@ const callOf = (
     announce: (objectId) => {
       named(objectId);
       state.audited['jobId'] = objectId;
-      if (run.target !== undefined) parts.owners.record(objectId, run.target, state.caller);
+      remember(run, objectId, parts);
       // A run that can't begin says so at once; one that goes on is in the log before it ends.
       parts.clock.after(RECORD_MS, () => recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts));
     },
     ...(run.op.kind === 'upload' ? { body: request } : {}),
   };
+};
+
+/** Who started an object on a peer. */
+const remember = (run: Run, objectId: string, { owners }: EdgeParts): void => {
+  const { target, op, input } = run;
+  const { caller } = run.exchange.state;
+  if (target === undefined) return;
+  const isLasting = op.object?.lasting !== undefined && input[op.object.lasting] === true;
+  if (!isLasting) return owners.record(objectId, target, caller);
+  run.remembered = owners.keep(objectId, target, caller).catch((cause: unknown) => {
+    throw new LoopsyError('internal', {
+      message: `${objectId} has begun on ${target.name}, but that could not be written down here: ${cause instanceof Error ? cause.message : String(cause)}`,
+      hint: `it is found there: \`loopsy jobs show --peer ${target.name} ${objectId}\``,
+      cause,
+    });
+  });
+  // It is waited for before the answer.
+  run.remembered.catch(() => undefined);
 };
 
 /** The handler of an operation. The table types each handler by its own row; here all rows are treated alike. */
@@ -132,7 +152,11 @@ const answerOf = async (run: Run, signal: AbortSignal, parts: EdgeParts): Promis
   let object: string | undefined;
   const call = callOf(run, signal, { parts, named: (id) => (object = id) });
   try {
-    if (run.target !== undefined) return await parts.forwarder.json({ ...run, target: run.target, call });
+    if (run.target !== undefined) {
+      const answer = await parts.forwarder.json({ ...run, target: run.target, call });
+      await run.remembered;
+      return answer;
+    }
     const output = await handle(run, call, parts);
     return { status: 200, body: JSON.stringify(output), object };
   } catch (thrown) {
@@ -204,6 +228,10 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
   const source = await (run.target === undefined
     ? (handle(run, call, parts) as Promise<StreamSource>)
     : parts.forwarder.stream({ ...run, target: run.target, call }));
+  await run.remembered?.catch((thrown: unknown) => {
+    source.close();
+    throw thrown;
+  });
   recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts);
   nameObject(run, object);
   await replyStream(source, {

@@ -35,6 +35,8 @@ export interface Jobs extends Service {
   leave(caller: string, requestId: string): boolean;
   /** Ends the runs of revoked callers, within a second. @returns how many. */
   endRunsOf(matches: (caller: string) => boolean): Promise<number>;
+  /** Asks that the runs end whose callers may run nothing any more, but those that the owner lets go on. @returns how many. */
+  endOrphans(mayRun: (caller: string) => boolean): number;
   /** Lets the runs of removed callers go on, whoever reads them: the owner wants it so. */
   keepRunsOf(matches: (caller: string) => boolean): void;
   /** `active` go on, `queued` wait, `detached` of both outlive the node, `total` are known. */
@@ -148,6 +150,14 @@ class JobService implements Jobs {
     for (const job of jobs) job.stop('cancel', REVOKED_GRACE_MS);
     await Promise.allSettled(jobs.map((job) => job.outcome()));
     return jobs.length;
+  }
+
+  endOrphans(mayRun: (caller: string) => boolean): number {
+    const isOrphan = ({ isOver, record }: LiveRun): boolean =>
+      !isOver && record.kept !== true && !mayRun(record.caller);
+    const orphans = this.#runs.live().filter(isOrphan);
+    for (const run of orphans) run.stop('cancel', REVOKED_GRACE_MS);
+    return orphans.length;
   }
 
   keepRunsOf(matches: (caller: string) => boolean): void {
