@@ -1,4 +1,4 @@
-import { parseAddress } from '../protocol/names.ts';
+import { parseAddress, THIS_MACHINE } from '../protocol/names.ts';
 import { usageError } from './parse.ts';
 
 const UNIT_MS: Readonly<Record<string, number>> = {
@@ -65,4 +65,5 @@ export const parseEnv = (pairs: readonly string[]): Record<string, string> =>
   );
 
 /** How a person names the machine that shall do it; undefined for this one. */
-export const peerNamed = (text: string | undefined): string | undefined => (text === 'localhost' ? undefined : text);
+export const peerNamed = (text: string | undefined): string | undefined =>
+  text?.toLowerCase() === THIS_MACHINE ? undefined : text;

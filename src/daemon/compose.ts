@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/schema.ts';
 import type { Service } from '../kernel/lifecycle.ts';
 import { answerChallenge } from '../kernel/token-proof.ts';
+import { ownNames } from '../protocol/names.ts';
 import { openStore } from '../store/engine.ts';
 import type { Store } from '../store/store.ts';
 import { callerName } from '../trust/caller.ts';
@@ -116,11 +117,12 @@ class Parts {
   }
 }
 
-const makeTrust = ({ options, trustStore }: Parts): TrustBook => {
-  const { config, clock, log, identity } = options;
+const makeTrust = (parts: Parts): TrustBook => {
+  const { config, clock, log, identity } = parts.options;
   return new TrustBook({
-    store: trustStore,
+    store: parts.trustStore,
     clock,
+    ownNames: () => ownNames(parts.system.hostname),
     ownCertificate: identity.machineCertificate,
     config: trustConfig(config),
     report: (problem) => log.warn('trust record refused', { ...problem }),

@@ -1,4 +1,6 @@
 const MAX_NAME = 63;
+/** The slug of a name of which nothing is left. */
+const NAMELESS = 'peer';
 const LOCAL_SUFFIX = /\.(?:local|lan|home|localdomain|internal)$/i;
 
 /** A host name as a peer's first name: lower case, without its local domain, of `[a-z0-9-]`; `peer` where nothing is left. */
@@ -11,7 +13,16 @@ export const slugOf = (hostname: string): string => {
     .replace(/[^a-z0-9]+/g, '-')
     .slice(0, MAX_NAME)
     .replace(/^-+|-+$/g, '');
-  return plain === '' ? 'peer' : plain;
+  return plain === '' ? NAMELESS : plain;
+};
+
+/** What every surface takes for the machine that a person sits at: no peer is called so. */
+export const THIS_MACHINE = 'localhost';
+
+/** The names that mean the node itself, lower case: beside its nodeId. No peer gets one. */
+export const ownNames = (hostname: string): string[] => {
+  const slug = slugOf(hostname);
+  return [...new Set([THIS_MACHINE, hostname.toLowerCase(), ...(slug === NAMELESS ? [] : [slug])])];
 };
 
 /** `wanted`, or `wanted-2`, `wanted-3` … where it is taken. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../kernel/clock.ts';
 import { hashToken, keyIdOf } from '../kernel/token-proof.ts';
 import type { Grant, GrantInput } from '../protocol/grants.ts';
+import { THIS_MACHINE } from '../protocol/names.ts';
 import { readMachineCertificate } from './certificates.ts';
 import { grantOfLevel } from './grants.ts';
 import { planKey, planKeyGrant, planKeyRevocation } from './key-edits.ts';
@@ -27,6 +28,8 @@ export interface TrustBookParts {
   /** DER of this machine's own certificate: its sessions are peers of each other. */
   readonly ownCertificate: Buffer;
   readonly config: LiveTrustConfig;
+  /** What means this node itself now: no peer is called so. Default: what every machine calls itself. */
+  readonly ownNames?: () => readonly string[];
   readonly clock: Clock;
   /** Called once for each new problem. */
   readonly report: (problem: TrustProblem) => void;
@@ -42,16 +45,18 @@ const byName = (one: { readonly name: string }, other: { readonly name: string }
 export class TrustBook implements PinLookup {
   readonly #own: Machine;
   readonly #clock: Clock;
+  readonly #ownNames: () => readonly string[];
   readonly #ledger: TrustLedger;
 
   /** Loads what is stored. @throws the store's error where that can't be read. */
-  constructor({ ownCertificate, ...parts }: TrustBookParts) {
+  constructor({ ownCertificate, ownNames = () => [THIS_MACHINE], ...parts }: TrustBookParts) {
     const facts = { name: 'this-machine', grant: grantOfLevel('full'), source: 'own' } as const;
     const own = machineOf(ownCertificate, facts);
     if (own === undefined) throw new TypeError('ownCertificate is not the certificate of a machine');
     this.#own = own;
     this.#clock = parts.clock;
-    this.#ledger = new TrustLedger({ ...parts, own });
+    this.#ownNames = ownNames;
+    this.#ledger = new TrustLedger({ ...parts, own, ownNames });
   }
 
   /** Trusted machines by name, without this one. */
@@ -82,9 +87,9 @@ export class TrustBook implements PinLookup {
     return resolveMachine(reference, this.#state);
   }
 
-  /** A name that is free here: the proposal, or with a number. */
-  freeName(proposal: string): string {
-    return freeName(proposal, this.#state);
+  /** A name that is free here, for `machineId` where that is given: the proposal, or with a number. */
+  freeName(proposal: string, machineId?: string): string {
+    return freeName(proposal, { state: this.#state, ownNames: this.#ownNames() }, machineId);
   }
 
   /** For `identifyPeer`. */

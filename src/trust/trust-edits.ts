@@ -1,6 +1,7 @@
 import { LoopsyError } from '../protocol/errors.ts';
 import type { Grant, GrantInput } from '../protocol/grants.ts';
 import { nodeIdSchema, peerNameSchema } from '../protocol/ids.ts';
+import { uniqueName } from '../protocol/names.ts';
 import { readMachineCertificate } from './certificates.ts';
 import { grantFromInput, grantOfLevel, NO_GRANT } from './grants.ts';
 import { KEYS, machineOf, WRITE, type Machine } from './trust-records.ts';
@@ -22,6 +23,8 @@ export interface EditBase {
   readonly state: TrustState;
   readonly config: TrustConfig;
   readonly own: Machine;
+  /** What means this node itself: no peer is called so. */
+  readonly ownNames: readonly string[];
   /** Wall time, ms since 1970. */
   readonly now: number;
 }
@@ -115,7 +118,19 @@ export const resolveGrant = (input: GrantInput, { state, now }: EditBase, reach:
       nodeIdSchema.safeParse(reference).success ? reference : resolveMachine(reference, state).machineId,
   });
 
-const checkName = (name: string, holder: string, state: TrustState): void => {
+/** `conflict`: a name that means this machine is none of a peer. */
+export const ownNameError = (name: string, free: string): LoopsyError =>
+  new LoopsyError('conflict', {
+    message: `"${name}" means this machine itself, so that no peer can have this name`,
+    hint: `choose another name, e.g. ${free}`,
+    details: { field: 'name', name },
+  });
+
+/** Where names are looked for. */
+type NameBase = Pick<EditBase, 'state' | 'ownNames'>;
+
+const checkName = (name: string, holder: string, base: NameBase): void => {
+  const { state, ownNames } = base;
   const looksLikeId = nodeIdSchema.safeParse(name).success;
   if (!peerNameSchema.safeParse(name).success || looksLikeId) {
     throw new LoopsyError('invalid_request', {
@@ -125,21 +140,26 @@ const checkName = (name: string, holder: string, state: TrustState): void => {
     });
   }
   const all = [...state.machines.values(), ...state.suspended, ...state.unmetPins.values()];
+  const before = all.find((one) => one.fingerprint === holder)?.name;
+  // One that it had before stays its own, whatever this machine was called since.
+  if (ownNames.includes(name) && before !== name) throw ownNameError(name, freeName(name, base));
   const other = all.find((one) => one.name === name && one.fingerprint !== holder);
   if (other === undefined) return;
   throw new LoopsyError('conflict', {
     message: `another peer is called ${name} already (${other.fingerprint})`,
-    hint: `choose another name, e.g. ${freeName(name, state)}, or remove it first: \`loopsy peers remove ${name}\``,
+    hint: `choose another name, e.g. ${freeName(name, base)}, or remove it first: \`loopsy peers remove ${name}\``,
     details: { field: 'name', name },
   });
 };
 
-/** The proposal, or with the first number that makes it unique here: `kai`, `kai-2`, … */
-export const freeName = (proposal: string, state: TrustState): string => {
-  const taken = new Set([...knownNames(state), ...state.suspended.map(({ name }) => name)]);
-  let name = proposal;
-  for (let count = 2; taken.has(name); count += 1) name = `${proposal.slice(0, 60)}-${count}`;
-  return name;
+/**
+ * The proposal, or with the first number that makes it unique here: `kai`, `kai-2`, … `machineId` is the one who is to
+ * have it: what it is called already is free for it.
+ */
+export const freeName = (proposal: string, { state, ownNames }: NameBase, machineId?: string): string => {
+  const others = [...state.machines.values(), ...state.suspended].filter((machine) => machine.machineId !== machineId);
+  const taken = new Set([...ownNames, ...[...others, ...state.unmetPins.values()].map(({ name }) => name)]);
+  return uniqueName(proposal, (name) => taken.has(name));
 };
 
 const removal = (machine: Machine | UnmetPin, { state, config, now }: EditBase): TrustRecordChange[] => {
@@ -186,8 +206,8 @@ export const planTrust = (trust: NewTrust, base: EditBase): Plan<Machine> => {
   const known = before ?? state.unmetPins.get(fingerprint);
   const replaced = trust.replaces === undefined ? undefined : resolveAny(trust.replaces, state);
   const dropped = replaced?.fingerprint === fingerprint ? undefined : replaced;
-  const name = trust.name ?? known?.name ?? freeName(machineId.slice(0, 8), state);
-  if (dropped?.name !== name) checkName(name, fingerprint, state);
+  const name = trust.name ?? known?.name ?? freeName(machineId.slice(0, 8), base);
+  if (dropped?.name !== name) checkName(name, fingerprint, base);
   if (before === undefined && state.machines.size >= MAX_MACHINES) {
     throw new LoopsyError('conflict', {
       message: `${MAX_MACHINES} peers are trusted already`,
@@ -218,7 +238,7 @@ export const planRename = (reference: string, name: string, base: EditBase): Pla
     const hint = `change tls.pinnedCerts.${found.name} there`;
     throw new LoopsyError('invalid_request', { message: `${found.name} has its name from config.yaml`, hint });
   }
-  checkName(name, found.fingerprint, base.state);
+  checkName(name, found.fingerprint, base);
   const renamed = { ...found, name };
   return [renamed, [{ put: KEYS.machine + found.machineId, value: WRITE.machine(renamed) }]];
 };

@@ -32,6 +32,8 @@ export interface LedgerParts {
   /** This machine. */
   readonly own: Machine;
   readonly config: LiveTrustConfig;
+  /** What means this node itself now: no peer is called so. */
+  readonly ownNames: () => readonly string[];
   readonly clock: Clock;
   /** Called once for each new problem. */
   readonly report: (problem: TrustProblem) => void;
@@ -123,12 +125,18 @@ export class TrustLedger {
   }
 
   async #commit<Result>(plan: (base: EditBase) => Plan<Result>): Promise<Result> {
-    const { store, config, own, clock } = this.#parts;
+    const { store, config, own, ownNames, clock } = this.#parts;
     for (let attempt = 1; ; attempt += 1) {
       // Read before the records: whatever another process changes from here on makes the commit fail.
       const seen = store.get(KEYS.book)?.revision ?? 0;
       this.#refresh();
-      const [result, changes] = plan({ state: this.#state, config: config.current(), own, now: clock.now() });
+      const [result, changes] = plan({
+        state: this.#state,
+        config: config.current(),
+        own,
+        ownNames: ownNames(),
+        now: clock.now(),
+      });
       try {
         await store.commit([...changes, { put: KEYS.book, value: randomHex(8), ifRevision: seen }]);
         this.#refresh();

@@ -1,6 +1,7 @@
 import { hashToken } from '../kernel/token-proof.ts';
 import type { Grant } from '../protocol/grants.ts';
 import { fingerprintSchema } from '../protocol/ids.ts';
+import { THIS_MACHINE, uniqueName } from '../protocol/names.ts';
 import { grantOfLevel, NO_GRANT } from './grants.ts';
 import type { PinnedMachine } from './leaf.ts';
 import { KEYS, READ, type GoneMachine, type Machine, type NamedKey } from './trust-records.ts';
@@ -83,8 +84,7 @@ class StateBuilder {
   }
 
   build(): TrustState {
-    for (const machine of present(this.#read(KEYS.machine, READ.machine)))
-      this.#machines.set(machine.machineId, machine);
+    this.#addMachines(present(this.#read(KEYS.machine, READ.machine)));
     const goneMachines = this.#read(KEYS.goneMachine, READ.goneMachine);
     this.#addPins(goneMachines);
     for (const key of present(this.#read(KEYS.key, READ.key))) this.#keys.set(key.name, key);
@@ -104,13 +104,22 @@ class StateBuilder {
     };
   }
 
+  /** One that an older version let have the name of this machine has another from here on. */
+  #addMachines(machines: readonly Machine[]): void {
+    const taken = new Set([...machines.map(({ name }) => name), ...Object.keys(this.#sources.config.pinnedCerts)]);
+    for (const machine of machines) {
+      const name = machine.name === THIS_MACHINE ? uniqueName(THIS_MACHINE, (one) => taken.has(one)) : machine.name;
+      this.#machines.set(machine.machineId, { ...machine, name });
+    }
+  }
+
   #addPins(gone: ReadonlyMap<string, GoneMachine | undefined>): void {
     const met = this.#read(KEYS.metPin, READ.metPin);
     const grants = this.#read(KEYS.pinGrant, READ.grant);
     for (const [name, text] of Object.entries(this.#sources.config.pinnedCerts)) {
       const parsed = fingerprintSchema.safeParse(text);
       const fingerprint = parsed.success ? parsed.data : '';
-      const obstacle = parsed.success ? this.#obstacleOf(fingerprint, gone) : 'a fingerprint has 64 hex digits';
+      const obstacle = parsed.success ? this.#obstacleOf(name, fingerprint, gone) : 'a fingerprint has 64 hex digits';
       if (obstacle !== undefined) {
         this.#ignore('ignored-pin', name, obstacle);
         continue;
@@ -144,7 +153,12 @@ class StateBuilder {
     return this.#unmetPins.has(fingerprint) || machines.some((machine) => machine.fingerprint === fingerprint);
   }
 
-  #obstacleOf(fingerprint: string, gone: ReadonlyMap<string, GoneMachine | undefined>): string | undefined {
+  #obstacleOf(
+    name: string,
+    fingerprint: string,
+    gone: ReadonlyMap<string, GoneMachine | undefined>,
+  ): string | undefined {
+    if (name === THIS_MACHINE) return 'that name means this machine itself';
     if (fingerprint === this.#sources.own.fingerprint) return 'it is this machine';
     // A record that can't be read blocks as well: a removal must not come undone.
     const blocked = gone.has(fingerprint) && gone.get(fingerprint)?.blocksPin !== false;

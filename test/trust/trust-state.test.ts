@@ -169,3 +169,39 @@ describe('a record that can not be used', () => {
     expect(desk.problems).toHaveLength(1);
   });
 });
+
+describe('the name that means this machine', () => {
+  it(
+    verifies('peers.own-names', 'is taken from a peer that an older version gave it, and stays taken from it'),
+    async () => {
+      await desk.book.trustMachine({ certificate: mia.certificate, name: 'localhost-2' });
+      await desk.book.trustMachine({ certificate: kai.certificate, name: 'other' });
+      const [store] = desk.stores;
+      const key = `machine/${kai.id}`;
+      const stored = store.get(key)?.value.replace('"other"', '"localhost"') ?? '';
+      await store.commit([{ put: key, value: stored }]);
+      const again = desk.open(1);
+      expect(again.machines().map(({ name, machineId }) => [name, machineId])).toEqual([
+        ['localhost-2', mia.id],
+        ['localhost-3', kai.id],
+      ]);
+      expect(() => again.resolve('localhost')).toThrow('no peer is called');
+      await again.setGrant('localhost-3', { level: 'observe' });
+      expect(store.get(key)?.value).toContain('"localhost-3"');
+    },
+  );
+
+  it('is no name of a pin', () => {
+    desk.setConfig({ pinnedCerts: { localhost: kai.fingerprint } });
+    expect(desk.book.unmetPins()).toEqual([]);
+    expect(desk.book.problems).toMatchObject([{ kind: 'ignored-pin', about: 'localhost' }]);
+  });
+
+  it('is no name that a person may choose, and none that a peer gets by itself', async () => {
+    await expect(desk.book.trustMachine({ certificate: kai.certificate, name: 'localhost' })).rejects.toMatchObject({
+      error: 'conflict',
+      message: expect.stringContaining('means this machine'),
+    });
+    expect(desk.book.freeName('localhost')).toBe('localhost-2');
+  });
+});

@@ -2,7 +2,7 @@ import { type Beat, type PresenceState, PresenceWatch } from '../../discovery/pr
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import { slugOf, uniqueName } from '../../protocol/names.ts';
+import { slugOf } from '../../protocol/names.ts';
 import type { Handshake } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
 import { LINK_VERSION } from '../../protocol/version.ts';
@@ -166,10 +166,8 @@ export class Contacts {
   /** The first name that a peer proposes is taken over once; from then on names are changed here alone. */
   async #nameAfter(nodeId: string, hostname: string): Promise<void> {
     const { trust, log } = this.#parts;
-    const taken = (name: string): boolean =>
-      trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
     try {
-      await trust.renameMachine(nodeId, uniqueName(slugOf(hostname), taken));
+      await trust.renameMachine(nodeId, trust.freeName(slugOf(hostname), nodeId));
     } catch (error) {
       log.warn('peer not named', { nodeId, error: String(error) });
     }

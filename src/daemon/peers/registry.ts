@@ -1,8 +1,10 @@
 import { LoopsyError } from '../../protocol/errors.ts';
+import { ownNames } from '../../protocol/names.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
+import { ownNameError } from '../../trust/trust-edits.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { Target } from '../edge/parts.ts';
 import type { Contacts } from './contacts.ts';
@@ -64,12 +66,17 @@ export class Registry {
     }
   }
 
-  /** The peer that a person named; undefined for this node itself. */
+  /**
+   * The peer that a person named; undefined for this node itself.
+   * @throws {LoopsyError} as `machine`; `invalid_request` where this node was given a name that a peer has.
+   */
   resolve(reference: string): Target | undefined {
-    const { identity, own } = this.#parts;
-    if (reference === identity.nodeId || reference === 'localhost' || reference === own().hostname) {
-      const taken = this.#parts.trust.machines().some(({ name }) => name === reference);
-      if (!taken) return undefined;
+    const wanted = reference.toLowerCase();
+    if (wanted === this.#parts.identity.nodeId) return undefined;
+    if (this.#ownNames.includes(wanted)) {
+      const rival = this.#parts.trust.machines().find(({ name }) => name === wanted);
+      if (rival === undefined) return undefined;
+      throw meansBoth(rival);
     }
     const machine = this.machine(reference);
     return { nodeId: machine.machineId, name: machine.name };
@@ -85,12 +92,17 @@ export class Registry {
     }
   }
 
-  /** @throws {LoopsyError} `conflict` where the name is another's. */
+  /** @throws {LoopsyError} `conflict` where the name is another's, or this node's own. */
   checkName(name: string, nodeId: string): void {
+    if (this.#ownNames.includes(name)) throw ownNameError(name, this.#parts.trust.freeName(name, nodeId));
     const holder = this.#known().find(({ row }) => row.name === name && row.nodeId !== nodeId);
     if (holder === undefined) return;
     const details = { field: 'name', name };
     throw new LoopsyError('conflict', { message: `another peer is called ${name} already`, details });
+  }
+
+  get #ownNames(): string[] {
+    return ownNames(this.#parts.own().hostname);
   }
 
   #known(): Known[] {
@@ -103,3 +115,11 @@ export class Registry {
     return [...trusted, ...manualPeers(manual.entries(), trusted, (at) => facts.nodesAt(at)[0])];
   }
 }
+
+/** Nothing runs where it is not sure on which machine it is wanted. */
+const meansBoth = ({ name, machineId }: Machine): LoopsyError =>
+  new LoopsyError('invalid_request', {
+    message: `"${name}" can mean this machine, and the peer of that name (${machineId})`,
+    hint: `call this machine localhost; give the peer another name: \`loopsy peers rename ${name} <name>\``,
+    details: { peer: name, matches: [machineId] },
+  });

@@ -3,7 +3,6 @@ import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { GrantInput } from '../../protocol/grants.ts';
-import { uniqueName } from '../../protocol/names.ts';
 import type { Handshake, Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
@@ -219,12 +218,10 @@ export class Peers implements Service {
       });
     }
     const { nodeId, certificate } = shown;
-    const taken = (name: string): boolean =>
-      trust.machines().some((other) => other.name === name && other.machineId !== nodeId);
     const added = this.#manual.entries().find((entry) => entry.nodeId === nodeId && entry.name !== undefined)?.name;
     const chosen =
-      input.name ?? trust.machine(nodeId)?.name ?? (added === undefined ? undefined : uniqueName(added, taken));
-    const name = chosen ?? uniqueName(`peer-${nodeId.slice(0, 4)}`, taken);
+      input.name ?? trust.machine(nodeId)?.name ?? (added === undefined ? undefined : trust.freeName(added, nodeId));
+    const name = chosen ?? trust.freeName(`peer-${nodeId.slice(0, 4)}`, nodeId);
     await trust.trustMachine({
       certificate,
       name,
