@@ -8,6 +8,9 @@
 export const REQUIREMENTS = {
   // The first five minutes.
   'install.no-scripts': 'the package needs Node ≥ 20, no compiler, no build step and no install script',
+  'install.package':
+    '`npm install -g --ignore-scripts` of the packed tarball works in an empty prefix and HOME on Node 20, 22 and 24',
+  'install.size': 'an installation takes at most 25 MB and 5 packages',
   'install.start': '`npm start` is the first and only command on a fresh clone: two nodes up, commands run, exit 0',
   'install.start-twice':
     'a second `npm start` finds both nodes and does no harm; no service and no agent setting is touched',
@@ -60,6 +63,10 @@ export const REQUIREMENTS = {
   'cli.exec.own-endings': "loopsy's own endings print one line that begins `loopsy:` and return 2–6",
   'cli.exec.defaults': "cwd is the home of the node's user, the environment a named list + execution.env + --env",
   'cli.jobs': 'jobs list, show, attach and kill; an id alone is enough when the job was started from here',
+  'cli.exec.detach':
+    '`exec --detach` prints the id when the job is on disk; piped text is its stdin; there is no time-out but a named one',
+  'cli.jobs-wait': '`jobs wait` exits as the job did; of several, with 0 if all did',
+  'cli.jobs-attach': '`jobs attach` replays and follows, over a restart of the node too; Ctrl-C leaves the job alone',
   'cli.key': 'key show, generate, add, list and revoke; generate acts at once and no peer notices',
   'cli.key-show': 'key show without a terminal needs --reveal; add prints the new key once; a key is 64 hex digits',
   'cli.logs':
@@ -248,6 +255,17 @@ export const REQUIREMENTS = {
   'fault.kill': 'after kill -9 the next start is clean, peers and keys intact',
   'fault.root': 'root is told at init and in doctor, not refused',
 
+  // Jobs that outlive everything.
+  'jobs.detached': 'a detached job outlives the client, and the stop, crash and restart of the node, with output and exit code',
+  'jobs.detached-durable': 'it is on disk here, and who started it on a peer there, before its id is answered',
+  'jobs.detached-queue': 'a detached job that must wait is let in after a restart too; maxConcurrent counts it',
+  'jobs.detached-upgrade': 'a job that began before an upgrade of the package ends well after it',
+  'jobs.detached-lost': 'when its supervisor is killed a job is lost, its processes end, and the node goes on',
+  'jobs.detached-owners': 'who did not start a detached job can neither see nor end it; whoever lost trust has none that goes on',
+  'jobs.detached-secret': 'nothing is heard of a connection to a supervisor that does not prove its secret',
+  'jobs.detached-environment': "nothing of the node's or supervisor's own environment reaches a detached job",
+  'jobs.detached-disk': 'a full disk refuses a detached job with a clear error and leaves no process',
+
   // Figures.
   'bench.exec-local': '`true` through the node ≤ 1.6 × a bare spawn',
   'bench.exec-peer': '`true` on a peer ≤ 2.2 × a bare spawn',
@@ -261,6 +279,8 @@ export const REQUIREMENTS = {
   'show.stream-cuts': 'a stream cut 200 times and resumed by cursor is byte-identical',
   'show.answer-cuts': 'a request whose answer is cut 1,000 times runs its command once',
   'show.revocation': 'revocation ends 100 streams, sockets and jobs of a peer within 1 s and touches no other',
+  'show.detached':
+    '50 detached jobs: kill -9 of the node at 20 random moments loses no byte of output, no exit code, leaves no process',
   'show.e2e': 'the core from end to end through the CLI, with tls.enabled true and false',
 } as const;
 
