@@ -67,6 +67,14 @@ export class PresenceWatch {
     this.#schedule(nodeId, peer, 0);
   }
 
+  /** Watches a peer, beginning with what a beat found that somebody waited for. */
+  found(nodeId: string, beat: Beat): void {
+    if (this.#stopped) return;
+    const peer = this.#watched.get(nodeId) ?? this.#unknown();
+    this.#watched.set(nodeId, peer);
+    this.#settle(nodeId, peer, beat);
+  }
+
   /** Stops watching a peer that is no longer trusted. */
   forget(nodeId: string): void {
     this.#watched.get(nodeId)?.timer?.cancel();
@@ -116,6 +124,10 @@ export class PresenceWatch {
     const beat = await this.#parts.beat(nodeId, limitMs);
     peer.beating = false;
     if (this.#stopped || this.#watched.get(nodeId) !== peer) return;
+    this.#settle(nodeId, peer, beat);
+  }
+
+  #settle(nodeId: string, peer: Watched, beat: Beat): void {
     if (beat.ok) this.#alive(nodeId, peer, beat.latencyMs);
     else this.#failed(nodeId, peer, beat.reason);
   }

@@ -43,6 +43,17 @@ const world = (): {
 };
 
 describe('presence', () => {
+  it('is what a beat found that somebody waited for, at once, and is watched from then on', async () => {
+    const { watch, seen, set, pass } = world();
+    watch.found(NODE, { ok: true, latencyMs: 1 });
+    expect(watch.state(NODE)).toEqual({ presence: 'online', latencyMs: 1, reason: undefined });
+    set('refused');
+    await pass(3000);
+    expect(seen).toEqual(['online', 'offline']);
+    watch.found(NODE, { ok: true, latencyMs: 1 });
+    expect(watch.state(NODE)).toMatchObject({ presence: 'online', reason: undefined });
+  });
+
   it('says online after the first beat', async () => {
     const { watch, seen, pass } = world();
     watch.watch(NODE);

@@ -88,7 +88,8 @@ describe.each([true, false])('every command on real nodes, tls.enabled %s', (tls
         own.fingerprint,
         '--yes',
       ]);
-      expect(back).toMatchObject({ mutual: true, ownFingerprint: of.fingerprint });
+      expect(back).toMatchObject({ mutual: true, ownFingerprint: of.fingerprint, peer: { status: 'online' } });
+      expect(back.peer).not.toHaveProperty('reason');
       await until(async () => (await jsonOf(kai, 'peer.list', ['peers'])).peers[0]?.status === 'online', 5000);
       const { peers } = await jsonOf(kai, 'peer.list', ['peers', 'list']);
       expect(peers).toHaveLength(1);

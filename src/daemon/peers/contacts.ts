@@ -86,12 +86,12 @@ export class Contacts {
     return this.#links.farewell(nodeId);
   }
 
-  /** Makes contact now; its name is taken over when this resolves. @returns whether the peer trusts this node too. */
+  /** Makes contact now; its name and state are known when this resolves. @returns whether the peer trusts this node too. */
   async meet(nodeId: string): Promise<boolean> {
-    const { ok } = await this.#beat(nodeId, LOOK_LIMIT_MS);
+    const beat = await this.#beat(nodeId, LOOK_LIMIT_MS);
     await this.#naming;
-    this.#presence.watch(nodeId);
-    return ok;
+    this.#presence.found(nodeId, beat);
+    return beat.ok;
   }
 
   /** One exchange over the link to a trusted peer. */

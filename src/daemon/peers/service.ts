@@ -222,14 +222,16 @@ export class Peers implements Service {
     const chosen =
       input.name ?? trust.machine(nodeId)?.name ?? (added === undefined ? undefined : trust.freeName(added, nodeId));
     const name = chosen ?? trust.freeName(`peer-${nodeId.slice(0, 4)}`, nodeId);
-    await trust.trustMachine({
-      certificate,
-      name,
-      ...(input.grant === undefined ? {} : { grant: { level: input.grant } }),
-    });
+    // Contact begins with the trust: where the machine is has to be known by then.
+    this.#facts.reached(nodeId, at);
+    await trust
+      .trustMachine({ certificate, name, ...(input.grant === undefined ? {} : { grant: { level: input.grant } }) })
+      .catch((error: unknown) => {
+        if (trust.machine(nodeId) === undefined) this.dropped(nodeId);
+        throw error;
+      });
     if (chosen !== undefined) this.#facts.learn(nodeId, { named: true });
     await this.#joinEntries(nodeId);
-    this.#facts.reached(nodeId, at);
     const mutual = await this.#contacts.meet(nodeId);
     // The row shows the name that commands take from now on.
     return {
