@@ -39,6 +39,7 @@ describe('the places in it', () => {
       database: '/d/loopsy.db',
       trustDatabase: '/d/trust.db',
       jobsDir: '/d/jobs',
+      supervisorsDir: '/d/supervisors',
       logsDir: '/d/logs',
       auditLog: '/d/logs/audit.jsonl',
       nodeLog: '/d/logs/node.log',

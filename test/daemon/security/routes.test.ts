@@ -47,6 +47,8 @@ describe('the ways in', () => {
       'edge/bind-addresses.ts',
       'edge/listener.ts',
       'edge/secure-server.ts',
+      // No port: a socket in a private folder, between a node and its own supervisor, which ask each other for a secret.
+      'supervisor/door.ts',
     ]);
     expect(opens(/\.serve\(/)).toEqual(['compose.ts']);
     expect(opens(/findMyWay\(/)).toEqual(['edge/router.ts']);
