@@ -222,7 +222,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['while read f; do loopsy exec -n kai rm "$f"; done', '-n leaves stdin to the loop'],
     ],
     details:
-      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.',
+      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWhere a run is ended, what it started ends with it; only a daemon that forked itself away before is out of reach.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.',
   },
   {
     path: 'jobs list',

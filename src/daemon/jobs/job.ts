@@ -174,7 +174,7 @@ export class Job implements LiveRun, ReadRun {
   }
 
   /** A run that still waits ends by a signal that ends runs. */
-  signal(signal: JobSignal): boolean {
+  signal(signal: JobSignal): boolean | Promise<boolean> {
     if (this.#process !== undefined) return this.#process.signal(signal);
     const ends = ['SIGINT', 'SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGQUIT'].includes(signal);
     if (this.isOver || !ends) return false;

@@ -2,8 +2,8 @@ import { join } from 'node:path';
 
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
-import { signalTree, treeLives } from '../process/kill-tree.ts';
 import { isSameProcess } from '../process/process-identity.ts';
+import { ProcessTree } from '../process/process-tree.ts';
 import { StoredOutput } from '../process/stored-output.ts';
 import type { JobRecord } from './stored-record.ts';
 
@@ -40,8 +40,12 @@ const endProcess = async (record: JobRecord, { clock, log, platform }: LostOptio
   const identity = { pid, startedAt, ...(token === undefined ? {} : { token }) };
   if (!(await isSameProcess(identity, platform))) return;
   log.warn('ending a run that outlived the node', { jobId: record.jobId, pid });
-  signalTree(pid, 'SIGTERM', platform);
-  clock.after(KILL_AFTER_MS, () => {
-    if (treeLives(pid, platform)) signalTree(pid, 'SIGKILL', platform);
-  });
+  const tree = new ProcessTree(pid, platform);
+  await tree.look(false);
+  tree.signal('SIGTERM');
+  clock.after(KILL_AFTER_MS, () => void killRest(tree));
+};
+
+const killRest = async (tree: ProcessTree): Promise<void> => {
+  if (tree.lives && (await tree.look(false))) tree.signal('SIGKILL');
 };

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { readdir, readFile } from 'node:fs/promises';
 
 /**
  * Sends a signal to a process and everything that stayed in its group; on Windows each signal ends the tree.
@@ -22,23 +21,11 @@ export const signalTree = (pid: number, signal: NodeJS.Signals, platform: NodeJS
 export const treeLives = (pid: number, platform: NodeJS.Platform): boolean =>
   platform !== 'win32' && sendSignal(-pid, 0);
 
-/**
- * True where all that is left of the group is zombies: dead, but not yet collected by their parent. A container whose
- * first process collects nobody keeps them for ever. Reads /proc, so it is asked late and seldom.
- */
-export const onlyZombiesLeft = async (pid: number, platform: NodeJS.Platform): Promise<boolean> => {
-  if (platform !== 'linux') return false;
-  const names = await readdir('/proc').catch(() => []);
-  for (const name of names) {
-    if (!/^\d+$/.test(name)) continue;
-    const stat = await readFile(`/proc/${name}/stat`, 'latin1').catch(() => '');
-    const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (group === String(pid) && state !== 'Z' && state !== 'X') return false;
-  }
-  return names.length > 0;
-};
+/** True while the process is there, a zombie too. */
+export const isThere = (pid: number): boolean => sendSignal(pid, 0);
 
-const sendSignal = (pid: number, signal: NodeJS.Signals | 0): boolean => {
+/** Sends a signal to a process, or to a group by its negative number. @returns false where there is none. */
+export const sendSignal = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   try {
     process.kill(pid, signal);
     return true;

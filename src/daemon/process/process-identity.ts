@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
+import { readRow } from './process-table.ts';
+
 /** A process as a record names it: an id alone may belong to another process by now. */
 export interface ProcessIdentity {
   readonly pid: number;
@@ -12,14 +14,8 @@ export interface ProcessIdentity {
 
 /** What tells a living process from a later one with the same id; undefined where the platform gives nothing exact. */
 export const readToken = (pid: number): string | undefined => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name in parentheses may hold anything: fields are counted behind its end. Field 22 is the start time.
-    const start = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-    return start === undefined ? undefined : `${bootId()}:${start}`;
-  } catch {
-    return undefined; // gone, or no /proc here
-  }
+  const row = readRow(pid);
+  return row === undefined ? undefined : `${bootId()}:${row.token}`;
 };
 
 let boot: string | undefined;
@@ -35,16 +31,7 @@ export const isSameProcess = async (identity: ProcessIdentity, platform: NodeJS.
 
 /** As `isSameProcess`, and it is more than a zombie, dead and not yet collected by its parent. */
 export const isRunning = async (identity: ProcessIdentity, platform: NodeJS.Platform): Promise<boolean> =>
-  (await isSameProcess(identity, platform)) && !(platform === 'linux' && isZombie(identity.pid));
-
-const isZombie = (pid: number): boolean => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
-  } catch {
-    return true; // gone this moment
-  }
-};
+  (await isSameProcess(identity, platform)) && (platform !== 'linux' || readRow(identity.pid)?.isZombie === false);
 
 const askStart = (pid: number): Promise<number | undefined> =>
   new Promise((resolve) => {

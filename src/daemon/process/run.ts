@@ -5,8 +5,8 @@ import { FRAME } from '../../protocol/frames.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
 import { commandLine, type CommandLine, type CommandShell } from './command-line.ts';
 import type { Variables } from './environment.ts';
-import { onlyZombiesLeft, signalTree, treeLives } from './kill-tree.ts';
 import { notePassing } from '../../kernel/passing-bytes.ts';
+import { ProcessTree } from './process-tree.ts';
 import { explainStartError } from './start-error.ts';
 import { ignoreStdinErrors, ProcessStdin } from './stdin.ts';
 
@@ -121,6 +121,7 @@ export class RunningProcess {
   readonly #child: ChildProcess;
   readonly #host: ProcessHost;
   readonly #events: ProcessEvents;
+  readonly #tree: ProcessTree;
   #exit: ProcessEnd | undefined;
   #sent: NodeJS.Signals | undefined;
   #killTimer: Timer | undefined;
@@ -137,8 +138,10 @@ export class RunningProcess {
   #drainedMs = 0;
   #waitedMs = 0;
   #cut = false;
-  /** Nothing that runs is left of the group. */
+  /** Nothing that runs is left of the tree. */
   #gone = false;
+  /** Looks for the tree that are under way: nobody may take the run for ended before what they find is signalled. */
+  #looks = 0;
 
   constructor({ child, pid, stdin }: StartedChild, host: ProcessHost, events: ProcessEvents) {
     this.pid = pid;
@@ -146,6 +149,7 @@ export class RunningProcess {
     this.#child = child;
     this.#host = host;
     this.#events = events;
+    this.#tree = new ProcessTree(pid, host.platform);
     child.stdout?.on('data', (bytes: Buffer) => this.#hear(FRAME.stdout, bytes));
     child.stderr?.on('data', (bytes: Buffer) => this.#hear(FRAME.stderr, bytes));
     child.on('exit', (exitCode, signal) => this.#onExit(exitCode, signal));
@@ -190,38 +194,47 @@ export class RunningProcess {
     });
   }
 
-  /** Passes a signal on to the whole group. @returns false where nothing of it is left. */
-  signal(signal: NodeJS.Signals): boolean {
+  /** Passes a signal on to the whole group; one that ends to the whole tree. @returns false where nothing is left. */
+  async signal(signal: NodeJS.Signals): Promise<boolean> {
     if (this.#done) return false;
-    this.#asked ||= ENDING.has(signal);
-    return this.#signalTree(signal);
+    if (!ENDING.has(signal)) return this.#signalTree(signal);
+    this.#asked = true;
+    const delivered = await this.#signalAll(signal);
+    if (this.#exit !== undefined) this.#endRest();
+    this.#settle();
+    return delivered;
   }
 
   /** Ends the whole tree: asks it to, and kills what is left after the grace. */
   end(graceMs: number): void {
     if (this.#done) return;
     if (this.#sent === undefined) {
-      const held = this.#exit !== undefined && !this.#closed && treeLives(this.pid, this.#host.platform);
+      const held = this.#exit !== undefined && !this.#closed && this.#tree.lives;
       this.#cut = held && !this.#asked;
       this.#quietMs = 0;
-      this.#send('SIGTERM');
+      void this.#send('SIGTERM');
     }
     this.#killTimer?.cancel();
-    this.#killTimer = this.#host.clock.after(graceMs, () => {
-      this.#send('SIGKILL');
-      this.#settle();
-    });
+    this.#killTimer = this.#host.clock.after(graceMs, () => void this.#send('SIGKILL'));
   }
 
-  #send(signal: 'SIGTERM' | 'SIGKILL'): void {
+  async #send(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     this.#sent = signal;
-    this.#signalTree(signal);
+    await this.#signalAll(signal);
+    this.#settle();
+  }
+
+  /** Parents tell whose a process is only while they live: all are found first. */
+  async #signalAll(signal: NodeJS.Signals): Promise<boolean> {
+    this.#looks += 1;
+    await this.#tree.look(this.#exit !== undefined);
+    this.#looks -= 1;
+    return this.#signalTree(signal);
   }
 
   /** Windows knows a tree by its root alone, and may give the number of one that is gone to any other process. */
   #signalTree(signal: NodeJS.Signals): boolean {
-    const { platform } = this.#host;
-    return (this.#exit === undefined || platform !== 'win32') && signalTree(this.pid, signal, platform);
+    return (this.#exit === undefined || this.#host.platform !== 'win32') && this.#tree.signal(signal);
   }
 
   #hear(type: number, bytes: Uint8Array): void {
@@ -235,10 +248,14 @@ export class RunningProcess {
     this.#exit = { exitCode, signal };
     this.stdin?.close();
     this.#events.exited();
-    // Whoever asked it to end meant the whole tree: a background job of a shell ignores Ctrl-C.
-    if (this.#asked && treeLives(this.pid, this.#host.platform)) this.end(ASKED_GRACE_MS);
+    this.#endRest();
     this.#tick = this.#host.clock.every(TICK_MS, () => this.#watchRest());
     this.#settle();
+  }
+
+  /** Whoever asked it to end meant the whole tree: a background job of a shell ignores Ctrl-C. */
+  #endRest(): void {
+    if (this.#asked && this.#tree.lives) this.end(ASKED_GRACE_MS);
   }
 
   /** What still comes is read; processes that hold the pipes and say nothing don't hold up the run. */
@@ -258,8 +275,8 @@ export class RunningProcess {
   #lookForRest(): void {
     this.#waitedMs += TICK_MS;
     if (this.#waitedMs % LOOK_MS !== 0) return;
-    void onlyZombiesLeft(this.pid, this.#host.platform).then((gone) => {
-      this.#gone ||= gone;
+    void this.#tree.look(true).then((runs) => {
+      this.#gone ||= !runs;
       this.#settle();
     });
   }
@@ -273,9 +290,9 @@ export class RunningProcess {
   }
 
   #settle(): void {
-    if (this.#done || this.#exit === undefined || !this.#closed) return;
+    if (this.#done || this.#exit === undefined || !this.#closed || this.#looks > 0) return;
     const asked = this.#sent === 'SIGTERM' && !this.#gone;
-    if (asked && treeLives(this.pid, this.#host.platform)) return;
+    if (asked && this.#tree.lives) return;
     this.#done = true;
     this.#tick?.cancel();
     this.#killTimer?.cancel();

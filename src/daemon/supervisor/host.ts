@@ -93,8 +93,8 @@ export class RunHost {
     return hosted.job.now();
   }
 
-  signal(jobId: string, signal: JobSignal): boolean {
-    return this.#runs.get(jobId)?.job.signal(signal) ?? false;
+  async signal(jobId: string, signal: JobSignal): Promise<boolean> {
+    return (await this.#runs.get(jobId)?.job.signal(signal)) ?? false;
   }
 
   end(jobId: string, cause: EndedBy, graceMs: number | undefined): void {

@@ -66,7 +66,7 @@ const carryOut = async (request: WireAsked, link: object): Promise<object> => {
     case 'go':
       return { record: await host.go(request.jobId) };
     case 'signal':
-      return { delivered: host.signal(request.jobId, request.signal) };
+      return { delivered: await host.signal(request.jobId, request.signal) };
     case 'end':
       host.end(request.jobId, request.cause, request.graceMs);
       return {};

@@ -2,7 +2,19 @@ import { describe, expect, it } from 'vitest';
 
 import { FRAME } from '../../../src/protocol/frames.ts';
 import { verifies } from '../../requirements.ts';
-import { call, endOf, groupLives, lives, readAll, readUntil, runProgram, sh, startJobs, until } from './setup.ts';
+import {
+  call,
+  endOf,
+  groupLives,
+  lives,
+  OWNER,
+  readAll,
+  readUntil,
+  runProgram,
+  sh,
+  startJobs,
+  until,
+} from './setup.ts';
 
 const pidIn = (text: string): number => Number(/\d+/.exec(text)?.[0]);
 
@@ -171,19 +183,37 @@ describe('how a run ends', () => {
     process.kill(pid, 'SIGKILL');
   });
 
-  // A process that makes itself the leader of a session (setsid) leaves the group on purpose: no signal of ours reaches
-  // it, as with every tool that works by groups. What is promised is that it doesn't hold up the run.
-  it('a grandchild of a session of its own does not hold up the end', async () => {
-    const { jobs } = await startJobs();
-    const gone = new AbortController();
-    const source = await jobs.stream(sh('setsid sleep 20 & echo $!; wait'), call({ signal: gone.signal }));
-    const pid = pidIn(await readUntil(source, /\d+\n/));
-    const asked = performance.now();
-    gone.abort('cancel');
-    expect(endOf(await readAll(source))).toMatchObject({ endedBy: 'cancel' });
-    expect(performance.now() - asked).toBeLessThan(1_500);
-    process.kill(pid, 'SIGKILL');
-  });
+  const outside = [
+    ['a background job of its shell', `bash -c 'set -m; sleep 60 & echo $! all; wait'`],
+    ['what has a session of its own', `setsid sh -c 'echo $$ all; exec sleep 60' & wait`],
+    [
+      'sessions in sessions, deaf ones, and what lost its parent there',
+      `setsid sh -c 'trap "" TERM INT HUP; (sleep 60 & echo $!); setsid sh -c "echo \\$\\$ all; exec sleep 60" & wait' & wait`,
+    ],
+  ] as const;
+
+  it.each(outside)(
+    verifies('jobs.tree', 'with %s, though no signal to its group reaches that'),
+    async (...[, line]) => {
+      const { jobs } = await startJobs();
+      const end = async (how: 'cancel' | 'client-gone' | 'shutdown' | 'timeout' | 'SIGINT'): Promise<void> => {
+        const gone = new AbortController();
+        const timeout = how === 'timeout' ? 500 : 0;
+        const started: string[] = [];
+        const announce = (id: string): void => void started.push(id);
+        const source = await jobs.stream({ ...sh(line), timeout }, call({ signal: gone.signal, announce }));
+        const pids = (await readUntil(source, /all\n/)).match(/\d+/g)?.map(Number) ?? [];
+        expect(pids.length).toBeGreaterThan(0);
+        expect(pids.filter((pid) => !lives(pid))).toEqual([]);
+        const jobId = started[0] ?? '';
+        if (how === 'SIGINT') await jobs.signal({ jobId, signal: how }, OWNER);
+        else if (how !== 'timeout') gone.abort(how);
+        expect(endOf(await readAll(source))).toMatchObject({ endedBy: how === 'SIGINT' ? 'exit' : how });
+        await until(() => !pids.some(lives));
+      };
+      await Promise.all([end('cancel'), end('client-gone'), end('shutdown'), end('timeout'), end('SIGINT')]);
+    },
+  );
 
   it('a stopped process ends too', async () => {
     const { jobs } = await startJobs();

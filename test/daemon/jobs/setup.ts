@@ -7,7 +7,7 @@ import { onTestFinished } from 'vitest';
 import type { Call, StreamPiece, StreamSource } from '../../../src/daemon/edge/call.ts';
 import type { JobSettings, JobsOptions } from '../../../src/daemon/jobs/options.ts';
 import { createJobs, type Jobs } from '../../../src/daemon/jobs/service.ts';
-import { onlyZombiesLeft, treeLives } from '../../../src/daemon/process/kill-tree.ts';
+import { readProcesses } from '../../../src/daemon/process/process-table.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import type { Log } from '../../../src/kernel/log.ts';
 import { FRAME, isOutput } from '../../../src/protocol/frames.ts';
@@ -171,7 +171,7 @@ export const lives = (pid: number): boolean => {
 
 /** True while anything of the process group runs. */
 export const groupLives = async (pid: number): Promise<boolean> =>
-  treeLives(pid, process.platform) && !(await onlyZombiesLeft(pid, process.platform));
+  [...(await readProcesses(process.platform)).values()].some(({ pgid, isZombie }) => pgid === pid && !isZombie);
 
 /** Waits until `done`, looking every few ms; the test's own limit ends it. */
 export const until = async (done: () => boolean | Promise<boolean>): Promise<void> => {
