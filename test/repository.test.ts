@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 
+import { ERRORS, type ErrorRow } from '../src/protocol/errors.ts';
 import { VERSION } from '../src/protocol/version.ts';
 import { verifies } from './requirements.ts';
 
@@ -55,6 +56,16 @@ describe('the repository', () => {
       .filter((file) => file.endsWith('.test.ts') && !file.endsWith('results-reporter.test.ts'))
       .filter((file) => silent.test(read(`test/${file}`)));
     expect(tests).toEqual([]);
+  });
+
+  it('has no line end in what errors say: lines of their own are for the surface that prints them', () => {
+    const message = /(?:\bmessage:(?! object)|new \w*Error\((?!')\s*[`"'])[^]*?(?:,\n|\)[;,]?\n)/g;
+    const broken = readdirSync(`${ROOT}src`, { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap((file) => [...read(`src/${file}`).matchAll(message)].map(([text]) => `${file}: ${text}`))
+      .filter((text) => text.replace(/split\([^)]*\)/g, '').includes(String.raw`\n`));
+    expect(broken).toEqual([]);
+    expect(Object.values(ERRORS).filter((row: ErrorRow) => `${row.message}${row.hint}`.includes('\n'))).toEqual([]);
   });
 
   it('pins every package to one exact version', () => {

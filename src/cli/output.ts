@@ -143,13 +143,24 @@ export const asError = (thrown: unknown): LoopsyError =>
   thrown instanceof LoopsyError
     ? thrown
     : new LoopsyError('internal', {
-        message: thrown instanceof Error ? thrown.message : String(thrown),
+        message: firstLine(thrown instanceof Error ? thrown.message : String(thrown)),
         hint: 'this is a mistake in loopsy: please report it with what you typed',
         cause: thrown,
       });
 
+const firstLine = (text: string): string => text.trim().split('\n', 1)[0] ?? '';
+
+/** What of an error's facts people read on lines of its own: what they compare, and what a program said last. */
+const detailLines = ({ expected, shown, said }: Readonly<Record<string, unknown>>): string[] => [
+  ...(typeof expected === 'string' && typeof shown === 'string'
+    ? [`  expected  ${plain(expected)}`, `  shown     ${plain(shown)}`]
+    : []),
+  ...(Array.isArray(said) ? said.map((line) => `    ${plain(String(line))}`) : []),
+];
+
 /** An error for people: what happened, and what to do next. */
 export const errorLines = ({ error }: ErrorBody, paint: Paint): string[] => [
   `${paint.red('loopsy:')} ${plain(error.message)}`,
+  ...detailLines(error.details ?? {}),
   ...(error.hint === undefined ? [] : [`  ${paint.dim(plain(error.hint))}`]),
 ];

@@ -72,7 +72,7 @@ export const startNode = async (options: StartNodeOptions): Promise<StartedNode>
     const child = spawnNode(options, log.fd);
     const outcome = await waitForReport(child, timeoutMs, clock);
     if (typeof outcome === 'object' && 'ready' in outcome) return { url: outcome.url, pid: outcome.pid };
-    if (typeof outcome === 'object') throw errorFromBody(outcome) ?? endedError('without a reason', nodeLog, '');
+    if (typeof outcome === 'object') throw errorFromBody(outcome) ?? endedError('without a reason', nodeLog, []);
     // Ended, or of no use: nothing that nobody knows of stays behind.
     child.kill('SIGKILL');
     if (outcome !== 'timeout') throw endedError(outcome, nodeLog, await readTail(log, size));
@@ -128,20 +128,20 @@ const waitForReport = (child: ChildProcess, timeoutMs: number, clock: Clock): Pr
     child.once('close', (code, signal) => settle(signal === null ? `with code ${code}` : `by ${signal}`));
   });
 
-const endedError = (how: string, log: string, tail: string): LoopsyError =>
+const endedError = (how: string, log: string, said: readonly string[]): LoopsyError =>
   new LoopsyError('internal', {
-    message: `the node ended ${how}${tail === '' ? '' : `; it said last:\n${tail}`}`,
+    message: `the node ended ${how}${said.length === 0 ? '' : '; what it said last:'}`,
     hint: `its log is ${log}`,
-    details: { log },
+    details: { log, ...(said.length === 0 ? {} : { said }) },
   });
 
 /** The last lines that were written behind `since`. */
-const readTail = async (log: FileHandle, since: number): Promise<string> => {
+const readTail = async (log: FileHandle, since: number): Promise<string[]> => {
   const { size } = await log.stat();
   const start = Math.max(since, size - LOG_TAIL_BYTES);
   const { buffer, bytesRead } = await log.read(Buffer.alloc(size - start), 0, size - start, start);
   const lines = buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n');
   // What was wrong stands above where in the code that was.
-  const telling = lines.filter((line) => !/^\s+at /.test(line));
-  return telling.slice(-LOG_TAIL_LINES).join('\n');
+  const telling = lines.filter((line) => line !== '' && !/^\s+at /.test(line));
+  return telling.slice(-LOG_TAIL_LINES);
 };

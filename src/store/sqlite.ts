@@ -49,7 +49,7 @@ export const loadFirst = (sources: readonly EngineSource[]): SqliteModule => {
     }
   }
   const where = `Node ${process.versions.node} on ${process.platform} ${process.arch}`;
-  throw new Error(`no SQLite engine works with ${where}: install loopsy again, or use Node 24\n${reasons.join('\n')}`);
+  throw new Error(`no SQLite engine works with ${where} (${reasons.join('; ')}): install loopsy again, or use Node 24`);
 };
 
 /** Runs `run` without the warning that node:sqlite is experimental; every other warning comes through. */

@@ -95,10 +95,14 @@ export class Machine {
   }
 
   /** Runs a command to its end. */
-  run(args: readonly string[], input?: string | Buffer): Promise<Finished> {
+  async run(args: readonly string[], input?: string | Buffer): Promise<Finished> {
     const child = this.spawn(args, { stdin: input === undefined ? 'ignore' : 'pipe' });
     child.stdin?.end(input);
-    return finished(child);
+    const done = await finished(child);
+    // The way in which a line end within a text of others is shown: texts of our own have none.
+    if (`${done.stdout}${done.stderr}`.includes(String.raw`\u{a}`))
+      throw new Error(`loopsy ${args.join(' ')} has a line end in a message: ${done.stdout}${done.stderr}`);
+    return done;
   }
 
   /** Runs a command with `--json` and gives back its one document. */

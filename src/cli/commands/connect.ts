@@ -125,11 +125,11 @@ const otherSide = ({ ownAddresses, ownFingerprint }: OutputOf<'peer.trust'>, pai
 
 const bare = (fingerprint: string): string => fingerprint.replaceAll(/[:\s]/g, '').toLowerCase();
 
-const differs = (expected: string, seen: string): LoopsyError =>
+const differs = (expected: string, shown: string): LoopsyError =>
   new LoopsyError('peer_handshake', {
-    message: `the fingerprints differ: you gave ${bare(expected)}, the machine there shows ${seen}`,
+    message: 'the fingerprints differ: the machine there shows another one than you gave',
     hint: 'nothing was trusted; check the address, and read the fingerprint on the other machine again',
-    details: { expected: bare(expected), seen },
+    details: { expected: bare(expected), shown },
   });
 
 const left = ({ out }: Cli): number => {

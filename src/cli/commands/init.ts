@@ -109,7 +109,8 @@ const makeIdentity = async ({ io, paths }: Cli, more: readonly string[] = []): P
   if (error !== undefined) throw error;
   if (!failed && isIdentity(answer)) return answer;
   throw new LoopsyError('internal', {
-    message: `the identity could not be made: ${stderr.trim().split('\n').slice(-5).join('\n')}`,
+    message: 'the identity could not be made; what was said last:',
+    details: { said: stderr.trim().split('\n').slice(-5) },
   });
 };
 

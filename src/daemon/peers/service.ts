@@ -213,7 +213,7 @@ export class Peers implements Service {
     const shown = await lookAt(at, identity);
     if (shown.fingerprint !== input.fingerprint) {
       throw new LoopsyError('peer_handshake', {
-        message: `the machine at ${formatAddress(at)} has another fingerprint; nothing was sent to it\n  expected ${input.fingerprint}\n  it shows ${shown.fingerprint}`,
+        message: `the machine at ${formatAddress(at)} has another fingerprint; nothing was sent to it`,
         details: { expected: input.fingerprint, shown: shown.fingerprint, ownFingerprint: identity.fingerprint },
       });
     }
