@@ -256,12 +256,14 @@ export const REQUIREMENTS = {
   'fault.root': 'root is told at init and in doctor, not refused',
 
   // Jobs that outlive everything.
-  'jobs.detached': 'a detached job outlives the client, and the stop, crash and restart of the node, with output and exit code',
+  'jobs.detached':
+    'a detached job outlives the client, and the stop, crash and restart of the node, with output and exit code',
   'jobs.detached-durable': 'it is on disk here, and who started it on a peer there, before its id is answered',
   'jobs.detached-queue': 'a detached job that must wait is let in after a restart too; maxConcurrent counts it',
   'jobs.detached-upgrade': 'a job that began before an upgrade of the package ends well after it',
   'jobs.detached-lost': 'when its supervisor is killed a job is lost, its processes end, and the node goes on',
-  'jobs.detached-owners': 'who did not start a detached job can neither see nor end it; whoever lost trust has none that goes on',
+  'jobs.detached-owners':
+    'who did not start a detached job can neither see nor end it; whoever lost trust has none that goes on',
   'jobs.detached-secret': 'nothing is heard of a connection to a supervisor that does not prove its secret',
   'jobs.detached-environment': "nothing of the node's or supervisor's own environment reaches a detached job",
   'jobs.detached-disk': 'a full disk refuses a detached job with a clear error and leaves no process',

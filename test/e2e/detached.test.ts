@@ -1,15 +1,19 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { Client } from '../../src/client/client.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
+import { VERSION } from '../../src/protocol/version.ts';
 import { type KnownRun, knownRun } from '../helpers/known-output.ts';
 import { clientOf } from '../helpers/links.ts';
-import { connectMachines, finished, Machine } from '../helpers/nodes.ts';
+import { CLI, connectMachines, environment, finished, Machine } from '../helpers/nodes.ts';
 import { isAlive, until } from '../helpers/process-facts.ts';
 import { randomFrom, seedOfRun } from '../helpers/seed.ts';
+import { tempFolder } from '../helpers/temp-folder.ts';
 import { verifies } from '../requirements.ts';
 
 const LONG = process.env['LOOPSY_LONG'] === '1';
@@ -104,7 +108,7 @@ describe('detached jobs', () => {
       }
       await until(async () => (await client.call('job.list', {})).jobs.length === 0, 10_000);
       const { jobs } = await client.call('job.list', { state: 'all', limit: 1000 });
-      const living = await Promise.all(jobs.map(({ pid = 0 }) => pid > 0 && isAlive(pid)));
+      const living = await Promise.all(jobs.flatMap(({ pid }) => (pid === undefined ? [] : isAlive(pid))));
       expect(living.filter(Boolean)).toEqual([]);
       await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
       console.log(`detached: ${started.size} jobs, ${KILLS} kills, ${unanswered} starts cut by one`);
@@ -205,6 +209,56 @@ describe('a detached job', () => {
       const { code, stdout } = await machine.run(['jobs', 'wait', await start('exit 9')]);
       expect([code, stdout]).toEqual([9, '']);
       expect(await machine.log()).not.toMatch(/uncaught|unhandled/);
+    },
+  );
+});
+
+const DIST = resolve(dirname(CLI), '..');
+
+/** Puts a copy of the build into `folder`, as a package of this version. */
+const install = async (folder: string, version: string): Promise<void> => {
+  const { files } = JSON.parse(await readFile(join(DIST, 'build.json'), 'utf8')) as { files: string[] };
+  for (const file of files) {
+    const text = await readFile(join(DIST, file), 'utf8');
+    await mkdir(dirname(join(folder, 'dist', file)), { recursive: true });
+    await writeFile(join(folder, 'dist', file), text.replaceAll(`"${VERSION}"`, `"${version}"`));
+  }
+  await symlink(join(DIST, 'vendor'), join(folder, 'dist', 'vendor'));
+  await writeFile(join(folder, 'package.json'), JSON.stringify({ version, type: 'module' }));
+};
+
+describe('an upgrade of the package', () => {
+  it(
+    verifies('jobs.detached-upgrade', 'lets jobs go on that began before it; new ones get a supervisor of its own'),
+    { timeout: 40_000 },
+    async () => {
+      const machine = await make('upgraded', { start: false });
+      const folder = await tempFolder();
+      const loopsy = async (...args: string[]): Promise<string> => {
+        const child = spawn(process.execPath, [join(folder, 'dist/cli/index.js'), ...args], {
+          env: environment(machine.home),
+          cwd: machine.home,
+          stdio: ['ignore', 'pipe', 'pipe'],
+        });
+        const { code, stdout, stderr } = await finished(child);
+        if (code !== 0) throw new Error(`${args.join(' ')} ended with ${code}: ${stdout}${stderr}`);
+        return stdout.trim();
+      };
+      await install(folder, '2.7.1');
+      await loopsy('start');
+      const old = knownRun(400, 12, 0.4);
+      const first = await loopsy('exec', 'localhost', '--detach', '--shell', old.line);
+      await rm(join(folder, 'dist'), { recursive: true });
+      await install(folder, '2.7.2');
+      await loopsy('restart');
+      expect(JSON.parse(await loopsy('status', '--json'))).toMatchObject({ version: '2.7.2', jobs: { detached: 1 } });
+      const second = await loopsy('exec', 'localhost', '--detach', '--', 'sleep', '1');
+      expect(await supervisorsOf(machine)).toHaveLength(2);
+      expect(await loopsy('jobs', 'attach', first)).toBe(old.stdout.trim());
+      expect(JSON.parse(await loopsy('jobs', 'show', first, '--json'))).toMatchObject({ endedBy: 'exit', exitCode: 0 });
+      await loopsy('jobs', 'wait', second);
+      await loopsy('stop');
+      await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
     },
   );
 });

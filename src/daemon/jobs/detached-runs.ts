@@ -110,7 +110,8 @@ export class DetachedRuns {
   }
 
   #make(record: JobRecord): DetachedRun {
-    const output = this.#parts.outputs.stored(record.jobId, record.outputBytes);
+    // How much of it is on disk by now, its supervisor says.
+    const output = this.#parts.outputs.stored(record.jobId, 0);
     return new DetachedRun(record, { host: this.#host, output });
   }
 

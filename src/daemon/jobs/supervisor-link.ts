@@ -19,7 +19,7 @@ import {
   WIRE_VERSION,
 } from './wire.ts';
 
-const GREETING_MS = 3_000;
+const GREETING_MS = 1_500;
 const ANSWER_MS = 15_000;
 
 /** The connection to a supervisor is gone, or never was. What was asked on it may have happened. */

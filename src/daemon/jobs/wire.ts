@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto';
 
-import type { ErrorBody } from '../../protocol/errors.ts';
 import type { EndedBy, JobSignal } from '../../protocol/jobs.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
 import type { CommandShell } from '../process/command-line.ts';
@@ -75,11 +74,8 @@ export type WireNotice =
   /** So much of its output is on disk. */
   | { readonly notice: 'output'; readonly jobId: string; readonly end: number; readonly truncated: boolean };
 
-/** A request on its way; its answer carries the same number. */
+/** A request on its way: its answer, or the body of an error, carries the same number as `re`. */
 export type WireAsked = WireRequest & { readonly n: number };
-/** Its answer. */
-export type WireAnswer = { readonly re: number } & (ErrorBody | object);
-
 /** The line of a message. */
 export const lineOf = (message: object): string => `${JSON.stringify(message)}\n`;
 

@@ -24,7 +24,7 @@ const MAX_CONNECTIONS = 16;
 const MAX_UNREAD_BYTES = 8 * 1_048_576;
 
 /** Carries out one request of a node that has proved itself; `link` stands for its connection. */
-export type CarryOut = (request: WireAsked, link: object) => Promise<object>;
+type CarryOut = (request: WireAsked, link: object) => Promise<object>;
 
 /** What the door needs. */
 export interface DoorOptions {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
+import { lstat, mkdir } from 'node:fs/promises';
 import { posix } from 'node:path';
 
 import { ensurePrivateDir } from '../../kernel/atomic-file.ts';
@@ -32,7 +32,8 @@ export const socketPath = ({ dir, id, platform, tmp }: SocketPlace): string => {
 export const secureSocketFolder = async (socket: string, uid: number | undefined): Promise<void> => {
   if (uid === undefined) return;
   const folder = posix.dirname(socket);
-  await ensurePrivateDir(folder);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   const found = await lstat(folder);
   if (!found.isDirectory() || found.uid !== uid) throw new Error(`${folder} belongs to somebody else`);
+  await ensurePrivateDir(folder);
 };
