@@ -17,7 +17,7 @@ const BUILD_STAMP = path.join(CACHE, 'build.stamp');
 const SOURCES = [
   'src',
   'scripts/build.mjs',
-  'scripts/lib/command-files.mjs',
+  'scripts/lib/built-files.mjs',
   'scripts/vendor-sqlite.mjs',
   'package.json',
   'package-lock.json',

@@ -240,6 +240,14 @@ async function dropSuperseded(dist, current, previous) {
   }
 }
 
+/** What npm leaves out of a package: everything in the folders of the build but what this build has made. */
+function packIgnore(files) {
+  const folders = [...GROUPS.map(({ name }) => name), 'vendor'];
+  const made = [...files, 'vendor/sqlite', 'vendor/sqlite.version'];
+  const lines = ['*.tmp', ...folders.map((name) => `/${name}/*`), ...made.map((name) => `!/${name}`)];
+  return `${lines.join('\n')}\n`;
+}
+
 async function checkedVersion(manifest) {
   const { VERSION } = await evaluate(path.join(ROOT, 'src', 'protocol', 'version.ts'));
   if (VERSION !== manifest.version)
@@ -263,6 +271,7 @@ export async function build({ clean = false, dist = path.join(ROOT, 'dist') } = 
   const previous = existsSync(record) ? JSON.parse(await readFile(record, 'utf8')).files : [];
   const names = files.map(({ name }) => name).sort();
   await dropSuperseded(dist, new Set(names), new Set(previous));
+  await replaceFile(path.join(dist, '.npmignore'), packIgnore(names), 0o644);
   const compiled = bundles.flatMap((one) => one.compiled ?? []);
   await replaceFile(record, `${JSON.stringify({ version, files: names, compiled }, null, 2)}\n`, 0o644);
   const { makeMissingBytecode } = await evaluate(path.join(ROOT, 'src/kernel/bytecode.ts'));

@@ -30,6 +30,7 @@ const lockSchema = z.object({
     }),
   ),
 });
+const builtSchema = z.object({ files: z.array(z.string()) });
 const packedSchema = z.array(z.object({ files: z.array(z.object({ path: z.string(), mode: z.int() })) }));
 
 const manifest = manifestSchema.parse(JSON.parse(read('package.json')));
@@ -89,17 +90,20 @@ describe('the repository', () => {
     const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
     const packed = execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', shell: process.platform === 'win32' });
     const [first] = packedSchema.parse(JSON.parse(packed));
-    const shapes = [
-      /^(README\.md|LICENSE|CHANGELOG\.md|package\.json)$/,
-      /^dist\/(build\.json|licenses\.txt|vendor\/sqlite\.version)$/,
-      /^dist\/(cli|daemon|store)\/[\w.-]+\.js$/,
-      /^dist\/(cli|daemon)\/(package\.json|[\w.-]+\.js\.v[\w.-]+\.cache)$/,
-      /^dist\/vendor\/sqlite\/.+/,
-    ];
     const files = first?.files ?? [];
-    expect(files.map(({ path }) => path).filter((path) => !shapes.some((shape) => shape.test(path)))).toEqual([]);
-    const needed = ['package.json', 'README.md', 'LICENSE', 'dist/cli/index.js', 'dist/daemon/main.js'];
-    expect(needed.filter((path) => !files.some((file) => file.path === path))).toEqual([]);
+    const isVendored = (path: string): boolean => path.startsWith('dist/vendor/sqlite/');
+    // No bytecode of the machine that built it, and nothing of earlier builds.
+    const built = builtSchema.parse(JSON.parse(read('dist/build.json'))).files.map((file) => `dist/${file}`);
+    const texts = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/build.json', 'dist/licenses.txt'];
+    const expected = [...texts, 'dist/vendor/sqlite.version', ...built].toSorted();
+    expect(
+      files
+        .map(({ path }) => path)
+        .filter((path) => !isVendored(path))
+        .toSorted(),
+    ).toEqual(expected);
+    expect(files.filter(({ path }) => isVendored(path)).length).toBeGreaterThan(8);
+    expect(built).toEqual(expect.arrayContaining(['dist/cli/index.js', 'dist/daemon/main.js']));
     expect((files.find(({ path }) => path === 'dist/cli/index.js')?.mode ?? 0) & 0o111).not.toBe(0);
   });
 });

@@ -38,3 +38,14 @@ export function runStep({ name, args, live = false, env = {} }) {
     });
   });
 }
+
+/** Runs a program to its end, in front of whoever watches. */
+export function runProgram(program, args, env) {
+  const started = performance.now();
+  return new Promise((resolve, reject) => {
+    const shell = process.platform === 'win32' && program === 'npm';
+    const child = spawn(program, args, { cwd: ROOT, stdio: 'inherit', env: { ...process.env, ...env }, shell });
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ ok: code === 0, ms: performance.now() - started }));
+  });
+}

@@ -84,8 +84,9 @@ export const listenerOptions = ({
 export const checkedFiles = ({
   paths,
   platform,
-}: NodeOptions): Pick<DoctorParts, 'dataDir' | 'privateFiles' | 'platform'> => ({
+}: NodeOptions): Pick<DoctorParts, 'dataDir' | 'privateFiles' | 'platform' | 'nodeVersion'> => ({
   dataDir: paths.dataDir,
   privateFiles: [paths.config, paths.database, paths.trustDatabase, paths.privateKey, paths.registration],
   platform,
+  nodeVersion: process.version,
 });

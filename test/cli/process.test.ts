@@ -255,6 +255,17 @@ describe('init, start, stop and restart', () => {
     });
   });
 
+  it(verifies('cli.doctor', 'doctor says that the running node is another installation’s'), async () => {
+    const dataDir = await tempFolder();
+    await run(['init'], dataDir);
+    await run(['start'], dataDir);
+    expect((await run(['doctor'], dataDir)).stdout).toMatch(/✓ version: \S+, as this command/);
+    await run(['stop'], dataDir);
+    const other = await FakeNode.start();
+    const { stdout } = await run(['doctor'], other.folder);
+    expect(stdout).toContain('! version: the node runs from another installation than this command:');
+  });
+
   it('start names who holds the port', async () => {
     const dataDir = await tempFolder();
     await run(['init'], dataDir);

@@ -15,10 +15,12 @@ export interface Finished {
   readonly bytes: Buffer;
 }
 
+/** What is tested: what was built here, or what `npm run test:matrix` has installed. */
+const DIST = process.env['LOOPSY_TEST_DIST'] ?? resolve(dirname(fileURLToPath(import.meta.url)), '../../dist');
 /** The built command. */
-export const CLI = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/cli/index.js');
+export const CLI = join(DIST, 'cli/index.js');
 /** The built node. */
-export const DAEMON = resolve(dirname(fileURLToPath(import.meta.url)), '../../dist/daemon/main.js');
+export const DAEMON = join(DIST, 'daemon/main.js');
 
 /** The environment of a test's commands: its own home, nothing of the caller's loopsy. */
 export const environment = (home: string): NodeJS.ProcessEnv => ({

@@ -17,6 +17,7 @@ const SOURCES = {
   'src/cli/command.ts':
     "import { basename } from 'node:path';\nimport { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], basename(word)));\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
+  'src/daemon/supervisor/main.ts': "console.log('supervisor');\n",
   'src/daemon/main.ts':
     "import route from 'find-my-way';\nconst main = async () => {\n  const { fork } = await import('cross-spawn').then(() => import('node:cluster'));\n  const { sync } = await import('cross-spawn');\n  console.log(typeof route, typeof fork, typeof sync);\n};\nvoid main();\n",
 };
@@ -110,9 +111,16 @@ describe('the build', () => {
     expect(await lazyFiles()).not.toContain(old);
   });
 
-  it('leaves nothing of earlier builds in the package', async () => {
+  it('leaves nothing of earlier builds in the package, and no bytecode', async () => {
     await build();
+    const [old = ''] = await lazyFiles();
     await write('src/cli/lazy.ts', "export const word = 'second';\n");
+    await build();
+    const lines = (await readFile(at('dist', '.npmignore'), 'utf8')).split('\n');
+    expect(lines).toEqual(expect.arrayContaining(['/cli/*', '/vendor/*', '!/cli/index.js', '!/vendor/sqlite']));
+    const [fresh = ''] = (await lazyFiles()).filter((name) => name !== old);
+    expect(lines).toContain(`!/cli/${fresh}`);
+    expect(lines.filter((line) => line.includes(old) || line.includes('.cache'))).toEqual([]);
     await build('--clean');
     expect(await lazyFiles()).toHaveLength(1);
   });

@@ -1,7 +1,9 @@
-import { EXIT } from '../../protocol/errors.ts';
+import { findNodeProgram } from '../../config/start-node.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { Check } from '../../protocol/system.ts';
+import { VERSION } from '../../protocol/version.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import type { LocalNode } from '../connect.ts';
+import { versionNote, type LocalNode } from '../connect.ts';
 import { checkConfig, checkModes, checkUser, passed } from '../local-checks.ts';
 import { asError, duration, plain, type Paint } from '../output.ts';
 import { bringUp, sameReach } from '../start.ts';
@@ -39,7 +41,7 @@ const reach = async (cli: Cli, checks: Check[], fix: boolean): Promise<LocalNode
       'local-only': ' on this machine only, as it was started',
     };
     const detail = `${node.health.version}, up for ${duration(node.health.uptime)} on port ${port}${reach === undefined ? '' : where[reach]} (pid ${pid})`;
-    checks.push(passed('node', detail));
+    checks.push(passed('node', detail), ...checkVersion(node));
     return node;
   } catch (thrown) {
     const { message, hint } = asError(thrown);
@@ -51,6 +53,28 @@ const reach = async (cli: Cli, checks: Check[], fix: boolean): Promise<LocalNode
       ...(hint === undefined ? {} : { fix: hint }),
     });
     return undefined;
+  }
+};
+
+/** After an update, the node that runs is still the old one. */
+const checkVersion = ({ health, registration }: LocalNode): Check[] => {
+  const own = ownProgram();
+  const isOther = own !== undefined && own !== registration.program;
+  const detail =
+    versionNote(health.version) ??
+    (isOther ? `the node runs from another installation than this command: ${registration.program}` : undefined);
+  if (detail === undefined) return [passed('version', `${VERSION}, as this command`)];
+  const fix = '`loopsy restart` runs the node of this installation';
+  return [{ name: 'version', ok: true, level: 'warning', detail, fix }];
+};
+
+/** Undefined where this command is run from its sources. */
+const ownProgram = (): string | undefined => {
+  try {
+    return findNodeProgram();
+  } catch (thrown) {
+    if (thrown instanceof LoopsyError) return undefined;
+    throw thrown;
   }
 };
 

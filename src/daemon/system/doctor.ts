@@ -12,6 +12,8 @@ export interface DoctorParts {
   readonly dataDir: string;
   readonly privateFiles: readonly string[];
   readonly platform: NodeJS.Platform;
+  /** As `process.version`. */
+  readonly nodeVersion: string;
   readonly tlsEnabled: () => boolean;
   readonly warnings: () => readonly string[];
   readonly restartNeeded: () => readonly string[];
@@ -38,6 +40,18 @@ const bad = (name: string, detail: string, fix?: string): Check => ({
   detail,
   ...(fix === undefined ? {} : { fix }),
 });
+
+const OLDEST_NODE = 20;
+
+const checkRuntime = ({ nodeVersion }: DoctorParts): Check => {
+  const version = nodeVersion.replace(/^v/, '');
+  if (Number.parseInt(version, 10) >= OLDEST_NODE) return good('runtime', `Node ${version}`);
+  return bad(
+    'runtime',
+    `Node ${version}: loopsy needs ${OLDEST_NODE} or newer`,
+    'install a newer Node, then `loopsy restart`',
+  );
+};
 
 const checkConfig = (parts: DoctorParts): Check[] => {
   const restart = parts.restartNeeded();
@@ -117,6 +131,7 @@ export const examine = async (parts: DoctorParts): Promise<{ checks: Check[] }> 
   const rows = parts.peers();
   const peers = rows.filter((peer) => !isOfPin(peer));
   const checks = [
+    checkRuntime(parts),
     ...checkConfig(parts),
     checkTls(parts),
     ...checkTrust(parts),

@@ -27,7 +27,23 @@ describe('doctor', () => {
       stdout: expect.stringContaining('✗ peer maria: can\\u{202e}not be reached\n    start it'),
     });
     const json = await runCli(['doctor', '--json'], { dataDir: node.folder });
-    expect(documentOf('system.doctor', json)).toMatchObject({ checks: [{ name: 'node', ok: true }, failed] });
+    expect(documentOf('system.doctor', json)).toMatchObject({
+      checks: [{ name: 'node', ok: true }, { name: 'version', ok: true }, failed],
+    });
+  });
+
+  it('says that the running node is not of the version that is installed', async () => {
+    const node = await FakeNode.start({
+      'system.health': () => ({ status: 'ok', nodeId: 'a'.repeat(32), uptime: 1, version: '1.9.10' }),
+    });
+    const { code, stdout } = await runCli(['doctor', '--json'], { dataDir: node.folder });
+    expect(code).toBe(0);
+    const document: { checks: { name: string }[] } = JSON.parse(stdout);
+    expect(document.checks.find(({ name }) => name === 'version')).toMatchObject({
+      level: 'warning',
+      detail: expect.stringContaining('newer than the running node (1.9.10)'),
+      fix: expect.stringContaining('loopsy restart'),
+    });
   });
 
   it('finds files that other users can read where the node is down, and closes them with --fix', async () => {
@@ -44,7 +60,7 @@ describe('doctor', () => {
     }));
     const { stdout } = await runCli(['doctor', '--fix'], { dataDir: node.folder });
     expect(stdout).toContain('closed 1 file');
-    expect([...stdout.matchAll(/^✓ (\w+):/gm)].map(([, name]) => name)).toEqual(['node', 'config', 'files']);
+    expect([...stdout.matchAll(/^✓ (\w+):/gm)].map(([, name]) => name)).toEqual(['node', 'version', 'config', 'files']);
     expect((await stat(join(node.folder, 'config.yaml'))).mode & 0o777).toBe(0o600);
   });
 

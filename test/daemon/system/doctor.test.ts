@@ -23,6 +23,7 @@ const partsOf = async (more: Partial<DoctorParts> = {}): Promise<DoctorParts> =>
     dataDir,
     privateFiles: [],
     platform: 'linux',
+    nodeVersion: 'v20.11.0',
     tlsEnabled: () => true,
     warnings: () => [],
     restartNeeded: () => [],
@@ -40,6 +41,7 @@ describe('doctor', () => {
   it('finds nothing where all is well', async () => {
     const { checks } = await examine(await partsOf({ platform: 'win32' }));
     expect(checks.map(({ name, level }) => `${name} ${level}`)).toEqual([
+      'runtime ok',
       'config ok',
       'tls ok',
       'files ok',
@@ -103,6 +105,16 @@ describe('doctor', () => {
       { detail: 'broken' },
       { detail: 'changed, but not yet in force: server.port', fix: 'loopsy restart' },
     ]);
+  });
+
+  it('names the Node that it runs on, and one that is too old', async () => {
+    expect(await find({}, 'runtime')).toMatchObject([{ level: 'ok', detail: 'Node 20.11.0' }]);
+    expect(await find({ nodeVersion: 'v18.19.1' }, 'runtime')).toMatchObject(
+      [{ level: 'error', detail: /18.*20 or newer/ }].map(({ level, detail }) => ({
+        level,
+        detail: expect.stringMatching(detail),
+      })),
+    );
   });
 
   it('names files that others can read, and a folder that can not be written', async () => {
