@@ -6,6 +6,9 @@ import { readMachineCertificate } from './certificates.ts';
 import { grantOfLevel } from './grants.ts';
 import { planKey, planKeyGrant, planKeyRevocation } from './key-edits.ts';
 import { identifyPeer, type Identified, type Leaf, type PinLookup, type PinnedMachine } from './leaf.ts';
+import { planPairing, type PairingOutcome } from './pairing-edits.ts';
+import type { PairingEffect } from './pairing-party.ts';
+import type { PairingRecord } from './pairing-record.ts';
 import { newToken } from './tokens.ts';
 import type { TrustChange } from './trust-changes.ts';
 import {
@@ -152,6 +155,16 @@ export class TrustBook implements PinLookup {
   /** Sets what a machine may do here. `{ level: 'observe', scopes: [] }` takes everything away and keeps the trust. */
   setGrant(reference: string, input: GrantInput): Promise<Machine | UnmetPin> {
     return this.#ledger.edit((base) => planMachineGrant(reference, input, base));
+  }
+
+  /** Pairings to which the person here said yes, and that are not settled. */
+  pairings(): readonly PairingRecord[] {
+    return this.#state.pairings;
+  }
+
+  /** Carries out what a pairing asks for: one transaction, on disk and in force when it resolves. @throws as `planTrust`. */
+  carryOutPairing(effect: PairingEffect): Promise<PairingOutcome> {
+    return this.#ledger.edit((base) => planPairing(effect, base));
   }
 
   /** Makes a named key, of level collaborate unless granted otherwise. @returns the secret, this once. */

@@ -17,6 +17,8 @@ export const KEYS = {
   goneKey: 'gone-key/',
   keyGrant: 'grant-key/',
   agentGrant: 'grant-agent',
+  /** Pairings under way: what the person here said yes to. */
+  pairing: 'pairing/',
   /** Changed by each commit, so that two processes never decide on the same state. */
   book: 'book',
 } as const;

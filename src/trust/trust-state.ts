@@ -4,6 +4,7 @@ import { fingerprintSchema } from '../protocol/ids.ts';
 import { THIS_MACHINE, uniqueName } from '../protocol/names.ts';
 import { grantOfLevel, NO_GRANT } from './grants.ts';
 import type { PinnedMachine } from './leaf.ts';
+import { readPairingRecord, type PairingRecord } from './pairing-record.ts';
 import { KEYS, READ, type GoneMachine, type Machine, type NamedKey } from './trust-records.ts';
 
 /** What a person wrote into config.yaml. */
@@ -53,6 +54,8 @@ export interface TrustState {
   /** Machines that are or were trusted, this one too, by the hash of their key and by machineId. */
   readonly pinned: ReadonlyMap<string, PinnedMachine>;
   readonly keysByHash: ReadonlyMap<string, NamedKey>;
+  /** Pairings to which the person here said yes, until they are settled. */
+  readonly pairings: readonly PairingRecord[];
   readonly problems: readonly TrustProblem[];
 }
 
@@ -100,6 +103,7 @@ class StateBuilder {
       keys: this.#keys,
       goneKeys: new Set(goneKeys.keys()),
       agentGrant: grantFrom(this.#read(KEYS.agentGrant, READ.grant), '', grantOfLevel('full', 'all')),
+      pairings: present(this.#read(KEYS.pairing, (value) => readPairing(value, this.#sources.own))),
       problems: this.#problems,
     };
   }
@@ -245,6 +249,12 @@ class StateBuilder {
     });
   }
 }
+
+const readPairing = (value: string, { machineId }: Machine): PairingRecord => {
+  const record = readPairingRecord(value, machineId);
+  if (record === undefined) throw new Error('it is not whole, of another release, or of an identity that is gone');
+  return record;
+};
 
 /** Names that a key can't have: `loopsy key grant agent` means the agents of this machine. */
 export const RESERVED_KEY_NAMES: ReadonlySet<string> = new Set(['agent', 'owner']);
