@@ -7,11 +7,17 @@ export interface Ask {
   confirm(message: string): Promise<boolean | undefined>;
 }
 
+/** A terminal that says it has no columns, as over a serial line, would get each letter on a line of its own. */
+const giveSize = (terminal: NodeJS.WriteStream): void => {
+  if (terminal.columns === 0) Object.assign(terminal, { columns: 80, rows: terminal.rows || 24 });
+};
+
 /** Loads the prompts when there is something to ask; undefined where nobody can answer. */
 export const askPerson = async (io: Io): Promise<Ask | undefined> => {
   const stdin = io.stdin();
   if (stdin.kind === 'none' || !('isTTY' in stdin.stream) || stdin.stream.isTTY !== true || io.stdout.isTTY !== true)
     return undefined;
+  giveSize(process.stdout);
   const { confirm, isCancel, text } = await import('@clack/prompts');
   return {
     text: async (message, placeholder) => {

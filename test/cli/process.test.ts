@@ -303,13 +303,16 @@ const hasScript = String(spawnSync('script', ['--version']).stdout).includes('ut
 describe('the wizard of connect, on a terminal', () => {
   beforeEach(({ skip }) => skip(!hasScript, 'needs `script` of util-linux'));
 
+  let columns = 100;
+  beforeEach(() => void (columns = 100));
+
   /** Types each answer when its question is on the screen. */
   const converse = async (
     argv: string,
     dataDir: string,
     dialogue: readonly (readonly [question: RegExp, answer: string])[],
   ) => {
-    const line = `stty cols 100 rows 40; ${process.execPath} ${join(installed, 'cli/command.js')} ${argv}`;
+    const line = `stty cols ${columns} rows 40; ${process.execPath} ${join(installed, 'cli/command.js')} ${argv}`;
     const child = spawn('script', ['-qec', line, '/dev/null'], {
       env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, TERM: 'xterm' },
     });
@@ -362,6 +365,13 @@ describe('the wizard of connect, on a terminal', () => {
       ]);
     },
   );
+
+  it('asks in whole words where the terminal says that it has no columns', async () => {
+    columns = 0;
+    const node = await FakeNode.start();
+    const { screen } = await converse('connect 192.168.1.20', node.folder, [[/do you trust it\?/, '\r']]);
+    expect(screen).toContain('do you trust it?');
+  });
 
   it('trusts nobody when the answer is the default, or the fingerprint another one', async () => {
     const node = await FakeNode.start();
