@@ -89,7 +89,7 @@ export class DetachedRuns {
       await run.place(link, plan);
     } catch (error) {
       // A supervisor that was too slow to answer may still come to it.
-      run.stop('cancel');
+      if (error instanceof LoopsyError && error.error === 'request_timeout') run.stop('cancel');
       if (!(error instanceof LinkLost)) return run.fail(asFailure(error), this.#options.clock.now());
       throw new LoopsyError('outcome_unknown', {
         message: `the supervisor of detached runs was lost while run ${run.id} began`,

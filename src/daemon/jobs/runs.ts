@@ -6,6 +6,7 @@ import type { EndedBy, ExecuteInput } from '../../protocol/jobs.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import type { Call } from '../edge/call.ts';
+import type { NodeEnding } from '../edge/open-requests.ts';
 import { DetachedRun } from './detached-run.ts';
 import { DetachedRuns } from './detached-runs.ts';
 import { EndedRun } from './ended-run.ts';
@@ -28,6 +29,10 @@ const FIRST_SWEEP_MS = 30_000;
 /** The login shell is asked after the start, so that it costs the start nothing. */
 const ASK_PATH_MS = 500;
 const STOP_LIMIT_MS = 4_000;
+/** A revoked caller's runs end within a second, those that don't listen too. */
+export const REVOKED_GRACE_MS = 300;
+/** Why the edge aborts a request whose caller may no longer have it. */
+const REVOCATIONS: ReadonlySet<unknown> = new Set<NodeEnding>(['revoked', 'expired_key', 'scope_missing']);
 
 /** The runs themselves: each from its request through the queue to the moment when only its record is left. */
 export class Runs {
@@ -193,7 +198,7 @@ export class Runs {
     const env = await environment(sent);
     const given = stdin === 'stream' ? 'none' : stdin;
     await this.#detached.place(run, { command, shell: processes.shell, env, stdin: given, timeoutMs });
-    if (signal.aborted) run.stop(causeOf(signal));
+    if (signal.aborted) endFor(run, signal);
   }
 
   /** What the last start of this node has left: runs that were cut off with it, and those that outlived it. */
@@ -268,9 +273,14 @@ export class Runs {
 /** The caller no longer wants it. A lost connection of a resumable call is not said here, but by its follower's close. */
 const endWith = (job: Job, { signal }: Call): void => {
   const onAbort = (): void => {
-    if (!job.isKept) job.stop(causeOf(signal));
+    if (!job.isKept) endFor(job, signal);
   };
   signal.addEventListener('abort', onAbort, { once: true });
+};
+
+const endFor = (run: LiveRun, signal: AbortSignal): void => {
+  const reason: unknown = signal.reason;
+  run.stop(causeOf(signal), REVOCATIONS.has(reason) ? REVOKED_GRACE_MS : undefined);
 };
 
 const causeOf = (signal: AbortSignal): EndedBy => {

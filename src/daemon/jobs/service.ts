@@ -14,11 +14,9 @@ import type { LiveRun } from './live-run.ts';
 import type { JobsOptions } from './options.ts';
 import { toJob } from './record.ts';
 import type { JobRecord } from './stored-record.ts';
-import { Runs } from './runs.ts';
+import { REVOKED_GRACE_MS, Runs } from './runs.ts';
 
 const CANCEL_LIMIT_MS = 5_000;
-/** A revoked caller's runs end within a second. */
-const REVOKED_GRACE_MS = 300;
 const DEFAULT_PAGE = 100;
 
 /** The runs of this node. */
@@ -135,6 +133,12 @@ class JobService implements Jobs {
     job.stop('cancel');
     await withTimeLimit(Promise.allSettled([job.outcome()]), CANCEL_LIMIT_MS, this.#options.clock);
     const endedBy: string | undefined = job.record.endedBy;
+    if (job.isDetached && endedBy === undefined) {
+      throw new LoopsyError('request_timeout', {
+        message: 'the supervisor of this run does not answer: the run ends when it does',
+        details: { jobId },
+      });
+    }
     return { success: true, jobId, state: endedBy === undefined || endedBy === 'cancel' ? 'cancelled' : 'ended' };
   }
 

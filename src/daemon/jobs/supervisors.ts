@@ -7,13 +7,13 @@ import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { parseFields } from '../../protocol/record.ts';
 import { VERSION } from '../../protocol/version.ts';
-import { isRunning } from '../process/process-identity.ts';
+import { isRunning, isThere } from '../process/process-identity.ts';
 import { startSupervisor, type StartSupervisorOptions } from './start-supervisor.ts';
 import { LinkLost, SupervisorLink } from './supervisor-link.ts';
 import type { SupervisorEntry, WireNotice } from './wire.ts';
 
 /** How long a supervisor without runs stays connected: it ends soon after. */
-const IDLE_MS = 5_000;
+const IDLE_MS = 2_000;
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -157,8 +157,9 @@ export class Supervisors {
   /** A process that lives may be stopped, or has lost its socket: its runs go on, so it is asked again. */
   async #hasEnded(entry: SupervisorEntry, error: unknown): Promise<boolean> {
     const { platform } = this.#options;
-    if (platform === 'win32') return error instanceof LinkLost && error.isRefused;
-    return !(await isRunning(entry, platform));
+    const isRefused = error instanceof LinkLost && error.isRefused;
+    if (platform === 'win32') return isRefused;
+    return !isThere(entry.pid) || (isRefused && !(await isRunning(entry, platform)));
   }
 
   #retry(known: Known): void {

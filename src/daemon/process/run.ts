@@ -125,6 +125,7 @@ export class RunningProcess {
   #exit: ProcessEnd | undefined;
   #sent: NodeJS.Signals | undefined;
   #killTimer: Timer | undefined;
+  #killAtMs = Infinity;
   #tick: Timer | undefined;
   #paused = false;
   /** Its caller sent a signal that ends processes. */
@@ -205,7 +206,7 @@ export class RunningProcess {
     return delivered;
   }
 
-  /** Ends the whole tree: asks it to, and kills what is left after the grace. */
+  /** Ends the whole tree: asks it to, and kills what is left after the grace. A later call can only shorten that. */
   end(graceMs: number): void {
     if (this.#done) return;
     if (this.#sent === undefined) {
@@ -214,6 +215,9 @@ export class RunningProcess {
       this.#quietMs = 0;
       void this.#send('SIGTERM');
     }
+    const killAtMs = this.#host.clock.monotonicMs() + graceMs;
+    if (killAtMs >= this.#killAtMs) return;
+    this.#killAtMs = killAtMs;
     this.#killTimer?.cancel();
     this.#killTimer = this.#host.clock.after(graceMs, () => void this.#send('SIGKILL'));
   }

@@ -15,7 +15,7 @@ import { RunHost } from './host.ts';
 import { secureSocketFolder, socketPath } from './place.ts';
 
 /** Without a run and without a node: it was not needed for so long. */
-const IDLE_MS = 3_000;
+const IDLE_MS = 2_000;
 const TOUCH_MS = 3_600_000;
 const STOP_MS = 5_000;
 const MAX_LOG_BYTES = 1_048_576;
@@ -125,7 +125,7 @@ const main = async (): Promise<void> => {
     v: 1,
     id,
     pid: process.pid,
-    startedAt: clock.now(),
+    startedAt: Math.round(clock.now() - process.uptime() * 1000),
     ...(token === undefined ? {} : { token }),
     socket,
     secret,

@@ -77,6 +77,34 @@ describe('after a crash of the node', () => {
     expect(log.lines).toContain('ending a run that outlived the node');
   });
 
+  it('a detached one too, where its supervisor went as well', async ({ skip }) => {
+    skip(process.platform !== 'linux', 'only Linux proves which process it is');
+    const store = openMemoryStore({ clock: new FakeClock(Date.now()) });
+    const orphan = stranger();
+    await leaveRunning(store, { detached: true, supervisor: '0123456789abcdef' });
+    const home = await tempFolder();
+    const [dir, supervisorsDir] = [join(home, 'jobs'), join(home, 'supervisors')];
+    // What it wrote last is newer than what the node did.
+    await mkdir(join(dir, JOB), { recursive: true });
+    const last = record({ detached: true, pid: orphan.pid, token: readToken(orphan.pid) });
+    await writeFile(join(dir, JOB, 'run.json'), last);
+    await mkdir(supervisorsDir);
+    const entry = {
+      v: 1,
+      id: '0123456789abcdef',
+      pid: orphan.pid,
+      startedAt: 1,
+      token: 'another-boot:1',
+      version: '2',
+    };
+    const file = join(supervisorsDir, `${entry.id}.json`);
+    await writeFile(file, JSON.stringify({ ...entry, socket: join(supervisorsDir, 'x.sock'), secret: 'ab' }));
+    const { jobs } = await startJobs({}, { store, dir, supervisorsDir });
+    expect(jobs.get({ jobId: JOB }, OWNER)).toMatchObject({ state: 'ended', endedBy: 'lost' });
+    await until(() => !lives(orphan.pid));
+    await until(async () => (await readdir(supervisorsDir)).length === 0);
+  });
+
   it('a stranger that has the process id by now is left alone', async () => {
     const store = openMemoryStore({ clock: new FakeClock(Date.now()) });
     const other = stranger();
