@@ -6,6 +6,7 @@ import {
   call,
   endOf,
   groupLives,
+  keyCaller,
   lives,
   OWNER,
   readAll,
@@ -257,6 +258,35 @@ describe('how a run ends', () => {
     expect(endOf(read)).toMatchObject({ endedBy: 'exit', killed: false });
     expect(await jobs.signal(signal, { kind: 'owner' })).toMatchObject({ delivered: false });
   });
+
+  it.each(['revoked', 'expired_key', 'scope_missing'])(
+    'by force within a second where the caller is %s, whichever of its ends comes first',
+    async (reason) => {
+      const { jobs } = await startJobs();
+      const end = async (abortsFirst: boolean): Promise<void> => {
+        const gone = new AbortController();
+        const caller = keyCaller(String(abortsFirst));
+        const source = await jobs.stream(runProgram('stubborn'), call({ caller, signal: gone.signal }));
+        await readUntil(source, /ready/);
+        const asked = performance.now();
+        if (abortsFirst) gone.abort(reason);
+        const ended = jobs.endRunsOf((name) => name === `key:${abortsFirst}`);
+        gone.abort(reason);
+        expect(await ended).toBe(1);
+        expect(endOf(await readAll(source))).toMatchObject({ exitCode: null, signal: 'SIGKILL', endedBy: 'cancel' });
+        expect(performance.now() - asked).toBeLessThan(1_000);
+      };
+      await Promise.all([end(true), end(false)]);
+      // A request alone, as that of a caller whose grant lost less than its runs.
+      const gone = new AbortController();
+      const source = await jobs.stream(runProgram('stubborn'), call({ signal: gone.signal }));
+      await readUntil(source, /ready/);
+      const asked = performance.now();
+      gone.abort(reason);
+      await readAll(source);
+      expect(performance.now() - asked).toBeLessThan(1_000);
+    },
+  );
 
   it('a revocation ends the runs of that caller within a second, and no others', async () => {
     const { jobs } = await startJobs();

@@ -8,10 +8,11 @@ import { type InProcessNode, startNode } from '../../helpers/in-process-node.ts'
 import { makeMachine } from '../../helpers/trust-desk.ts';
 import { verifies } from '../../requirements.ts';
 import { LAN, sessionOf } from './cast.ts';
-import { type OpenStream, openStream, TICKS } from './streams.ts';
+import { DEAF, type OpenStream, openStream, TICKS } from './streams.ts';
 
 const MANY = 100;
 const SOME = 10;
+const DEAF_ONES = 3;
 const LIMIT_MS = 1000;
 
 let node: InProcessNode;
@@ -109,7 +110,7 @@ describe('the end of trust', () => {
   it.each(endings)(
     verifies(
       ['show.revocation', 'trust.revocation', 'rest.peers-delete'],
-      '%s ends all streams of a caller and their runs within 1 s, and touches no other',
+      '%s ends all streams of a caller and their runs within 1 s, deaf ones too, and touches no other',
     ),
     async (...[, who, end, answer, afterMs, count]) => {
       const callers = await start();
@@ -117,7 +118,12 @@ describe('the end of trust', () => {
         await openStream(node, callers.maria, { input: TICKS }),
         await openStream(node, { key: node.tokens.start }, { input: TICKS }),
       ];
-      const streams = await openMany(callers[who], count);
+      const streams = await openMany(callers[who], count - DEAF_ONES);
+      for (let at = 0; at < DEAF_ONES; at += 1) {
+        const deaf = await openStream(node, callers[who], { input: DEAF });
+        if (!deaf.text().includes('deaf')) await deaf.more('deaf');
+        streams.push(deaf);
+      }
       const pids = (await runsOf(streams)).map(({ pid = 0 }) => pid);
       expect(pids.filter(isAlive)).toHaveLength(count);
       const beganMs = performance.now() + afterMs;

@@ -19,6 +19,8 @@ export interface OpenStream {
 
 /** A line every 50 ms, for as long as it lives. */
 export const TICKS = { command: 'while :; do echo tick; sleep 0.05; done', shell: true } as const;
+/** Takes no notice of being asked to end, and says so. */
+export const DEAF = { command: 'trap "" TERM INT HUP; echo deaf; sleep 60 & wait; wait', shell: true } as const;
 /** Says nothing, for as long as it lives. */
 const SLEEP = { command: 'sleep', args: ['60'] } as const;
 
