@@ -8,7 +8,8 @@ import { describe, expect, it } from 'vitest';
 import { bundleFixture } from '../../helpers/bundle-fixture.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
 import { verifies } from '../../requirements.ts';
-import { program } from './setup.ts';
+import { FRAME } from '../../../src/protocol/frames.ts';
+import { call, OWNER, program, startJobs } from './setup.ts';
 
 const LONG = process.env['LOOPSY_LONG'] === '1';
 const BIG_MB = LONG ? 700 : 200;
@@ -48,5 +49,27 @@ describe('under load', () => {
     const measured = await probe('100', '1000000');
     expect(measured).toMatchObject({ total: 100_000_000, hashes: [patternHash(1_000_000)], stored: 110 });
     expect(measured.growthMiB).toBeLessThanOrEqual(50);
+  });
+});
+
+describe('who follows a detached run', () => {
+  it('reads what it writes within 50 ms', async () => {
+    const { jobs } = await startJobs();
+    const line = 'for (let n = 0; n < 20; n++) setTimeout(() => console.log(Date.now()), n * 50)';
+    const run = { command: process.execPath, args: ['-e', line], detach: true };
+    const { jobId } = await jobs.execute(run, call());
+    const source = await jobs.output({ jobId }, OWNER);
+    const delays: number[] = [];
+    for (let piece = await source.next(); piece !== undefined; piece = await source.next()) {
+      if (piece.type !== FRAME.stdout) continue;
+      for (const wrote of Buffer.from(piece.bytes).toString().trim().split('\n'))
+        delays.push(Date.now() - Number(wrote));
+    }
+    source.close();
+    delays.sort((a, b) => a - b);
+    console.log(`detached output arrives after ${delays[10] ?? 0} ms, at the latest ${delays.at(-1) ?? 0} ms`);
+    expect(delays).toHaveLength(20);
+    // The median: this machine may be busy with something else for a moment.
+    expect(delays[10]).toBeLessThanOrEqual(50);
   });
 });

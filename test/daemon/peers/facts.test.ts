@@ -139,6 +139,26 @@ describe('objects on other nodes', () => {
     },
   );
 
+  it(
+    verifies(
+      'jobs.detached-durable',
+      'that outlive their request are on disk before it is answered, for as long as they go on',
+    ),
+    async () => {
+      const clock = new FakeClock();
+      const store = openMemoryStore({ clock });
+      const make = (): RemoteObjects => new RemoteObjects(store, { clock, log: silentLog, keepMs: () => 1000 });
+      await make().keep('job', { nodeId: ID, name: 'kai' }, key('ci'));
+      clock.advance(30 * 86_400_000);
+      expect([make().maySee(key('ci'), 'job'), make().locate('job')?.name]).toEqual([true, 'kai']);
+      // An id that another peer makes up leads nowhere else.
+      await make().keep('job', { nodeId: 'b'.repeat(32), name: 'mallory' }, key('ci'));
+      expect(make().locate('job')?.name).toBe('kai');
+      store.commit = () => Promise.reject(new Error('the disk is full'));
+      await expect(make().keep('job-2', { nodeId: ID, name: 'kai' }, key('ci'))).rejects.toThrow('full');
+    },
+  );
+
   it('are remembered a thousand at a time in memory, the rest on disk', async () => {
     const clock = new FakeClock();
     const store = openMemoryStore({ clock });
