@@ -254,6 +254,8 @@ export const REQUIREMENTS = {
   'fault.two-starts': 'two starts at once make one node',
   'fault.kill': 'after kill -9 the next start is clean, peers and keys intact',
   'fault.root': 'root is told at init and in doctor, not refused',
+  'fault.foreign-folder':
+    'a data folder, or a file in it, of another user is named with its owner and the way on; root runs no node in it',
 
   // Jobs that outlive everything.
   'jobs.detached':

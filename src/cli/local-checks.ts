@@ -1,26 +1,28 @@
 import { chmodSync, lstatSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { foreignOwner } from '../kernel/file-owner.ts';
 import type { Check } from '../protocol/system.ts';
 import type { Cli } from './cli.ts';
-import { count } from './output.ts';
+import { asError, count } from './output.ts';
 
 const MAX_ENTRIES = 5000;
 
 /** A check that found nothing wrong. */
 export const passed = (name: string, detail: string): Check => ({ name, ok: true, level: 'ok', detail });
 
+const failed = (name: string, detail: string, fix: string): Check => ({ name, ok: false, level: 'error', detail, fix });
+
 /** Is there a config? What is in it, the node checks. */
 export const checkConfig = ({ paths }: Cli): Check => {
-  const found = lstatSync(paths.config, { throwIfNoEntry: false });
-  if (found !== undefined) return passed('config', paths.config);
-  return {
-    name: 'config',
-    ok: false,
-    level: 'error',
-    detail: `there is no ${paths.config}`,
-    fix: '`loopsy init` writes it',
-  };
+  try {
+    const found = lstatSync(paths.config, { throwIfNoEntry: false });
+    if (found !== undefined) return passed('config', paths.config);
+  } catch (thrown) {
+    const { message, hint = '' } = asError(thrown);
+    return failed('config', message, hint);
+  }
+  return failed('config', `there is no ${paths.config}`, '`loopsy init` writes it');
 };
 
 /** What it means to run as root, said plainly. */
@@ -41,6 +43,8 @@ export const checkUser = ({ io }: Cli): Check =>
 /** Can others read the node's data? Windows keeps a home folder private by its own lists. */
 export const checkModes = ({ io, paths }: Cli, fix: boolean): Check[] => {
   if (io.platform === 'win32' || lstatSync(paths.dataDir, { throwIfNoEntry: false }) === undefined) return [];
+  const owner = foreignOwner(paths.dataDir);
+  if (owner !== undefined) return [failed('files', `${paths.dataDir} belongs to ${owner}`, `run it as ${owner}`)];
   const open = openEntries(paths.dataDir);
   if (open.length === 0) return [passed('files', 'nobody else can read the data folder')];
   if (fix) {
@@ -49,7 +53,7 @@ export const checkModes = ({ io, paths }: Cli, fix: boolean): Check[] => {
   }
   const [first] = open;
   const detail = `other users can get at ${count(open.length, 'file')}, e.g. ${first?.path ?? ''}`;
-  return [{ name: 'files', ok: false, level: 'error', detail, fix: '`loopsy doctor --fix` closes them' }];
+  return [failed('files', detail, '`loopsy doctor --fix` closes them')];
 };
 
 interface Entry {

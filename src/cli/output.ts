@@ -1,3 +1,4 @@
+import { diskFault } from '../config/disk-faults.ts';
 import { LoopsyError, type ErrorBody } from '../protocol/errors.ts';
 
 /** Where a command writes; a subset of a stream, so that tests can look. */
@@ -140,13 +141,14 @@ export const createOutput = (
 
 /** Any thrown value as the error that surfaces show. */
 export const asError = (thrown: unknown): LoopsyError =>
-  thrown instanceof LoopsyError
-    ? thrown
-    : new LoopsyError('internal', {
-        message: firstLine(thrown instanceof Error ? thrown.message : String(thrown)),
-        hint: 'this is a mistake in loopsy: please report it with what you typed',
-        cause: thrown,
-      });
+  thrown instanceof LoopsyError ? thrown : (diskFault(thrown) ?? unexpected(thrown));
+
+const unexpected = (thrown: unknown): LoopsyError =>
+  new LoopsyError('internal', {
+    message: firstLine(thrown instanceof Error ? thrown.message : String(thrown)),
+    hint: 'this is a mistake in loopsy: please report it with what you typed',
+    cause: thrown,
+  });
 
 const firstLine = (text: string): string => text.trim().split('\n', 1)[0] ?? '';
 

@@ -1,5 +1,7 @@
 import { homedir } from 'node:os';
 
+import { checkAccess } from '../config/check-access.ts';
+import { diskFault } from '../config/disk-faults.ts';
 import type { NodePaths } from '../config/paths.ts';
 import { readRegistration } from '../config/read-registration.ts';
 import { ensureAgentFile, removeLeftDrafts, removeRegistration, writeRegistration } from '../config/registration.ts';
@@ -50,30 +52,19 @@ export const fail = (thrown: unknown): LoopsyError => {
       cause: error,
     });
   }
-  return new LoopsyError('internal', {
-    message: reasonOf(error),
+  return diskFault(error) ?? unexpected(error);
+};
+
+const unexpected = (error: unknown): LoopsyError =>
+  new LoopsyError('internal', {
+    message: (error instanceof Error ? error.message : String(error)).trim().split('\n', 1)[0] ?? '',
     hint: '`loopsy logs --node` says more',
     cause: error,
   });
-};
-
-const DISK_FAULTS: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the quota of the disk is used up',
-  EROFS: 'the disk can only be read',
-  EACCES: 'it may not be written',
-  EPERM: 'it may not be written',
-};
-
-const reasonOf = (error: unknown): string => {
-  if (!(error instanceof Error)) return String(error);
-  const why = 'code' in error ? DISK_FAULTS[String(error.code)] : undefined;
-  const file = 'path' in error && typeof error.path === 'string' ? error.path : 'the data folder';
-  return why === undefined ? error.message : `${file}: ${why}`;
-};
 
 const takeLock = async (paths: NodePaths): Promise<Lock> => {
   await ensurePrivateDir(paths.dataDir);
+  await checkAccess(paths);
   const lock = acquireLock(paths.nodeLock);
   if (lock !== undefined) return lock;
   const running = readRegistration(paths);

@@ -2,6 +2,7 @@ import { chmod, lstat, mkdir, open, readdir, rename, rm, stat, type FileHandle }
 import { basename, dirname, join } from 'node:path';
 
 import { systemClock, type Clock } from './clock.ts';
+import { FolderRefused, foreignOwner } from './file-owner.ts';
 import { randomHex } from './ids.ts';
 import { sleep } from './sleep.ts';
 
@@ -136,13 +137,16 @@ const isStale = async (draft: string, clock: Pick<Clock, 'now'>): Promise<boolea
 
 /**
  * Makes a folder that only its user can enter (0700), with the folders above it, or closes an existing one to others.
- * @throws where it is a shared folder (sticky, such as /tmp), another user's, or no folder.
+ * @throws {FolderRefused} where it is a shared folder (sticky, such as /tmp), or another user's, also for root; the
+ * system's error where it is no folder.
  */
 export const ensurePrivateDir = async (folder: string): Promise<void> => {
   await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
   if (process.platform === 'win32') return;
   const { mode } = await stat(folder);
-  if ((mode & STICKY_BIT) !== 0) throw new Error(`${folder} is shared by all users: name a folder of your own`);
+  if ((mode & STICKY_BIT) !== 0) throw new FolderRefused(folder);
+  const owner = foreignOwner(folder);
+  if (owner !== undefined) throw new FolderRefused(folder, owner);
   if ((mode & 0o077) !== 0) await chmod(folder, FOLDER_MODE);
 };
 

@@ -135,6 +135,9 @@ export const ERRORS = {
   conflict: row([9009, 409, EXIT.failed], 'this clashes with what is there'),
   too_many_streams: row([9010, 429, EXIT.failed], 'too many streams are open', { retry: true }),
   config_invalid: row([9011, 422, EXIT.failed], 'the configuration can not be used'),
+  data_folder: row([9012, 500, EXIT.failed], 'the data folder can not be used', {
+    hint: 'name another folder with --data-dir',
+  }),
 } as const satisfies Record<string, ErrorRow>;
 
 /** The name of an error: what programs compare. */

@@ -34,6 +34,14 @@ describe('why a node did not start', () => {
     }
   });
 
+  it('is the disk, or the rights on it, in words of its own', () => {
+    const full = Object.assign(new Error('ENOSPC: x'), { code: 'ENOSPC', path: '/data/loopsy.db' });
+    expect(fail(new ServiceStartError('database', full))).toMatchObject({
+      error: 'data_folder',
+      message: '/data/loopsy.db: the disk is full',
+    });
+  });
+
   it('keeps the words of what nobody expected', () => {
     expect(fail(new Error('disk on fire'))).toMatchObject({ error: 'internal', message: 'disk on fire' });
     expect(fail('odd')).toMatchObject({ error: 'internal', message: 'odd' });

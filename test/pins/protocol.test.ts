@@ -87,6 +87,7 @@ const ERROR_ROWS = `
   9009 conflict 409 exit 1
   9010 too_many_streams 429 exit 1 retry
   9011 config_invalid 422 exit 1
+  9012 data_folder 500 exit 1
 `;
 
 const lines = (text: string): string[] =>

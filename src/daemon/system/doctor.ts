@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, stat, statfs } from 'node:fs/promises';
 
+import { foreignOwner } from '../../kernel/file-owner.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Peer } from '../../protocol/peers.ts';
 import type { Check } from '../../protocol/system.ts';
@@ -12,6 +13,8 @@ export interface DoctorParts {
   readonly dataDir: string;
   readonly privateFiles: readonly string[];
   readonly platform: NodeJS.Platform;
+  /** The user who runs the node. Default: this process's. */
+  readonly uid?: number;
   /** As `process.version`. */
   readonly nodeVersion: string;
   readonly tlsEnabled: () => boolean;
@@ -71,8 +74,15 @@ const checkTls = (parts: DoctorParts): Check =>
 
 const checkPrivacy = async (parts: DoctorParts): Promise<Check> => {
   if (parts.platform === 'win32') return good('files', 'protected by your Windows profile');
+  const files = [parts.dataDir, ...parts.privateFiles];
+  for (const file of files) {
+    const owner = foreignOwner(file, parts.uid);
+    if (owner === undefined) continue;
+    const fix = `run the node as ${owner}, or make all of ${parts.dataDir} yours: chown -R`;
+    return bad('files', `${file} belongs to ${owner}, not to the user who runs the node`, fix);
+  }
   const open: string[] = [];
-  for (const file of [parts.dataDir, ...parts.privateFiles]) {
+  for (const file of files) {
     const facts = await stat(file).catch(() => undefined);
     if (facts !== undefined && (facts.mode & 0o077) !== 0) open.push(file);
   }

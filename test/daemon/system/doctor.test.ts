@@ -38,6 +38,20 @@ const find = async (parts: Partial<DoctorParts>, name: string): Promise<Check[]>
   (await examine(await partsOf(parts))).checks.filter((check) => check.name === name);
 
 describe('doctor', () => {
+  it(
+    verifies('fault.foreign-folder', 'fails where the folder, or a file in it, is another user’s'),
+    async ({ skip }) => {
+      skip(process.platform === 'win32', 'Windows has no such owners');
+      const [check] = await find({ uid: 4_000_000_000 }, 'files');
+      expect(check).toMatchObject({
+        ok: false,
+        level: 'error',
+        detail: expect.stringMatching(/ belongs to .+, not to the user who runs the node$/),
+        fix: expect.stringContaining('chown -R'),
+      });
+    },
+  );
+
   it('finds nothing where all is well', async () => {
     const { checks } = await examine(await partsOf({ platform: 'win32' }));
     expect(checks.map(({ name, level }) => `${name} ${level}`)).toEqual([
