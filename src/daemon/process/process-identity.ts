@@ -29,16 +29,6 @@ export const isSameProcess = async (identity: ProcessIdentity, platform: NodeJS.
   return startedAt !== undefined && Math.abs(startedAt - identity.startedAt) <= 2_000;
 };
 
-/** True where any process has this id. */
-export const isThere = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    // EPERM: it is another user's.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
-};
-
 /** As `isSameProcess`, and it is more than a zombie, dead and not yet collected by its parent. */
 export const isRunning = async (identity: ProcessIdentity, platform: NodeJS.Platform): Promise<boolean> =>
   (await isSameProcess(identity, platform)) && (platform !== 'linux' || readRow(identity.pid)?.isZombie === false);

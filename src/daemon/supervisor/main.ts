@@ -3,7 +3,9 @@ import { appendFileSync, closeSync, statSync, writeSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 
+import { LATER_FLAGS } from '../../config/node-flags.ts';
 import { writeFileAtomic } from '../../kernel/atomic-file.ts';
 import { systemClock as clock } from '../../kernel/clock.ts';
 import { createLog } from '../../kernel/log.ts';
@@ -21,6 +23,9 @@ const STOP_MS = 5_000;
 const MAX_LOG_BYTES = 1_048_576;
 /** The pipe on which whoever started it hears that it can be reached. */
 const REPORT_FD = 3;
+
+// Each start of a process costs in proportion to the memory that this one has touched.
+for (const flag of LATER_FLAGS) setFlagsFromString(flag);
 
 const [dir = '', jobsDir = ''] = process.argv.slice(2);
 const { platform } = process;
