@@ -2,14 +2,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
 
-import { bytecodeFile } from './bytecode.ts';
-
 type Wrapped = (parts: {
   readonly module: { exports: object };
   readonly file: string;
   readonly load: (name: string) => object;
   readonly require: NodeJS.Require;
 }) => void;
+
+/** Where the bytecode of a file lies; each Node has its own. */
+export const bytecodeFile = (file: string): string =>
+  `${file}.${process.version}-${process.platform}-${process.arch}.cache`;
 
 /** Where the files lie, and the `require` that gives them Node's own modules. */
 export interface BuiltFiles {

@@ -4,6 +4,8 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
+import { bytecodeFile } from './built-files.ts';
+
 /** A file of the build that every start loads, and the flags of those who load it: bytecode counts under them alone. */
 export interface Compiled {
   /** In the folder of the build. */
@@ -12,10 +14,6 @@ export interface Compiled {
   /** Set by the program itself, when it runs. */
   readonly laterFlags: readonly string[];
 }
-
-/** Where the bytecode of a file lies; each Node has its own. */
-export const bytecodeFile = (file: string): string =>
-  `${file}.${process.version}-${process.platform}-${process.arch}.cache`;
 
 // Of every function, and not only of those that run at once. Stack traces show the name that is given here.
 const MAKE_BYTECODE = `

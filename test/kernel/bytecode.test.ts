@@ -5,7 +5,8 @@ import { Script } from 'node:vm';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { bytecodeFile, makeMissingBytecode, readCompiled } from '../../src/kernel/bytecode.ts';
+import { bytecodeFile } from '../../src/kernel/built-files.ts';
+import { makeMissingBytecode, readCompiled } from '../../src/kernel/bytecode.ts';
 
 const SOURCE = '(a => { const later = () => a + 1; return later(); })';
 const COMPILED = { file: 'cli/one.js', flags: [], laterFlags: [] };
