@@ -65,7 +65,14 @@ describe('the build', () => {
   it('bundles the command and the node, with the routes as data', async () => {
     expect(await build()).toMatchObject({ failed: false });
     expect(await node('dist/cli/index.js')).toEqual({ failed: false, output: '/jobs first\n' });
-    expect((await readFile(at('dist', 'cli', 'index.js'), 'utf8')).startsWith('#!/usr/bin/env node\n')).toBe(true);
+    const loader = await readFile(at('dist', 'cli', 'index.js'), 'utf8');
+    expect(loader.startsWith('#!/usr/bin/env node\n')).toBe(true);
+    // Each further module of Node's costs every command a part of its start.
+    expect([...loader.matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name)).toEqual([
+      'node:fs',
+      'node:path',
+      'node:vm',
+    ]);
     expect(await readFile(at('dist', 'cli', await commandFile()), 'utf8')).toContain('={"job.get":"/jobs"}');
     expect(JSON.parse(await readFile(at('dist', 'build.json'), 'utf8'))).toMatchObject({ version: '1.2.3' });
   });
