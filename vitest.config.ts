@@ -8,7 +8,7 @@ const ALONE = [
   'test/daemon/jobs/endings.test.ts',
   'test/daemon/jobs/load.test.ts',
   'test/daemon/security/{old-credentials,revocation,time-limits}.test.ts',
-  'test/e2e/{load,presence,trust-file}.test.ts',
+  'test/e2e/{exec-many,load,presence,trust-file}.test.ts',
   'test/trust/pins.test.ts',
 ];
 

@@ -202,9 +202,13 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     path: 'exec',
-    summary: 'run a command on a peer',
-    args: [{ name: 'peer' }, { name: 'command', verbatim: true }],
+    summary: 'run a command on a peer, or on several at once',
+    args: [
+      { name: 'peer', replacedBy: 'all' },
+      { name: 'command', verbatim: true },
+    ],
     options: [
+      { name: 'all', summary: 'on every peer that is online, instead of naming one' },
       { name: 'cwd', value: 'folder', summary: "run it there; default: the home of the node's user" },
       { name: 'env', value: 'K=V', repeat: true, summary: 'set a variable (repeatable)' },
       { name: 'timeout', value: 'time', summary: 'end it after that: ms, or 30s, 5m, 2h; 0: never' },
@@ -219,10 +223,12 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy exec --cwd ~/work --timeout 5m kai make test', 'our options stand before the peer or right behind it'],
       ["loopsy exec kai --shell 'ls *.log | wc -l'", 'pipes and globs of the peer'],
       ['loopsy exec kai --detach make nightly', 'prints the id; `loopsy jobs attach <id>` follows it, from any shell'],
+      ['loopsy exec kai,maria uptime', 'on both at once: each line says whose it is, a table at the end'],
+      ['loopsy exec --all -- df -h /', 'on every peer that is online; exits 0 only if all did'],
       ['while read f; do loopsy exec -n kai rm "$f"; done', '-n leaves stdin to the loop'],
     ],
     details:
-      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWhere a run is ended, what it started ends with it; only a daemon that forked itself away before is out of reach.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.',
+      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWhere a run is ended, what it started ends with it; only a daemon that forked itself away before is out of reach.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.\nOn several peers stdin is not forwarded, and one that hangs or can not be reached holds no other up.',
   },
   {
     path: 'jobs list',

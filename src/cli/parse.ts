@@ -102,7 +102,7 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
   const known = optionsOf(spec);
   const tokens = tokenize(argv, known);
   const verbatim = spec?.args?.at(-1)?.verbatim === true;
-  const cut = verbatim ? commandStart(argv, tokens, known) : { index: argv.length, words: [] };
+  const cut = verbatim ? commandStart(argv, tokens, { known, spec }) : { index: argv.length, words: [] };
   const values = new Map<string, string[]>();
   const args: string[] = [];
   for (const token of tokens) {
@@ -110,6 +110,8 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
     if (token.kind === 'positional') args.push(token.value);
     if (token.kind === 'option') takeOption(values, token, { known, spec });
   }
+  // An argument that an option stands for is empty: the ones behind it keep their places.
+  if (cut.isReplaced === true) args.unshift('');
   const invocation: Invocation = {
     spec,
     args: [...args, ...cut.words],
@@ -121,16 +123,30 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
   return invocation;
 };
 
+/** Where a command for another machine begins, and its words. */
+interface CommandStart {
+  readonly index: number;
+  readonly words: readonly string[];
+  /** No peer stands before it: an option stands for it. */
+  readonly isReplaced?: boolean;
+}
+
 /**
  * Where a command for another machine begins: behind the peer and the options of ours that stand right behind it, at
- * the first word that is none of them, or behind `--`.
+ * the first word that is none of them, or behind `--`. Behind an option that stands for the peer, it begins at once.
  */
 const commandStart = (
   argv: readonly string[],
   tokens: readonly Token[],
-  known: readonly OptionSpec[],
-): { index: number; words: readonly string[] } => {
+  { known, spec }: { known: readonly OptionSpec[]; spec: CommandSpec | undefined },
+): CommandStart => {
   const peer = tokens.findIndex(({ kind }) => kind === 'positional');
+  const before = peer < 0 ? tokens : tokens.slice(0, peer);
+  const replacement = spec?.args?.[0]?.replacedBy;
+  if (before.some((token) => token.kind === 'option' && token.name === replacement)) {
+    const index = before.find(({ kind }) => kind === 'option-terminator')?.index ?? tokens[peer]?.index ?? argv.length;
+    return { index, words: argv.slice(argv[index] === '--' ? index + 1 : index), isReplaced: true };
+  }
   if (peer < 0) return { index: argv.length, words: [] };
   for (const token of tokens.slice(peer + 1)) {
     if (argv[token.index] === '--') return { index: token.index, words: argv.slice(token.index + 1) };

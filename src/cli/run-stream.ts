@@ -16,6 +16,8 @@ export interface Following {
   readonly signal: AbortSignal;
   readonly quiet: boolean;
   readonly onStarted: (started: JobStarted) => void;
+  /** Told how the run ended, where that is known. */
+  readonly onEnded?: (outcome: JobOutcome) => void;
   /** The cursor that was asked for. */
   readonly since?: number;
 }
@@ -183,7 +185,8 @@ const sayGap = ({ out }: Cli, { from, to }: { from: number; to: number }): void 
   out.note(`loopsy: ${size(to - from)} of older output are no longer kept`);
 
 /** The run's own exit code; where loopsy ended it, one line that says so. */
-const endOf = ({ io, out }: Cli, outcome: JobOutcome, { quiet }: Following): number => {
+const endOf = ({ io, out }: Cli, outcome: JobOutcome, { quiet, onEnded }: Following): number => {
+  onEnded?.(outcome);
   const say = (text: string): void => out.note(`loopsy: ${text} (${plain(outcome.host)}, job ${outcome.jobId})`);
   if (outcome.endedBy === 'exit') {
     if (outcome.outputCut === true && !quiet) say(CUT);

@@ -120,6 +120,24 @@ describe('exec: which words are ours, and which are the command', () => {
     expect(exec(...argv)).toEqual({ peer: 'kai', ...expected });
   });
 
+  it.each([
+    [['--all', 'ls', '-la'], { command: ['ls', '-la'], options: { all: [''] } }],
+    [['--all', '--', 'ls', '--all'], { command: ['ls', '--all'], options: { all: [''] } }],
+    [['--cwd', '/x', '--all', '-n', 'ls'], { command: ['ls'], options: { cwd: ['/x'], all: [''], 'no-stdin': [''] } }],
+    [['--all', '-'], { command: ['-'], options: { all: [''] } }],
+  ])(
+    verifies(['cli.exec.words', 'cli.exec.many'], 'exec %j names no peer: the command begins at once'),
+    (argv, expected) => {
+      expect(exec(...argv)).toEqual({ peer: '', ...expected });
+    },
+  );
+
+  it('takes --all for an option of the command behind its first word, and for ours right behind the peer', () => {
+    expect(exec('kai', 'ls', '--all')).toEqual({ peer: 'kai', command: ['ls', '--all'], options: {} });
+    expect(exec('kai', '--all', 'ls')).toEqual({ peer: 'kai', command: ['ls'], options: { all: [''] } });
+    expect(exec('--', '--all', 'ls')).toEqual({ peer: '--all', command: ['ls'], options: {} });
+  });
+
   it('takes options on both sides of the peer', () => {
     expect(exec('--cwd', '/a', 'kai', '--timeout', '5m', 'make', '--timeout', '1').options).toEqual({
       cwd: ['/a'],

@@ -22,7 +22,14 @@ interface Session {
   interrupted: number | undefined;
 }
 
-const exec: Command = (cli) => (cli.invocation.has('detach') ? startDetached(cli, inputOf(cli.invocation)) : run(cli));
+const exec: Command = async (cli) => {
+  const { invocation } = cli;
+  if (invocation.has('all') || invocation.args[0]?.includes(',') === true) {
+    const { execMany } = await import('./rest.ts');
+    return execMany(cli, inputOf(invocation));
+  }
+  return invocation.has('detach') ? startDetached(cli, inputOf(invocation)) : run(cli);
+};
 
 const run: Command = async (cli) => {
   const { invocation, io, out } = cli;

@@ -12,6 +12,7 @@ import { commands as selftest } from './selftest.ts';
 import { commands as uninstall } from './uninstall.ts';
 import { commands as up } from './up.ts';
 
+export { execMany } from '../exec-many.ts';
 export { commandHelp, groupHelp, overallHelp } from '../help.ts';
 
 /** All but the two commands that scripts call most: one file to load for them, and none of it for those two. */

@@ -65,7 +65,7 @@ const wantedBehind = (line: Line, current: string): Wanted => {
   if (line.pending !== undefined) return valueOf(line.pending, current, '');
   if (current.startsWith('-') && !line.ended) return optionAt(line, current);
   const plain = { typed: current, before: '' };
-  if (line.spec !== undefined) return argAt(line.spec, line.args, current);
+  if (line.spec !== undefined) return argAt(line, current);
   if (line.group !== undefined) return { ...plain, known: wordsOf(line.group) };
   return { ...plain, known: topWords() };
 };
@@ -109,7 +109,8 @@ const takeOption = (line: Line, word: string): void => {
 const takeWord = (line: Line, word: string): void => {
   if (line.spec !== undefined) {
     line.args.push(word);
-    line.foreign = isVerbatim(line.spec) && line.args.length > 1;
+    const isReplaced = line.options.has(line.spec.args?.[0]?.replacedBy ?? '');
+    line.foreign = isVerbatim(line.spec) && (isReplaced || line.args.length > 1);
     return;
   }
   if (word === 'help' && line.group === undefined) return;
@@ -148,15 +149,17 @@ const valueOf = ({ value = '' }: OptionSpec, typed: string, before: string): Wan
   source: SOURCES[value],
 });
 
-const argAt = (spec: CommandSpec, args: readonly string[], current: string): Wanted => {
-  const arg = spec.args?.[args.length];
+const argAt = ({ spec, args, options }: Line, current: string): Wanted => {
+  const isReplaced = args.length === 0 && options.has(spec?.args?.[0]?.replacedBy ?? '');
+  const last = spec?.args?.at(-1);
+  const arg = spec?.args?.[isReplaced ? 1 : args.length] ?? (last?.repeat === true ? last : undefined);
   if (arg === undefined) return NOTHING;
   if (arg.verbatim === true) return { ...NOTHING, typed: current, source: 'files' };
   if (arg.choices !== undefined) {
     return { typed: current, before: '', known: arg.choices.map((value) => ({ value, description: '' })) };
   }
   // Several peers at once: `kai,maria`.
-  const comma = spec.path === 'exec' ? current.lastIndexOf(',') + 1 : 0;
+  const comma = spec?.path === 'exec' ? current.lastIndexOf(',') + 1 : 0;
   return { typed: current.slice(comma), before: current.slice(0, comma), known: [], source: SOURCES[arg.name] };
 };
 
