@@ -14,6 +14,7 @@ import { TrustBook } from '../trust/pins.ts';
 import { AuditLog } from './audit/log.ts';
 import { auditHandlers } from './audit/handlers.ts';
 import { callerSources } from './caller-sources.ts';
+import { recordMalformed } from './edge/audit-hook.ts';
 import type { Handlers } from './edge/call.ts';
 import type { CallerSources } from './edge/caller.ts';
 import { EffectTable } from './edge/effects.ts';
@@ -289,7 +290,8 @@ const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
 export const composeNode = (options: NodeOptions): ComposedNode => {
   const parts = new Parts(options);
   const { store, trustStore, trust, audit, open, effects, agents, jobs, peers, listener, system } = parts;
-  listener.serve(createRouter(makeEdge(parts)));
+  const edge = makeEdge(parts);
+  listener.serve(createRouter(edge), recordMalformed(edge));
   followConfig(parts);
   const runs = stopOnce(jobs);
   return {

@@ -2,7 +2,8 @@ import type { AuditRecord } from '../../protocol/audit.ts';
 import type { Operation } from '../../protocol/operation.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { callerName } from '../../trust/caller.ts';
-import type { RequestState } from './request-state.ts';
+import type { MalformedVisit } from './malformed.ts';
+import { nextRequestId, type RequestState } from './request-state.ts';
 import type { Exchange } from './exchange.ts';
 import { socketFacts } from './listener.ts';
 import type { EdgeParts } from './parts.ts';
@@ -48,3 +49,20 @@ export const recordRequest = (
   };
   parts.audit.record(record);
 };
+
+/** The record of bytes that were no request: counted by their source, as other refusals are. */
+export const recordMalformed =
+  (parts: EdgeParts) =>
+  ({ caller = 'stranger', remoteAddress = 'unknown', method = '', status, error }: MalformedVisit): void =>
+    parts.audit.record({
+      timestamp: parts.clock.now(),
+      requestId: nextRequestId(parts.boot),
+      caller,
+      fromIp: remoteAddress,
+      operation: 'unknown',
+      method,
+      path: '',
+      decision: error.error,
+      statusCode: status,
+      duration: 0,
+    });

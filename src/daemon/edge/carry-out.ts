@@ -6,7 +6,7 @@ import { noteInput, recordRequest } from './audit-hook.ts';
 import type { Call, Handler, StreamSource } from './call.ts';
 import type { EffectAnswer } from './effects.ts';
 import { toLoopsyError } from './error-reply.ts';
-import { type Exchange, sendJsonText } from './exchange.ts';
+import { askForBody, type Exchange, sendJsonText } from './exchange.ts';
 import { gatherInput, validate } from './input.ts';
 import { allowIdleBody, socketFacts } from './listener.ts';
 import { endedByNode } from './open-requests.ts';
@@ -64,7 +64,10 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
   // The answer of a run that is streamed is its output, which is kept; that of bytes is given once.
   if (state.resumable && op.kind !== 'json') parts.effects.claim(effectKey(state), digest);
   const run: Run = { id, op, exchange, input, digest, target: state.target, controller, remembered: undefined };
-  if (op.kind === 'upload') allowIdleBody(request);
+  if (op.kind === 'upload') {
+    allowIdleBody(request);
+    askForBody(exchange);
+  }
   return op.kind === 'stream' ? sendStream(run, parts) : sendJson(run, parts);
 };
 

@@ -31,6 +31,9 @@ export interface ConnectionTimes {
   readonly visitBytes: number;
 }
 
+/** How long a refused connection may take to read why. */
+const LAST_WORDS_MS = 1000;
+
 /** One accepted connection, from its first byte to its last. */
 export class Connection {
   readonly origin: Origin;
@@ -38,6 +41,7 @@ export class Connection {
   readonly #seat: Seat;
   readonly #bounds: ConnectionBounds;
   readonly #times: ConnectionTimes;
+  readonly #onExcess: () => void;
   /** What HTTP speaks with: the accepted stream, or TLS over it. */
   #top: Duplex;
   #facts: SocketFacts | undefined;
@@ -50,11 +54,22 @@ export class Connection {
   #deadlineAtMs: number;
   readonly #leaveAtMs: number;
   #response: ServerResponse | undefined;
+  /** What it hears last, and that it has heard it. */
+  #lastWords: string | undefined;
+  #isRefused = false;
   #body: { readonly request: IncomingMessage; seen: number; atMs: number } | undefined;
 
   constructor(
     raw: Duplex,
-    parts: { origin: Origin; seat: Seat; bounds: ConnectionBounds; times: ConnectionTimes; nowMs: number },
+    parts: {
+      origin: Origin;
+      seat: Seat;
+      bounds: ConnectionBounds;
+      times: ConnectionTimes;
+      nowMs: number;
+      /** A stranger's first request is too large. */
+      onExcess: () => void;
+    },
   ) {
     this.#raw = raw;
     this.#top = raw;
@@ -62,6 +77,7 @@ export class Connection {
     this.#seat = parts.seat;
     this.#bounds = parts.bounds;
     this.#times = parts.times;
+    this.#onExcess = parts.onExcess;
     this.#deadlineAtMs = parts.nowMs + parts.times.firstByteMs;
     this.#leaveAtMs = parts.nowMs + parts.times.visitMs;
   }
@@ -130,6 +146,33 @@ export class Connection {
 
   endRequest(): void {
     this.#open -= 1;
+    if (this.idle) this.#sayLast();
+  }
+
+  /** True where what comes belongs to a request that has begun. */
+  get isInBody(): boolean {
+    return this.#body?.request.complete === false;
+  }
+
+  /**
+   * Takes no request any more, and ends with these words, behind the answers that are on their way.
+   * @returns false where it was told so before.
+   */
+  refuse(words: string, nowMs: number): boolean {
+    if (this.#isRefused) return false;
+    this.#isRefused = true;
+    this.#lastWords = words;
+    this.#deadlineAtMs = nowMs + LAST_WORDS_MS;
+    if (this.idle) this.#sayLast();
+    return true;
+  }
+
+  #sayLast(): void {
+    if (this.#lastWords === undefined || this.#top.destroyed) return;
+    this.#top.end(this.#lastWords);
+    // Closing on bytes that nobody read would take the words with it.
+    this.#top.resume();
+    this.#lastWords = undefined;
   }
 
   /** The body of this request may pause for as long as it likes. */
@@ -180,7 +223,9 @@ export class Connection {
     if (this.#received <= this.#times.visitBytes) return;
     // Who asks is decided when the head has been read, which may be in this very chunk.
     setImmediate(() => {
-      if (this.hasSentTooMuch) this.destroy();
+      if (!this.hasSentTooMuch) return;
+      if (this.#requests === 0) this.#onExcess();
+      this.destroy();
     });
   };
 }

@@ -21,6 +21,11 @@ export const GUARD_HEADERS = {
   'x-frame-options': 'DENY',
 } as const;
 
+/** Has a client send the body that it holds back until somebody wants it (`Expect: 100-continue`). */
+export const askForBody = ({ request, response }: Pick<Exchange, 'request' | 'response'>): void => {
+  if (request.httpVersion === '1.1' && /\b100-continue\b/i.test(request.headers.expect ?? '')) response.writeContinue();
+};
+
 /** Answers with a text of JSON. */
 export const sendJsonText = (
   { request, response }: Pick<Exchange, 'request' | 'response'>,

@@ -1,5 +1,3 @@
-import type { IncomingMessage } from 'node:http';
-
 import type { z } from 'zod';
 
 import { collectText, TooLarge } from '../../kernel/collect.ts';
@@ -7,7 +5,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import { inputInQuery, type Operation } from '../../protocol/operation.ts';
 import { isRecord } from '../../protocol/record.ts';
 import { invalidInput } from './error-reply.ts';
-import type { Exchange } from './exchange.ts';
+import { askForBody, type Exchange } from './exchange.ts';
 
 const DEFAULT_BODY_LIMIT_BYTES = 65_536;
 
@@ -16,7 +14,9 @@ const DEFAULT_BODY_LIMIT_BYTES = 65_536;
  * @throws {LoopsyError} `body_too_large`, before a byte is taken where the size is known; `request_timeout` where the
  *   client left in the middle.
  */
-const readBody = async (request: IncomingMessage, limitBytes: number): Promise<string> => {
+const readBody = async (exchange: Pick<Exchange, 'request' | 'response'>, limitBytes: number): Promise<string> => {
+  const { request } = exchange;
+  if (Number(request.headers['content-length'] ?? 0) <= limitBytes) askForBody(exchange);
   try {
     return await collectText(request, limitBytes);
   } catch (error) {
@@ -51,10 +51,8 @@ const parseJson = (text: string): Readonly<Record<string, unknown>> => {
 };
 
 /** The fields of a request before validation, from path, query and body; `peer` is not among them. */
-export const gatherInput = async (
-  op: Operation,
-  { request, params, query }: Exchange,
-): Promise<Record<string, unknown>> => {
+export const gatherInput = async (op: Operation, exchange: Exchange): Promise<Record<string, unknown>> => {
+  const { params, query } = exchange;
   const { peer: _peer, ...rest } = query;
   if (inputInQuery(op)) return { ...rest, ...params };
   const field = Object.keys(rest)[0];
@@ -64,7 +62,7 @@ export const gatherInput = async (
       details: { field },
     });
   }
-  return { ...parseJson(await readBody(request, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
+  return { ...parseJson(await readBody(exchange, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
 };
 
 const fieldsOf = (schema: z.ZodType): string[] =>

@@ -10,6 +10,7 @@ import type { Log } from '../../kernel/log.ts';
 import { type Binding, Fronts } from './bind-addresses.ts';
 import { CONNECTION_LIMITS, ConnectionBounds, type ConnectionLimits } from './connection-bounds.ts';
 import { Connection, type ConnectionTimes, type SocketFacts } from './connection.ts';
+import { type Malformed, malformedAnswer, malformedBy, type MalformedVisit, TOO_LARGE, TUNNEL } from './malformed.ts';
 import { SecureServer, type TlsIdentity } from './secure-server.ts';
 
 /** Every limit of the port. */
@@ -92,6 +93,7 @@ export class Listener implements Service {
   readonly #connections = new Set<Connection>();
   readonly #secure: SecureServer;
   #http: http.Server | undefined;
+  #onMalformed: (visit: MalformedVisit) => void = () => undefined;
   #check: Timer | undefined;
   #stopping = false;
 
@@ -106,8 +108,9 @@ export class Listener implements Service {
     });
   }
 
-  /** Who answers requests. Called once, before `start`. */
-  serve(handler: RequestListener): void {
+  /** Who answers requests, and who hears of bytes that are none. Called once, before `start`. */
+  serve(handler: RequestListener, onMalformed: (visit: MalformedVisit) => void = () => undefined): void {
+    this.#onMalformed = onMalformed;
     const { headMs, restMs, checkMs } = this.#limits;
     const options = {
       // Looked at every `checkMs`: over at the limit, not after it.
@@ -115,8 +118,10 @@ export class Listener implements Service {
       requestTimeout: 0,
       keepAliveTimeout: restMs,
       connectionsCheckingInterval: checkMs,
+      // What has none is refused as all else is: with a record.
+      requireHostHeader: false,
     };
-    this.#http = http.createServer(options, (request, response) => {
+    const take: RequestListener = (request, response) => {
       const connection = CONNECTIONS.get(request.socket);
       if (connection?.beginRequest(request, response, this.#nowMs()) !== true) return;
       response.once('close', () => {
@@ -126,8 +131,18 @@ export class Listener implements Service {
       handler(request, response);
       // By now it has been decided who asks.
       if (connection.hasSentTooMuch) connection.destroy();
+    };
+    this.#http = http.createServer(options, take);
+    // The body is asked for where it is read; any other expectation is nothing to us.
+    this.#http.on('checkContinue', take);
+    this.#http.on('checkExpectation', take);
+    this.#http.on('connect', (_request, socket) => this.#refuse(CONNECTIONS.get(socket), TUNNEL));
+    this.#http.on('clientError', (error, socket) => {
+      const connection = CONNECTIONS.get(socket);
+      const malformed = connection?.isInBody === true ? undefined : malformedBy(error);
+      if (malformed === undefined) socket.destroy();
+      else this.#refuse(connection, malformed);
     });
-    this.#http.on('clientError', destroySocket);
   }
 
   /** @throws {ListenFailure} */
@@ -177,8 +192,14 @@ export class Listener implements Service {
       raw.destroy();
       return;
     }
-    const parts = { origin, seat, bounds: this.#bounds, times: this.#limits, nowMs: this.#nowMs() };
-    const connection = new Connection(raw, parts);
+    const connection: Connection = new Connection(raw, {
+      origin,
+      seat,
+      bounds: this.#bounds,
+      times: this.#limits,
+      nowMs: this.#nowMs(),
+      onExcess: () => this.#refuse(connection, TOO_LARGE),
+    });
     this.#connections.add(connection);
     raw.once('close', () => {
       this.#connections.delete(connection);
@@ -205,6 +226,13 @@ export class Listener implements Service {
   /** New connections see a new certificate. */
   setIdentity(identity: TlsIdentity): void {
     this.#secure.setIdentity(identity);
+  }
+
+  #refuse(connection: Connection | undefined, malformed: Malformed): void {
+    if (connection?.refuse(malformedAnswer(malformed), this.#nowMs()) !== true) return;
+    const { facts, origin } = connection;
+    const caller = facts?.certificate === undefined ? undefined : connection.caller;
+    this.#onMalformed({ ...malformed, caller, remoteAddress: origin.address });
   }
 
   #awaitFirstByte(raw: Duplex, connection: Connection): void {
@@ -263,10 +291,6 @@ export class Listener implements Service {
     return this.#options.clock.monotonicMs();
   }
 }
-
-const destroySocket = (_error: Error, socket: Duplex): void => {
-  socket.destroy();
-};
 
 /** `::ffff:10.0.0.7`, as a dual-stack socket reports IPv4, in its plain form. */
 const plainAddress = (address: string | undefined): string | undefined =>

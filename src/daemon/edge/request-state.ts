@@ -70,7 +70,7 @@ export const digestOf = (
 let requests = 0;
 
 /** Unique among all starts of all nodes: the start, and a number. */
-const nextRequestId = (boot: string): string => {
+export const nextRequestId = (boot: string): string => {
   requests += 1;
   return boot + requests.toString(16).padStart(16, '0');
 };

@@ -17,7 +17,7 @@ import { admit, beginState, identify } from './request-state.ts';
 
 const MAX_PARAM_LENGTH = 2048;
 
-type Served = Pick<Exchange, 'request' | 'response' | 'params' | 'query'>;
+type Served = Pick<Exchange, 'request' | 'response' | 'params' | 'query'> & { readonly isBadUrl?: boolean };
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? '';
 
@@ -26,6 +26,15 @@ const answerChallenge = ({ request, response }: Exchange, parts: EdgeParts): voi
   if (typeof challenge !== 'string') return;
   const proof = parts.prove(challenge, request.socket.localPort ?? 0);
   if (proof !== undefined) response.setHeader(HEADERS.proof, proof);
+};
+
+/** A head that something between the client and this node may have read in another way. */
+const refuseAmbiguous = ({ rawHeaders, url = '' }: IncomingMessage): void => {
+  const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
+  if (hosts === 1 && url.startsWith('/')) return;
+  throw new LoopsyError('invalid_request', {
+    message: hosts === 1 ? 'the target of a request is a path, and nothing else' : 'a request has one Host',
+  });
 };
 
 const sendError = (thrown: unknown, exchange: Exchange, parts: EdgeParts): void => {
@@ -40,8 +49,14 @@ const serve = async (id: OperationId | undefined, served: Served, parts: EdgePar
   try {
     const facts = socketFacts(served.request.socket);
     const refusal = identify(exchange, facts, parts);
+    refuseAmbiguous(served.request);
     const { caller } = exchange.state;
     if (caller.kind !== 'stranger') promote(served.request.socket, callerName(caller));
+    if (id === undefined && served.isBadUrl === true) {
+      throw new LoopsyError('invalid_request', {
+        message: 'the path of this request is not URL-encoded as it should be',
+      });
+    }
     if (id === undefined) {
       throw new LoopsyError('unknown_route', {
         message: `there is no route ${served.request.method} ${exchange.path}`,
@@ -60,11 +75,11 @@ const serve = async (id: OperationId | undefined, served: Served, parts: EdgePar
  * forward → encode → audit, once for all of them.
  */
 export const createRouter = (parts: EdgeParts): RequestListener => {
-  const nowhere = (request: IncomingMessage, response: ServerResponse): void =>
-    void serve(undefined, { request, response, params: {}, query: {} }, parts);
+  const nowhere = (request: IncomingMessage, response: ServerResponse, isBadUrl: boolean): void =>
+    void serve(undefined, { request, response, params: {}, query: {}, isBadUrl }, parts);
   const router = findMyWay({
-    defaultRoute: nowhere,
-    onBadUrl: (_path, request, response) => nowhere(request, response),
+    defaultRoute: (request, response) => nowhere(request, response, false),
+    onBadUrl: (_path, request, response) => nowhere(request, response, true),
     maxParamLength: MAX_PARAM_LENGTH,
   });
   for (const id of OPERATION_IDS) {
