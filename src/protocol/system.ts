@@ -40,6 +40,7 @@ export const statusSchema = identitySchema.extend({
     active: z.int(),
     queued: z.int(),
     detached: z.int().describe('of both: they outlive the node'),
+    held: z.int().describe('of the detached ones: they wait for this node to let them in'),
     total: z.int(),
   }),
   memory: z.object({ rss: z.int().describe('bytes') }),
@@ -66,7 +67,8 @@ export const emptySchema = z.strictObject({});
 export const stopOutputSchema = z.object({
   success: z.literal(true),
   pid: z.int(),
-  detached: z.int().describe('detached runs that go on, or wait'),
+  detached: z.int().describe('detached runs that go on'),
+  held: z.int().describe('detached runs that wait for the next start'),
 });
 
 /** The OpenAPI document. */

@@ -211,7 +211,7 @@ export const PEER = {
 export const STATUS = {
   nodeId: NODE_ID, hostname: 'kai', platform: 'linux', version: VERSION, port: 19532, capabilities: ['execute'], fingerprint: FINGERPRINT,
   user: 'kai', pid: 4711, uptime: 7_200_000, dataDir: '/home/kai/.loopsy', listening: ['0.0.0.0:19532'], tls: true,
-  peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 1, queued: 0, detached: 0, total: 3 }, memory: { rss: 71_000_000 }, restartNeeded: [], warnings: [],
+  peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 1, queued: 0, detached: 0, held: 0, total: 3 }, memory: { rss: 71_000_000 }, restartNeeded: [], warnings: [],
 }; // prettier-ignore
 export const JOB = {
   jobId: JOB_ID, command: 'make', args: ['test'], cwd: '/home/maria', shell: false, state: 'ended', createdAt: 1_799_999_000_000, startedAt: 1_799_999_000_000,

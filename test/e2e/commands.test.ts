@@ -279,7 +279,7 @@ describe.each([true, false])('every command on real nodes, tls.enabled %s', (tls
     expect(again.pid).not.toBe(pid);
     expect((await jsonOf(kai, 'key.list', ['key', 'list'])).keys.map(({ name }) => name)).toContain('near');
     expect((await kai.run(['exec', 'maria', 'true'])).code).toBe(0);
-    expect(await jsonOf(kai, 'system.stop', ['stop'])).toEqual({ success: true, pid: again.pid, detached: 0 });
+    expect(await jsonOf(kai, 'system.stop', ['stop'])).toEqual({ success: true, pid: again.pid, detached: 0, held: 0 });
     expect(await failureOf(kai, ['stop'])).toEqual([3, 'node_not_running']);
     await kai.start();
   });

@@ -83,15 +83,13 @@ const reportOf = async (child: ChildProcess): Promise<StartReport | undefined> =
 
 const stop: Command = async (cli) => {
   const node = await cli.node();
-  const { pid, detached } = await takeDown(cli, node);
-  if (cli.out.json) cli.out.document({ success: true, pid, detached });
+  const { pid, detached, held } = await takeDown(cli, node);
+  if (cli.out.json) cli.out.document({ success: true, pid, detached, held });
   cli.out.print(`Stopped (pid ${pid}).`);
-  if (detached > 0) {
-    const go = detached === 1 ? 'goes' : 'go';
-    cli.out.print(
-      `${count(detached, 'detached job')} ${go} on; the next \`loopsy start\` finds ${detached === 1 ? 'it' : 'them'} again.`,
-    );
-  }
+  if (detached > 0)
+    cli.out.print(`${count(detached, 'detached job')} ${detached === 1 ? 'goes' : 'go'} on without it.`);
+  if (held > 0)
+    cli.out.print(`${count(held, 'detached job')} ${held === 1 ? 'waits' : 'wait'} for the next \`loopsy start\`.`);
   return EXIT.ok;
 };
 
@@ -106,7 +104,7 @@ const restart: Command = async (cli) => {
 export const takeDown = async (
   cli: Cli,
   { client, registration }: LocalNode,
-): Promise<{ pid: number; detached: number }> => {
+): Promise<{ pid: number; detached: number; held: number }> => {
   const { clock } = cli.io;
   const { pid, port, boot } = registration;
   const answer = await client.call('system.stop', {}).catch((thrown: unknown) => {
@@ -116,7 +114,9 @@ export const takeDown = async (
   });
   for (const end = clock.monotonicMs() + STOP_MS; clock.monotonicMs() < end; await sleep(LOOK_AGAIN_MS, clock)) {
     const isRegistered = readRegistration(cli.paths)?.boot === boot;
-    if (!isRegistered && !isAlive(pid) && !(await answers(port))) return { pid, detached: answer?.detached ?? 0 };
+    if (!isRegistered && !isAlive(pid) && !(await answers(port))) {
+      return { pid, detached: answer?.detached ?? 0, held: answer?.held ?? 0 };
+    }
   }
   throw new LoopsyError('request_timeout', {
     message: `the node (pid ${pid}) was asked to stop and is still there after ${STOP_MS / 1000} s`,

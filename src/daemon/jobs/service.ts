@@ -3,6 +3,7 @@ import { withTimeLimit } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { ExecuteInput, ExecuteResult, Job as JobRow, JobSignal } from '../../protocol/jobs.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import type { Status } from '../../protocol/system.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
@@ -18,6 +19,8 @@ import { REVOKED_GRACE_MS, Runs } from './runs.ts';
 
 const CANCEL_LIMIT_MS = 5_000;
 const DEFAULT_PAGE = 100;
+
+type JobCounts = Status['jobs'];
 
 /** The runs of this node. */
 export interface Jobs extends Service {
@@ -37,8 +40,8 @@ export interface Jobs extends Service {
   endOrphans(mayRun: (caller: string) => boolean): number;
   /** Lets the runs of removed callers go on, whoever reads them: the owner wants it so. */
   keepRunsOf(matches: (caller: string) => boolean): void;
-  /** `active` go on, `queued` wait, `detached` of both outlive the node, `total` are known. */
-  counts(): { active: number; queued: number; detached: number; total: number };
+  /** `active` go on, `queued` wait, `detached` of both outlive the node, `held` of these wait, `total` are known. */
+  counts(): JobCounts;
   /** True where a run of this node has the id. */
   knows(jobId: string): boolean;
   /** Settings have changed: waiting runs may start. */
@@ -168,13 +171,15 @@ class JobService implements Jobs {
     for (const job of this.#runs.live()) if (matches(job.record.caller)) job.keep();
   }
 
-  counts(): { active: number; queued: number; detached: number; total: number } {
+  counts(): JobCounts {
     const live = this.#runs.live().filter((job) => !job.isOver);
+    const detached = live.filter(({ isDetached }) => isDetached);
     const queued = this.#runs.waiting;
     return {
       active: live.length - queued,
       queued,
-      detached: live.filter(({ isDetached }) => isDetached).length,
+      detached: detached.length,
+      held: detached.filter(({ id }) => this.#runs.place(id) !== undefined).length,
       total: Math.max(live.length, this.#runs.records.count()),
     };
   }

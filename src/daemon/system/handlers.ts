@@ -12,6 +12,7 @@ export const systemHandlers = (system: System, doctor: DoctorParts, stop: () => 
   'system.openapi': () => describeApi(),
   'system.stop': () => {
     stop();
-    return { success: true, pid: process.pid, detached: system.status().jobs.detached };
+    const { detached, held } = system.status().jobs;
+    return { success: true, pid: process.pid, detached: detached - held, held };
   },
 });

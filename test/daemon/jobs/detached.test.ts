@@ -168,7 +168,7 @@ describe('a restart of the node', () => {
       ids.push((await first.jobs.execute(detached(line), call())).jobId);
     expect(ids.map((jobId) => first.jobs.get({ jobId }, OWNER).state)).toEqual(['running', 'queued', 'queued']);
     const { jobs } = await restart(first);
-    expect(jobs.counts()).toMatchObject({ active: 1, queued: 2, detached: 3 });
+    expect(jobs.counts()).toMatchObject({ active: 1, queued: 2, detached: 3, held: 2 });
     expect(jobs.get({ jobId: ids[2] ?? '' }, OWNER)).toMatchObject({ state: 'queued', place: 2 });
     const reads = ids.map(async (jobId) => (await readAll(await jobs.output({ jobId }, OWNER))).stdout.toString());
     expect(await Promise.all(reads)).toEqual(['0\n', '1\n', '2\n']);
