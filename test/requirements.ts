@@ -29,6 +29,8 @@ export const REQUIREMENTS = {
   'cli.help': '`--help` shows usage and examples for every command, `--version` the one version',
   'cli.peer-names': 'a peer is named by name, nodeId prefix (≥ 4) or address; an ambiguous one lists the matches',
   'peers.own-names': '`localhost`, its own nodeId and host name mean this node on every surface; no peer is called so',
+  'cli.names': 'people read local names of peers, never ids: in jobs, keys, grants and the log',
+  'grant.expired-shown': 'a grant that is over is shown as over, to people and as `expired` to programs',
   'cli.addresses': 'host, host:port and [v6]:port are addresses; without a port 19532',
   'cli.unknown': 'unknown commands and options are errors (exit 2) with the nearest match',
   'cli.alone': '`loopsy` alone shows the state in five lines and the next step',

@@ -1,10 +1,9 @@
 import { isAbsolute, resolve } from 'node:path';
 
 import { ROUTES } from '../client/routes.ts';
-import type { Grant, GrantInput } from '../protocol/grants.ts';
-import { describeGrant as describe, describeLevel, type Level } from '../protocol/scopes.ts';
+import type { GrantInput } from '../protocol/grants.ts';
+import { describeLevel, type Level } from '../protocol/scopes.ts';
 import type { Cli } from './cli.ts';
-import { localTime } from './output.ts';
 import { usageError } from './parse.ts';
 import { parseSpan } from './values.ts';
 
@@ -30,9 +29,6 @@ const reachOf = (names: readonly string[]): 'all' | string[] => {
   if (names.length > 1) throw usageError(`--reach ${names.join(' --reach ')} contradicts itself`);
   return names[0] === 'all' ? 'all' : [];
 };
-
-/** What a grant allows, in a few words: `may look (observe), until 2026-12-20 09:00`. */
-export const describeGrant = (grant: Grant): string => describe(grant, localTime);
 
 /** What this version's operations ask for: words grow with them. */
 const IN_USE: ReadonlySet<string> = new Set(Object.values(ROUTES).map(({ access }) => access));

@@ -204,6 +204,7 @@ const makeKeys = ({ options, trust, agents }: Parts): Keys =>
     },
     startToken: options.startToken,
     agentSecret: options.agentSecret,
+    now: () => options.clock.now(),
   });
 
 const makeListener = ({ options, peers, sources }: Parts): Listener =>

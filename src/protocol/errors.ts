@@ -48,7 +48,7 @@ export const ERRORS = {
     hint: 'check the key with `loopsy key list`; another machine connects with `loopsy connect`',
   }),
   expired_key: row([1003, 401, EXIT.notAuthorised], 'this key or grant has expired', {
-    hint: 'the owner can add a new one with `loopsy key add`, or extend it with `loopsy peers grant`',
+    hint: 'the owner of that node can extend it: a key with `loopsy key grant`, a peer with `loopsy peers grant`',
   }),
   scope_missing: row([1004, 403, EXIT.notAuthorised], 'the caller is not allowed to do this', {
     hint: 'the owner of that node can change it with `loopsy peers grant` or `loopsy key grant`',

@@ -20,6 +20,11 @@ export const grantSchema = z.object({
     .describe('the peers this caller may address through this node: all, or nodeIds'),
 });
 
+/** A grant as it is shown at one moment. */
+export const shownGrantSchema = grantSchema.extend({
+  expired: z.literal(true).optional().describe('there where it is over: nothing is allowed any more'),
+});
+
 /** What a person sets: a level, and what narrows it. */
 export const grantInputSchema = z.strictObject({
   level: levelSchema,
@@ -31,5 +36,7 @@ export const grantInputSchema = z.strictObject({
 
 /** A grant as it is stored. */
 export type Grant = z.infer<typeof grantSchema>;
+/** A grant as it is shown. */
+export type ShownGrant = z.infer<typeof shownGrantSchema>;
 /** What a person sets. */
 export type GrantInput = z.infer<typeof grantInputSchema>;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { grantInputSchema, grantSchema } from './grants.ts';
+import { grantInputSchema, grantSchema, shownGrantSchema } from './grants.ts';
 import { keyNameSchema, labelSchema } from './ids.ts';
 import { pageOutput } from './page.ts';
 
@@ -18,7 +18,7 @@ export const keyRowSchema = z.object({
   kind: z
     .enum(['named', 'config', 'agent'])
     .describe('config: from auth.allowedKeys; agent: the agents of this machine'),
-  grant: grantSchema,
+  grant: shownGrantSchema,
   createdAt: z.int().optional(),
 });
 /** GET /keys. */

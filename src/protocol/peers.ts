@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { grantInputSchema, grantSchema, levelSchema } from './grants.ts';
+import { grantInputSchema, levelSchema, shownGrantSchema } from './grants.ts';
 import { fingerprintSchema, hostSchema, nodeIdSchema, peerNameSchema, peerRefSchema, portSchema } from './ids.ts';
 import { pageOutput } from './page.ts';
 import { capabilitySchema, identitySchema, platformSchema } from './system.ts';
@@ -23,7 +23,7 @@ export const peerSchema = z.object({
   trusted: z.boolean(),
   manuallyAdded: z.boolean(),
   fingerprint: z.string().optional(),
-  grant: grantSchema.optional().describe('what this side lets the peer do'),
+  grant: shownGrantSchema.optional().describe('what this side lets the peer do'),
   latencyMs: z.number().optional().describe('of the last heartbeat'),
   reason: z.string().optional().describe('why it is offline'),
 });

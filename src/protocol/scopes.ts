@@ -75,6 +75,8 @@ interface GrantFacts {
   readonly folders?: readonly string[] | undefined;
   readonly expiresAt?: number | undefined;
   readonly reach: 'all' | readonly string[];
+  /** True where it is over. */
+  readonly expired?: boolean | undefined;
 }
 
 const describeScopes = (level: Level, scopes: readonly Scope[]): string => {
@@ -84,9 +86,14 @@ const describeScopes = (level: Level, scopes: readonly Scope[]): string => {
   return level === 'observe' ? 'may look (observe)' : 'may collaborate';
 };
 
+/** What is left of a grant that is over: `nothing any more (full, ended …)`. */
+export const describeEnded = ({ level, expiresAt = 0 }: GrantFacts, timeText: (ms: number) => string): string =>
+  `nothing any more (${level}, ended ${timeText(expiresAt)})`;
+
 /** A grant in a few words, for lists: `may look (observe), in /srv, until …`. `timeText` writes ms since 1970. */
 export const describeGrant = (grant: GrantFacts, timeText: (ms: number) => string): string => {
   const { level, folders, expiresAt, reach } = grant;
+  if (grant.expired === true) return `may do ${describeEnded(grant, timeText)}`;
   // Both must hold, as where it is decided.
   const scopes = LEVEL_SCOPES[level].filter((scope) => grant.scopes.includes(scope));
   if (scopes.length === 0) return 'may do nothing here';

@@ -1,8 +1,11 @@
 import { LoopsyError, type ErrorName } from '../protocol/errors.ts';
-import type { Grant, GrantInput } from '../protocol/grants.ts';
+import type { Grant, GrantInput, ShownGrant } from '../protocol/grants.ts';
 import type { Access, Operation } from '../protocol/operation.ts';
 import { LEVEL_SCOPES, type Scope } from '../protocol/scopes.ts';
 import { callerName, type Caller } from './caller.ts';
+
+/** A caller whose grant decides. */
+type Granted = Extract<Caller, { readonly grant: Grant }>;
 
 /** What decides beside the caller and the operation. */
 export interface Facts {
@@ -75,6 +78,30 @@ const onlyOwner = (rule: Rule, caller: Caller): Decision =>
 const onlyAgentSecret = (caller: Caller): Decision =>
   caller.kind === 'agent-secret' ? ALLOWED : deny('scope_missing', "only this machine's agent secret opens this");
 
+/** A caller in the words of whoever reads the refusal: the caller itself. */
+const wordsOf = (caller: Granted): readonly [who: string, command: string] => {
+  switch (caller.kind) {
+    case 'agent':
+      return [`the agent ${caller.label}`, 'key grant agent <level>'];
+    case 'key':
+      return [`the key "${caller.name}"`, `key grant ${caller.name} <level>`];
+    case 'peer':
+      return ['your machine', 'peers grant <your machine> <level>'];
+  }
+};
+
+const denyGrant = (error: ErrorName, caller: Granted, why: string): Denial => {
+  const [who, command] = wordsOf(caller);
+  return deny(error, `${who} ${why}`, `the owner of the node that refuses can change it: \`loopsy ${command}\``);
+};
+
+/** True where a grant no longer gives anything. */
+const isOver = ({ expiresAt }: Grant, now: number): boolean => expiresAt !== undefined && now >= expiresAt;
+
+/** A grant as it is shown: one that is over says so. `now` is wall time, ms since 1970. */
+export const shownGrant = (grant: Grant, now: number): ShownGrant =>
+  isOver(grant, now) ? { ...grant, expired: true } : grant;
+
 /** What the caller's own grant says; the owner has none, because nothing narrows it. */
 const withinGrant = (caller: Caller, scope: Scope, now: number): Decision => {
   if (caller.kind === 'owner') return ALLOWED;
@@ -82,15 +109,13 @@ const withinGrant = (caller: Caller, scope: Scope, now: number): Decision => {
   if (caller.kind === 'agent-secret')
     return deny('scope_missing', 'the agent secret only gets a token for one agent process');
   const { grant } = caller;
-  if (grant.expiresAt !== undefined && now >= grant.expiresAt) {
-    return deny(
-      'expired_key',
-      `what ${callerName(caller)} was granted here ended at ${new Date(grant.expiresAt).toISOString()}`,
-    );
+  if (isOver(grant, now)) {
+    const endedAt = new Date(grant.expiresAt ?? now).toISOString();
+    return denyGrant('expired_key', caller, `may do nothing here any more: what it was granted ended at ${endedAt}`);
   }
   // Both must hold: a record that lists more than its level has was not made here.
   if (grant.scopes.includes(scope) && LEVEL_SCOPES[grant.level].includes(scope)) return ALLOWED;
-  return deny('scope_missing', `${callerName(caller)} has no scope "${scope}" here (level ${grant.level})`);
+  return denyGrant('scope_missing', caller, `has no scope "${scope}" here (level ${grant.level})`);
 };
 
 const reaches = (caller: Caller, peer: NonNullable<Facts['peer']>): boolean => {

@@ -54,6 +54,12 @@ describe('a grant in words', () => {
     expect(text({ scopes: ['exec'] })).toBe('may do nothing here');
   });
 
+  it('says that it is over, and what it was', () => {
+    expect(text({ level: 'full', scopes: SCOPES, expiresAt: 5, expired: true })).toBe(
+      'may do nothing any more (full, ended day 5)',
+    );
+  });
+
   it('says where it gives less than its level', () => {
     for (const level of LEVELS) expect(text({ level, scopes: [] })).toBe('may do nothing here');
     expect(text({ level: 'collaborate', scopes: ['status', 'messages'] })).toBe('may use only status, messages');

@@ -11,6 +11,7 @@ import {
   isNarrower,
   maySee,
   NO_GRANT,
+  shownGrant,
   type Facts,
   type Rule,
 } from '../../src/trust/grants.ts';
@@ -164,7 +165,10 @@ describe('a decision', () => {
 
   it('says what is wrong and what to do', () => {
     const decision = decide(peer(grantOfLevel('observe')), EXEC, overLink);
-    expect(decision).toMatchObject({ message: `peer:${MACHINE} has no scope "exec" here (level observe)` });
+    expect(decision).toMatchObject({
+      message: 'your machine has no scope "exec" here (level observe)',
+      hint: expect.stringContaining('loopsy peers grant'),
+    });
   });
 });
 
@@ -234,5 +238,34 @@ describe('a grant from a person’s words', () => {
     expect(isNarrower(observe, { ...observe, folders: ['/a'] })).toBe(true);
     expect(isNarrower({ ...observe, folders: ['/a'] }, observe)).toBe(false);
     expect(isNarrower(grantOfLevel('observe'), full)).toBe(false);
+  });
+});
+
+describe('a refusal', () => {
+  const rule = rowOf('job.execute');
+  const over: Grant = { ...grantOfLevel('full'), expiresAt: NOW };
+  const denial = (caller: Caller): { message: string; hint?: string } => {
+    const decision = decide(caller, rule, factsOf(caller));
+    if (decision.allowed) throw new Error('allowed');
+    return decision;
+  };
+
+  it.each([
+    [key, 'the key "ci"', '`loopsy key grant ci <level>`'],
+    [agent, 'the agent claude', '`loopsy key grant agent <level>`'],
+    [peer, 'your machine', '`loopsy peers grant <your machine> <level>`'],
+  ])('names its caller in words, and the command that changes it', (callerOf, who, command) => {
+    for (const grant of [over, grantOfLevel('observe')]) {
+      const { message, hint } = denial(callerOf(grant));
+      expect(message).toContain(who);
+      expect(message).not.toContain(MACHINE);
+      expect(hint).toContain(command);
+    }
+  });
+
+  it('is known before it happens: what is over is shown as over', () => {
+    expect(shownGrant(over, NOW)).toEqual({ ...over, expired: true });
+    expect(shownGrant(over, NOW - 1)).toEqual(over);
+    expect(shownGrant(grantOfLevel('full'), NOW)).not.toHaveProperty('expired');
   });
 });

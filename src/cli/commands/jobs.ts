@@ -2,6 +2,7 @@ import { EXIT } from '../../protocol/errors.ts';
 import type { Job, JobSignal } from '../../protocol/jobs.ts';
 import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
+import { callerWords } from '../known-names.ts';
 import { ago, duration, facts, localTime, plain, size, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { followEvents, followPieces, type Following } from '../run-stream.ts';
@@ -11,23 +12,31 @@ import { peerNamed } from '../values.ts';
 const INTERRUPTED = 130;
 
 const list: Command = async ({ invocation, io, node, out }) => {
-  const { client } = await node();
+  const local = await node();
+  const { client } = local;
   const peer = peerNamed(invocation.value('peer'));
   const input = { state: invocation.has('all') ? 'all' : 'active', limit: 1000 } as const;
   const jobs = await itemsOf(pagesOf(client, 'job.list', { input, peer }), (page) => page.jobs);
-  if (out.json) out.document({ jobs });
+  if (out.json) {
+    out.document({ jobs });
+    return EXIT.ok;
+  }
   if (jobs.length === 0) {
     out.print(
       invocation.has('all') ? 'Nothing has run yet.' : 'Nothing runs. `loopsy jobs list --all` shows what has ended.',
     );
     return EXIT.ok;
   }
+  const by = await callerWords(
+    local,
+    jobs.map(({ caller }) => caller),
+  );
   const now = io.clock.now();
   const rows = jobs.map((job) => [
     job.jobId,
     stateOf(job),
     ago(job.createdAt, now),
-    plain(job.caller),
+    plain(by(job.caller)),
     shorten(commandOf(job)),
   ]);
   out.print(...table([['JOB', 'STATE', 'BEGAN', 'BY', 'COMMAND'], ...rows], out.paint));
@@ -49,20 +58,25 @@ const stateOf = (job: Job): string => {
 };
 
 const show: Command = async ({ invocation, node, out }) => {
-  const { client } = await node();
+  const local = await node();
+  const { client } = local;
   const job = await client.call(
     'job.get',
     { jobId: invocation.args[0] ?? '' },
     { peer: peerNamed(invocation.value('peer')) },
   );
-  if (out.json) out.document(job);
+  if (out.json) {
+    out.document(job);
+    return EXIT.ok;
+  }
+  const by = await callerWords(local, [job.caller]);
   const began = job.startedAt ?? job.createdAt;
   const rows: (readonly [string, string | undefined])[] = [
     ['job', job.jobId],
     ['state', stateOf(job)],
     ['command', commandOf(job)],
     ['where', `${job.user}@${job.host}:${job.cwd}`],
-    ['by', job.caller],
+    ['by', by(job.caller)],
     ['began', localTime(began)],
     ['took', job.duration === undefined ? undefined : duration(job.duration)],
     ['pid', job.pid?.toString()],

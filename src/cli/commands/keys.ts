@@ -2,7 +2,8 @@ import { EXIT } from '../../protocol/errors.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { describeGrant, grantOptions } from '../grant-options.ts';
+import { grantOptions } from '../grant-options.ts';
+import { grantWords } from '../known-names.ts';
 import { plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 
@@ -15,7 +16,11 @@ const list: Command = async ({ node, out }) => {
     return EXIT.ok;
   }
   const kinds = { named: 'key', config: 'config.yaml', agent: 'agents here' };
-  const rows = keys.map((key) => [plain(key.name), kinds[key.kind], plain(describeGrant(key.grant))]);
+  const words = await grantWords(
+    client,
+    keys.map((key) => key.grant),
+  );
+  const rows = keys.map((key) => [plain(key.name), kinds[key.kind], plain(words(key.grant))]);
   out.print(...table([['NAME', 'KIND', 'GRANT'], ...rows], out.paint));
   return EXIT.ok;
 };
@@ -54,7 +59,8 @@ const add: Command = async (cli) => {
   const answer = await client.call('key.add', { name: invocation.args[0] ?? '', ...grant });
   if (out.json) out.document(answer);
   out.print(answer.key);
-  if (!out.json) out.note(`${plain(answer.name)} ${plain(describeGrant(answer.grant))}. The key is shown this once.`);
+  const words = await grantWords(client, [answer.grant]);
+  if (!out.json) out.note(`${plain(answer.name)} ${plain(words(answer.grant))}. The key is shown this once.`);
   return EXIT.ok;
 };
 
@@ -73,7 +79,8 @@ const grant: Command = async (cli) => {
     ...grantOptions(cli, invocation.args[1] as Level),
   });
   if (out.json) out.document(row);
-  out.print(`${plain(row.name)} ${plain(describeGrant(row.grant))}.`);
+  const words = await grantWords(client, [row.grant]);
+  out.print(`${plain(row.name)} ${plain(words(row.grant))}.`);
   return EXIT.ok;
 };
 

@@ -6,6 +6,7 @@ import { FRAME } from '../../protocol/frames.ts';
 import { parseFields } from '../../protocol/record.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { followLog } from '../follow-log.ts';
+import { callerWords } from '../known-names.ts';
 import { localTime, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { parseSince } from '../values.ts';
@@ -14,11 +15,13 @@ const logs: Command = async (cli) => {
   if (cli.invocation.has('node')) return nodeLog(cli);
   const { invocation, out } = cli;
   const filter = filterOf(cli);
-  const { client } = await cli.node();
+  const node = await cli.node();
+  const { client } = node;
   if (invocation.has('follow')) {
+    const by = out.json ? plain : await callerWords(node, ['peer:']);
     for await (const { type, bytes } of client.stream('audit.follow', filter)) {
       // The node encodes each record by its schema.
-      if (type === FRAME.event) showRecord(cli, decodeJson(bytes) as AuditRecord);
+      if (type === FRAME.event) showRecord(cli, decodeJson(bytes) as AuditRecord, by);
     }
     return EXIT.ok;
   }
@@ -27,7 +30,12 @@ const logs: Command = async (cli) => {
   if (out.json) out.document({ records });
   if (records.length === 0) out.print('Nothing like that is in the audit log.');
   // The newest come first on the wire, and last where people read.
-  if (!out.json) records.toReversed().forEach((record) => showRecord(cli, record));
+  if (out.json) return EXIT.ok;
+  const by = await callerWords(
+    node,
+    records.map(({ caller }) => caller),
+  );
+  records.toReversed().forEach((record) => showRecord(cli, record, by));
   return EXIT.ok;
 };
 
@@ -43,9 +51,9 @@ const filterOf = ({ invocation, io }: Cli) => {
   };
 };
 
-const showRecord = ({ out }: Cli, record: AuditRecord): void => {
+const showRecord = ({ out }: Cli, record: AuditRecord, by: (caller: string) => string): void => {
   if (out.json) out.document(record);
-  else out.print(recordLine(record, out.paint));
+  else out.print(recordLine({ ...record, caller: by(record.caller) }, out.paint));
 };
 
 /** Fields that stand in their own place, or say nothing to people. */

@@ -1,11 +1,12 @@
-import type { GrantInput } from '../../protocol/grants.ts';
+import type { Grant, GrantInput } from '../../protocol/grants.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import type { Peer } from '../../protocol/peers.ts';
-import type { Level } from '../../protocol/scopes.ts';
+import { describeEnded, type Level } from '../../protocol/scopes.ts';
 import { itemsOf, pagesOf } from '../../client/pages.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { describeGrant, grantOptions } from '../grant-options.ts';
-import { ago, facts, grouped, plain, table, type Paint } from '../output.ts';
+import { grantOptions } from '../grant-options.ts';
+import { grantWords } from '../known-names.ts';
+import { ago, facts, grouped, localTime, plain, table, type Paint } from '../output.ts';
 import { typedAddress } from '../values.ts';
 
 const list: Command = async ({ node, out, io }) => {
@@ -37,6 +38,7 @@ const noteOf = ({ name, nodeId, trusted, reason }: Peer, paint: Paint): string[]
 
 const mayOf = ({ grant }: Peer): string => {
   if (grant === undefined) return '-';
+  if (grant.expired === true) return describeEnded(grant, localTime);
   return grant.scopes.length === 0 ? 'nothing' : grant.level;
 };
 
@@ -54,10 +56,10 @@ const addressOf = ({ address, port }: Peer): string => {
 const show: Command = async (cli) => {
   const { client } = await cli.node();
   const peer = await client.call('peer.show', { nodeId: argument(cli, 0) });
-  return showPeer(cli, peer);
+  return showPeer(cli, peer, await grantWords(client, peer.grant === undefined ? [] : [peer.grant]));
 };
 
-const showPeer = ({ out, io }: Cli, peer: Peer): number => {
+const showPeer = ({ out, io }: Cli, peer: Peer, words: (grant: Grant) => string): number => {
   if (out.json) out.document(peer);
   const rows: (readonly [string, string | undefined])[] = [
     ['name', peer.name],
@@ -68,7 +70,7 @@ const showPeer = ({ out, io }: Cli, peer: Peer): number => {
     ['state', peer.reason === undefined ? peer.status : `${peer.status}: ${peer.reason}`],
     ['seen', peer.lastSeen === undefined ? undefined : ago(peer.lastSeen, io.clock.now())],
     ['trusted', trustOf(peer)],
-    ['grant', peer.grant === undefined ? undefined : describeGrant(peer.grant)],
+    ['grant', peer.grant === undefined ? undefined : words(peer.grant)],
     ['can', peer.capabilities.join(', ') || undefined],
     ['fingerprint', peer.fingerprint === undefined ? undefined : grouped(peer.fingerprint)],
   ];
@@ -121,7 +123,8 @@ const grant: Command = async (cli) => {
   const input: GrantInput = grantOptions(cli, invocation.args[1] as Level);
   const peer = await client.call('peer.grant', { nodeId: argument(cli, 0), ...input });
   if (out.json) out.document(peer);
-  out.print(`${plain(peer.name)} ${peer.grant === undefined ? 'may do nothing here' : describeGrant(peer.grant)}.`);
+  const words = await grantWords(client, peer.grant === undefined ? [] : [peer.grant]);
+  out.print(`${plain(peer.name)} ${peer.grant === undefined ? 'may do nothing here' : plain(words(peer.grant))}.`);
   return EXIT.ok;
 };
 

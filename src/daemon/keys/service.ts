@@ -3,6 +3,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { Grant, GrantInput } from '../../protocol/grants.ts';
 import type { KeyRow } from '../../protocol/keys.ts';
 import type { Caller } from '../../trust/caller.ts';
+import { shownGrant } from '../../trust/grants.ts';
 import { type AgentTokens, newToken } from '../../trust/tokens.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import type { NamedKey } from '../../trust/trust-records.ts';
@@ -21,6 +22,8 @@ export interface KeysParts {
   readonly startToken: string;
   /** The secret that this machine's agents present to get a token. */
   readonly agentSecret: string;
+  /** Wall time, ms since 1970. */
+  readonly now: () => number;
 }
 
 /** The name under which the agents of this machine are granted something. */
@@ -80,7 +83,11 @@ export class Keys {
 
   list(): KeyRow[] {
     const agents: KeyRow = { name: AGENTS, kind: 'agent', grant: this.#parts.trust.agentGrant };
-    return [agents, ...this.#parts.trust.keys().map(rowOf)];
+    const now = this.#parts.now();
+    return [agents, ...this.#parts.trust.keys().map(rowOf)].map((row) => ({
+      ...row,
+      grant: shownGrant(row.grant, now),
+    }));
   }
 
   async add(name: string, input: GrantInput | undefined): Promise<{ name: string; key: string; grant: Grant }> {

@@ -5,10 +5,23 @@ import type { LinkCut } from './link.ts';
 /** What a node answers to one whom it does not know: said of this machine, by the peer. */
 const NOT_TRUSTED: ReadonlySet<ErrorName> = new Set(['missing_key', 'invalid_key', 'revoked']);
 
+/** What it answers to one whom it knows and does not let: said to this machine, so that people must hear by whom. */
+const REFUSED: ReadonlySet<ErrorName> = new Set(['scope_missing', 'expired_key']);
+
+const inNameOf = (name: string, error: LoopsyError): LoopsyError =>
+  new LoopsyError(error.error, {
+    message: `${name}: ${error.message}`,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    ...(error.details === undefined ? {} : { details: error.details }),
+    cause: error,
+  });
+
 /** The error that a peer answered with, in words of this side; undefined where it is none of a node's. */
 export const peerError = (body: string, name: string): LoopsyError | undefined => {
   const error = errorFromBody(parseJson(body));
-  if (error === undefined || !NOT_TRUSTED.has(error.error)) return error;
+  if (error === undefined) return undefined;
+  if (REFUSED.has(error.error)) return inNameOf(name, error);
+  if (!NOT_TRUSTED.has(error.error)) return error;
   return new LoopsyError('scope_missing', {
     message: `${name} does not trust this machine`,
     hint: `run \`loopsy connect\` on ${name}`,

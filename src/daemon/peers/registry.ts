@@ -4,6 +4,7 @@ import type { Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
 import type { Identity } from '../../trust/identity.ts';
 import type { TrustBook } from '../../trust/pins.ts';
+import { shownGrant } from '../../trust/grants.ts';
 import { ownNameError } from '../../trust/trust-edits.ts';
 import type { Machine } from '../../trust/trust-records.ts';
 import type { Target } from '../edge/parts.ts';
@@ -22,6 +23,8 @@ export interface RegistryParts {
   readonly manual: Pick<ManualPeers, 'entries'>;
   /** What this node says of itself now. */
   readonly own: () => Facts;
+  /** Wall time, ms since 1970. */
+  readonly now: () => number;
 }
 
 /** Who is known here, under which names. */
@@ -34,11 +37,11 @@ export class Registry {
 
   /** The rows of GET /peers. */
   list(): Peer[] {
-    return this.#known().map(({ row }) => row);
+    return this.#known().map(({ row }) => this.#shown(row));
   }
 
   show(reference: string): Peer {
-    return this.pick(reference).row;
+    return this.#shown(this.pick(reference).row);
   }
 
   /** Whoever or whatever a person means. @throws {LoopsyError} `peer_not_found`; `invalid_request` where ambiguous. */
@@ -99,6 +102,10 @@ export class Registry {
     if (holder === undefined) return;
     const details = { field: 'name', name };
     throw new LoopsyError('conflict', { message: `another peer is called ${name} already`, details });
+  }
+
+  #shown(row: Peer): Peer {
+    return row.grant === undefined ? row : { ...row, grant: shownGrant(row.grant, this.#parts.now()) };
   }
 
   get #ownNames(): string[] {

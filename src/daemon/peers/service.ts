@@ -75,7 +75,8 @@ export class Peers implements Service {
       isMet: (at) => facts.nodesAt(formatAddress(at)).some((nodeId) => trust.machine(nodeId) !== undefined),
       isAwaited: () => this.#isSomebodyMissing(),
     });
-    this.registry = new Registry({ identity, trust, facts, contacts: this.#contacts, manual: this.#manual, own });
+    const now = (): number => clock.now();
+    this.registry = new Registry({ identity, trust, facts, contacts: this.#contacts, manual: this.#manual, own, now });
   }
 
   async start(): Promise<void> {

@@ -26,6 +26,7 @@ beforeEach(async () => {
     replaceOwnerKey: (key) => Promise.resolve(void (owner = key)),
     startToken,
     agentSecret,
+    now: () => desk.clock.now(),
   });
 });
 
@@ -95,5 +96,15 @@ describe('named keys', () => {
       hint: expect.stringContaining('key grant agent'),
     });
     expect(Object.keys(keyHandlers(keys))).toHaveLength(7);
+  });
+});
+
+describe('a grant with an end', () => {
+  it(verifies('grant.expired-shown', 'is shown as over from that moment on'), async () => {
+    await keys.add('ci', { level: 'full', expires: 1000 });
+    const shown = () => keys.list().find(({ name }) => name === 'ci')?.grant;
+    expect(shown()).not.toHaveProperty('expired');
+    desk.clock.advance(1000);
+    expect(shown()).toMatchObject({ level: 'full', expired: true });
   });
 });

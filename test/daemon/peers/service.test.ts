@@ -12,6 +12,7 @@ let node: InProcessNode;
 let other: InProcessNode;
 let desk: TestMachine;
 let laptop: TestMachine;
+let lapsed: TestMachine;
 
 const handshake = (nodeId: string, more: object = {}): Record<string, unknown> => ({
   nodeId, hostname: 'Kai’s Laptop.local', platform: 'darwin', version: '9.9.9', port: 4711, capabilities: ['execute', 'flying'], link: LINK_VERSION, boot: 'b1', ...more,
@@ -24,12 +25,14 @@ const rows = async (): Promise<Peer[]> => (await node.owner<{ peers: Peer[] }>('
 const rowOf = async (nodeId: string): Promise<Peer | undefined> => (await rows()).find((row) => row.nodeId === nodeId);
 
 beforeAll(async () => {
-  [desk, laptop] = [await makeMachine(), await makeMachine()];
+  [desk, laptop, lapsed] = [await makeMachine(), await makeMachine(), await makeMachine()];
   other = await startNode({ name: 'other' });
   node = await startNode({
     name: 'here',
     lan: true,
-    seed: async (now) => {
+    seed: async (now, past) => {
+      const grant = { level: 'full', expires: 1000 } as const;
+      await past.trustMachine({ certificate: lapsed.certificate, name: 'lapsed', grant });
       await now.trustMachine({ certificate: desk.certificate, name: 'desk' });
       await now.trustMachine({ certificate: laptop.certificate, name: 'laptop' });
     },
@@ -39,6 +42,14 @@ beforeAll(async () => {
 afterAll(async () => {
   await node?.remove();
   await other?.remove();
+});
+
+describe('a grant that is over', () => {
+  it(verifies('grant.expired-shown', 'is shown as over in the rows of peers, and no other is'), async () => {
+    expect((await rowOf(lapsed.id))?.grant).toMatchObject({ level: 'full', expired: true });
+    expect((await rowOf(desk.id))?.grant).not.toHaveProperty('expired');
+    expect(await node.owner('GET', '/peers/lapsed')).toMatchObject({ grant: { expired: true } });
+  });
 });
 
 describe('the handshake', () => {

@@ -51,12 +51,13 @@ const PAIRING = [
   'pair_open',
   'pair_refused',
 ] as const satisfies readonly ErrorName[];
-/** Not this edge's answers: outcomes of runs, a guard of transfers, and what a client says without a node. */
+/** Not this edge's answers: outcomes of runs, a guard of transfers, and what is said before there is a node. */
 const ELSEWHERE: readonly ErrorName[] = [
   'execution_timeout',
   'execution_cancelled',
   'path_denied',
   'node_not_running',
+  'data_folder',
   ...PAIRING,
 ];
 
