@@ -84,7 +84,7 @@ describe('the handshake', () => {
       await greet(laptop, handshake(desk.id, { hostname: 'desk-of-somebody' }));
       expect(await rowOf(desk.id)).toEqual(before);
       expect((await rowOf(laptop.id))?.hostname).toBe('desk-of-somebody');
-      expect(await rows()).toHaveLength(2);
+      expect(await rows()).toHaveLength(3);
     },
   );
 
@@ -152,7 +152,7 @@ describe('an address', () => {
         manuallyAdded: true,
         address: 'localhost',
       });
-      expect(await rows()).toHaveLength(3);
+      expect(await rows()).toHaveLength(4);
     },
   );
 
