@@ -160,6 +160,24 @@ describe('a detached run', () => {
   });
 });
 
+describe('a revocation', () => {
+  it('ends detached runs within a second, a stubborn one and one that waits too, and no other caller’s', async () => {
+    const { jobs } = await startJobs({ maxConcurrent: 2 });
+    const start = (name: string, line: string) => jobs.execute(detached(line), call({ caller: keyCaller(name) }));
+    const stubborn = await start('bad', 'trap "" TERM; echo on; sleep 30');
+    const fine = await start('good', 'sleep 30');
+    await start('bad', 'sleep 30');
+    await readUntil(await jobs.output({ jobId: stubborn.jobId }, OWNER), /on/);
+    const { pid = 0 } = jobs.get({ jobId: stubborn.jobId }, OWNER);
+    const beganMs = performance.now();
+    expect(await jobs.endRunsOf((caller) => caller === 'key:bad')).toBe(2);
+    expect(performance.now() - beganMs).toBeLessThan(1_000);
+    expect([lives(pid), jobs.get({ jobId: stubborn.jobId }, OWNER)]).toMatchObject([false, { endedBy: 'cancel' }]);
+    expect(jobs.counts()).toMatchObject({ active: 1, queued: 0 });
+    await jobs.cancel({ jobId: fine.jobId }, OWNER);
+  });
+});
+
 describe('a restart of the node', () => {
   it(verifies('jobs.detached-queue', 'keeps who waits: each is let in when its turn comes'), async () => {
     const first = await startJobs({ maxConcurrent: 1 });
