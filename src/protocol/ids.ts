@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import { isHost } from './names.ts';
+
 /** A node's id: SHA-256 of its public key (SPKI), first 20 bytes, lower-case base32: 32 characters. */
 export const nodeIdSchema = z.string().regex(/^[a-z2-7]{32}$/, 'a nodeId has 32 characters of a–z and 2–7');
 
@@ -35,4 +37,8 @@ export const peerRefSchema = z.string().min(1).max(300);
 export const portSchema = z.int().min(1).max(65_535);
 
 /** A host name or an address without a port. */
-export const hostSchema = z.string().min(1).max(255);
+export const hostSchema = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine(isHost, 'not a host name or an IP address, which is what an address without its port is');

@@ -141,6 +141,7 @@ export const jobSchema = z.object({
 export const jobListInputSchema = z.strictObject({
   state: z.enum(['active', 'all']).optional(),
   ...pageInput,
+  cursor: jobIdSchema.optional().describe('the nextCursor of the page before'),
 });
 /** Its answer, newest first. */
 export const jobListSchema = z.object({ jobs: z.array(jobSchema), ...pageOutput });

@@ -44,13 +44,30 @@ export interface ParsedAddress {
 /** True for an IPv6 address in any of its spellings, with a zone or without. */
 const isIPv6 = (text: string): boolean => {
   const [address = '', zone, ...more] = text.split('%');
-  if (zone === '' || more.length > 0) return false;
+  if ((zone !== undefined && !/^[\w.:-]+$/.test(zone)) || more.length > 0) return false;
   // An IPv4 address at its end stands for two groups.
   const plain = address.replace(/(?<=:)(?:\d{1,3}\.){3}\d{1,3}$/, '0:0');
   const halves = plain.split('::').map((half) => (half === '' ? [] : half.split(':')));
   const groups = halves.flat();
   const whole = halves.length === 1 ? groups.length === 8 : halves.length === 2 && groups.length < 8;
   return whole && groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group));
+};
+
+const LABEL = /^[\p{L}\p{M}\p{N}_](?:[\p{L}\p{M}\p{N}_-]{0,61}[\p{L}\p{M}\p{N}_])?$/u;
+const MAX_HOST = 253;
+
+/** True for an IPv4 or IPv6 address, and for a name that a machine may have in a network. */
+export const isHost = (text: string): boolean => {
+  if (isIPv6(text)) return true;
+  const labels = text.replace(/\.$/, '').split('.');
+  // What ends in a number is an address, however few numbers some systems are content with.
+  if (/^(?:\d+|0x[0-9a-f]*)$/i.test(labels.at(-1) ?? ''))
+    return (
+      labels.length === 4 &&
+      !text.endsWith('.') &&
+      labels.every((part) => /^(?:0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255)
+    );
+  return text.length <= MAX_HOST && labels.every((label) => LABEL.test(label));
 };
 
 /**

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { peerNameSchema } from '../../src/protocol/ids.ts';
-import { parseAddress, slugOf, uniqueName } from '../../src/protocol/names.ts';
+import { isHost, parseAddress, slugOf, uniqueName } from '../../src/protocol/names.ts';
 import { verifies } from '../requirements.ts';
 
 describe('a host name as a first name', () => {
@@ -44,6 +44,75 @@ describe('a host name as a first name', () => {
           expect(peerNameSchema.safeParse(name).success).toBe(true);
           taken.add(name);
         }
+      }),
+    );
+  });
+});
+
+describe('a host', () => {
+  it.each([
+    'kai',
+    'kai.local',
+    'kai.local.',
+    'KAIS-MBP.fritz.box',
+    '_dev_box',
+    'büro.local',
+    '日本',
+    'xn--bro-hoa.example',
+    '3com.example',
+    `${'a'.repeat(63)}.${'b'.repeat(63)}`,
+    '127.0.0.1',
+    '255.255.255.255',
+    '::1',
+    'fe80::1%eth0',
+    '::ffff:10.0.0.7',
+  ])('%s is one', (text) => expect(isHost(text)).toBe(true));
+
+  it.each([
+    '',
+    '.',
+    '..',
+    'a..b',
+    '-a',
+    'a-',
+    'a b',
+    '/etc/passwd',
+    '../kai',
+    'kai/health',
+    'kai\\share',
+    'kai\r\nHost: evil',
+    'kai\n',
+    'kai\u0000',
+    'kai@evil',
+    'kai?x',
+    'kai#x',
+    'kai%20',
+    'kai:80',
+    '[::1]',
+    ':',
+    ':::',
+    'fe80::1%',
+    'fe80::1%a/b',
+    'fe80::1%\r\n',
+    '1.2.3',
+    '127.1',
+    '256.1.1.1',
+    '1.2.3.4.5',
+    '2130706433',
+    'kai.1',
+    'a\u200bb',
+    'a\u202eb',
+    'http://kai',
+    'a'.repeat(64),
+    `${'a.'.repeat(130)}a`,
+  ])('%j is none', (text) => expect(isHost(text)).toBe(false));
+
+  it('is nothing that a URL would read in another way', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 20 }), (text) => {
+        if (!isHost(text) || isIPv6(text)) return;
+        const url = new URL(`http://${text}:1/x`);
+        expect([url.pathname, url.port, url.username, url.search, url.hash]).toEqual(['/x', '1', '', '', '']);
       }),
     );
   });

@@ -179,7 +179,42 @@ describe('a body', () => {
   });
 });
 
+describe('a value', () => {
+  it(
+    verifies('error.9003', 'that can not be what its field is for is 400 and names the field, never a later failure'),
+    async () => {
+      const post = async (path: string, body: object): Promise<unknown> => {
+        const { status, text } = await node.ask({ method: 'POST', path, key: node.tokens.start, body });
+        return [status, (JSON.parse(text) as { error: object }).error];
+      };
+      const isWrong = (field: string): unknown => [400, expect.objectContaining({ code: 9003, details: { field } })];
+      for (const address of ['/etc/passwd', 'kai\r\nHost: evil', 'kai/../health', 'kai:19532', '', '1.2.3', 'a b']) {
+        expect([address, await post('/peers', { address })]).toEqual([address, isWrong('address')]);
+        expect([address, await post('/peers/probe', { address })]).toEqual([address, isWrong('address')]);
+        const trust = { address, fingerprint: 'ab'.repeat(32) };
+        expect([address, await post('/peers/trust', trust)]).toEqual([address, isWrong('address')]);
+      }
+      for (const cursor of ['zzz', '%00', '01', '..%2f']) {
+        const listed = await node.ask({ path: `/execute/jobs?cursor=${cursor}`, key: node.tokens.start });
+        expect([cursor, listed.status, JSON.parse(listed.text)]).toEqual([
+          cursor,
+          400,
+          { error: expect.objectContaining({ code: 9003, details: { field: 'cursor' } }) },
+        ]);
+      }
+      expect(await node.owner('GET', '/peers')).toEqual({ peers: [] });
+    },
+  );
+});
+
 describe('a path', () => {
+  it('that is not encoded as it should be is 400, where a name could stand and anywhere else', async () => {
+    for (const path of ['/peers/%zz', '/peers/%', '/keys/%c0%ae', '/execute/%E0%A4', '/%zz']) {
+      const got = await raw(head('GET', path, asOwner(), 'Connection: close'));
+      expect([path, got]).toEqual([path, expect.stringMatching(/^HTTP\/1\.1 400 [\s\S]*"code":9003/)]);
+    }
+  });
+
   it('with encoded ways up, NUL or another encoding reaches nothing', async () => {
     const before = await node.owner<{ keys: unknown[] }>('GET', '/keys');
     const names = [
@@ -248,7 +283,9 @@ describe('HTTP that two parsers would read in two ways', () => {
   it('a request line with a foreign host, an upgrade and a tunnel lead nowhere', async () => {
     const absolute = `GET http://evil.example/api/v1/key HTTP/1.1\r\nHost: evil.example\r\n${asOwner()}\r\nConnection: close\r\n\r\n`;
     expect(await raw(absolute)).toMatch(/^HTTP\/1\.1 403 [\s\S]*"code":1006/);
-    expect(await raw(`CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n${asOwner()}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await raw(`CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n${asOwner()}\r\n\r\n`)).toMatch(
+      /^HTTP\/1\.1 400 /,
+    );
     const upgrade = head(
       'GET',
       '/key',

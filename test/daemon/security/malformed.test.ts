@@ -175,11 +175,12 @@ describe('a body that waits to be asked for', () => {
   });
 
   it.each([
-    ['of nobody', 'X: y', 18, 401],
-    ['of a key that is none', `Authorization: Bearer ${'ab'.repeat(32)}`, 18, 403],
-    ['that is too large', undefined, 9_000_000, 413],
-  ] as const)('%s is never asked for', async (_, who, bytes, status) => {
-    const got = await raw(waiting(who ?? key(), bytes));
+    ['of nobody', { who: 'X: y', status: 401 }],
+    ['of a key that is none', { who: `Authorization: Bearer ${'ab'.repeat(32)}`, status: 403 }],
+    ['that is too large', { bytes: 9_000_000, status: 413 }],
+  ] as const)('%s is never asked for', async (_, { status, ...more }) => {
+    const { who = key(), bytes = 18 } = { who: undefined, bytes: undefined, ...more };
+    const got = await raw(waiting(who, bytes));
     expect(got).not.toContain('100 Continue');
     expect(got).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
