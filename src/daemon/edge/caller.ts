@@ -69,10 +69,15 @@ const decideOverTls = (request: CallerRequest, sources: CallerSources): Decided 
 };
 
 const decideFromNetwork = (request: CallerRequest, sources: CallerSources): Decided => {
+  if (!sources.plainAllowed()) throw new LoopsyError('plain_http');
   const token = bearer(request.headers);
-  if (!sources.plainAllowed() || token === undefined) throw new LoopsyError('plain_http');
-  const answer = sources.token(token, false);
-  if (typeof answer === 'string') throw new LoopsyError('plain_http');
+  const answer = token === undefined ? 'invalid_key' : sources.token(token, false);
+  if (typeof answer === 'string') {
+    throw new LoopsyError('plain_http', {
+      message: 'over plain HTTP from the network this node lets named keys in, and nobody else',
+      hint: 'use a named key (`loopsy key add`); over TLS it does not cross the network in clear',
+    });
+  }
   refusePages(request);
   return decided(answer);
 };

@@ -182,9 +182,32 @@ describe('a request for a peer', () => {
     expect((await execute(node.tokens.start)).outcome).toBe('allowed');
     await other.owner('PUT', '/peers/first/grant', { level: 'observe' });
     const refused = await execute(node.tokens.start);
-    expect([refused.outcome, refused.text]).toEqual(['scope_missing', expect.stringContaining('peer:')]);
+    expect([refused.outcome, refused.text]).toEqual([
+      'scope_missing',
+      expect.stringContaining('your machine has no scope'),
+    ]);
     expect((await node.ask({ path: '/status?peer=other', key: node.tokens.start })).outcome).toBe('allowed');
     await other.owner('PUT', '/peers/first/grant', { level: 'full' });
+  });
+});
+
+describe('a limit of a peer', () => {
+  it('is told on with the time to come again, by a run that is buffered and by one that is streamed', async () => {
+    const { node, other, keys } = cast;
+    await other.owner('PATCH', '/config', { changes: { 'rateLimits.execute': 1 } });
+    try {
+      const run = (path: string): ReturnType<typeof node.ask> =>
+        node.ask({ method: 'POST', path: `${path}?peer=other`, key: keys.far, body: { command: 'true' } });
+      let answer = await run('/execute');
+      for (let at = 0; at < 3 && answer.status === 200; at += 1) answer = await run('/execute');
+      for (const refused of [answer, await run('/execute/stream')]) {
+        expect([refused.status, refused.outcome]).toEqual([429, 'rate_limited']);
+        const { details } = (JSON.parse(refused.text) as { error: { details: { retryAfterMs: number } } }).error;
+        expect(Number(refused.headers['retry-after'])).toBe(Math.ceil(details.retryAfterMs / 1000));
+      }
+    } finally {
+      await other.owner('PATCH', '/config', { changes: { 'rateLimits.execute': 1000 } });
+    }
   });
 });
 
@@ -333,6 +356,15 @@ describe('tls.enabled: false', () => {
             if (rowOf(id).method === 'GET') expect(await from(rowOf(id).path, key)).toBe('plain_http');
           }
         }
+        // What it says is true: plain HTTP is served, but not to this key.
+        const refused = await node.ask({ ...LAN, path: '/status', key: node.tokens.owner });
+        expect(JSON.parse(refused.text)).toMatchObject({
+          error: {
+            code: 1007,
+            message: 'over plain HTTP from the network this node lets named keys in, and nobody else',
+            hint: expect.stringMatching(/`loopsy key add`.*TLS/),
+          },
+        });
         const page = { ...LAN, path: '/status', key: keys['full'], headers: { origin: 'http://evil.example' } };
         expect((await node.ask(page)).outcome).toBe('foreign_origin');
         // Nodes go on over TLS.
