@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 
 import { CLI, connectMachines, environment, Machine } from '../test/helpers/nodes.ts';
-import { interleave, report, rssGrowth } from './lib/measure.ts';
-import { startSshd } from './lib/sshd.ts';
+import { interleave, report, rssGrowth, unmeasured } from './lib/measure.ts';
+import { NO_SSHD, startSshd } from './lib/sshd.ts';
 import { verifies } from '../test/requirements.ts';
 
 const QUIET = 'rateLimits:\n  execute: 1000000\n';
 const GIGABYTE = 1_073_741_824;
+const EXEC_BESIDE_SSH = verifies('bench.cli-exec', 'loopsy exec peer true / new ssh');
+const STREAM_BESIDE_SSH = verifies('bench.cli-stream', 'exec 1 GiB, rate / ssh');
 
 const [a, b] = [await Machine.create('bench-a', { extra: QUIET }), await Machine.create('bench-b', { extra: QUIET })];
 const sshd = await startSshd();
@@ -54,7 +56,7 @@ try {
       ? []
       : [
           {
-            name: verifies('bench.cli-exec', 'loopsy exec peer true / new ssh'),
+            name: EXEC_BESIDE_SSH,
             value: times.exec / times.ssh,
             unit: 'ratio',
             most: 0.4,
@@ -63,7 +65,8 @@ try {
         ]),
   ]);
 
-  if (sshd !== undefined) {
+  if (sshd === undefined) unmeasured([EXEC_BESIDE_SSH, STREAM_BESIDE_SSH], NO_SSHD);
+  else {
     const bytes = ['head', '-c', String(GIGABYTE), '/dev/zero'];
     const rates = await interleave(
       { exec: () => command('exec', 'bench-b', '--', ...bytes), ssh: () => ssh(...bytes) },
@@ -71,7 +74,7 @@ try {
     );
     report([
       {
-        name: verifies('bench.cli-stream', 'exec 1 GiB, rate / ssh'),
+        name: STREAM_BESIDE_SSH,
         value: rates.ssh / rates.exec,
         unit: 'ratio',
         least: 0.5,
@@ -84,7 +87,8 @@ try {
     const value = await rssGrowth(pid, () =>
       command('exec', 'bench-b', '--', 'head', '-c', String(GIGABYTE), '/dev/zero'),
     );
-    report([{ name: `growth of the ${role} node's memory while 1 GiB passes`, value, unit: 'MiB', most: 50 }]);
+    const name = verifies('bench.cli-stream', `growth of the ${role} node's memory while 1 GiB passes`);
+    report([{ name, value, unit: 'MB', most: 50 }]);
   }
 } finally {
   await sshd?.stop();

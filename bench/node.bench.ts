@@ -62,8 +62,8 @@ try {
   report([
     {
       name: verifies('bench.idle', 'memory of an idle node after 60 s'),
-      value: (await rssOf(pid)) / 1_048_576,
-      unit: 'MiB',
+      value: (await rssOf(pid)) / 1_000_000,
+      unit: 'MB',
       most: 75,
     },
   ]);

@@ -1,5 +1,6 @@
 // `npm run bench [-- <filter>]`: runs each bench/*.bench.ts in a process of its own, one after the other. Each prints
-// its figures as JSON lines; exit 1 where a bar is missed or a script fails.
+// its figures as JSON lines; exit 1 where a bar is missed or could not be measured, or a script fails. `--from <folder>`
+// takes the scripts of another folder, for tests.
 import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -11,10 +12,14 @@ import { ROOT } from './build.mjs';
 // At this depth the helpers find dist/ as they do in test/helpers/.
 const OUT = path.join(ROOT, '.cache', 'bench');
 
+const args = process.argv.slice(2);
+const OTHER = args[0] === '--from' ? args.splice(0, 2)[1] : undefined;
+const FROM = OTHER ?? path.join(ROOT, 'bench');
+
 async function bundle(name) {
   const outfile = path.join(OUT, `${name}.mjs`);
   await esbuild.build({
-    entryPoints: [path.join(ROOT, 'bench', `${name}.bench.ts`)],
+    entryPoints: [path.join(FROM, `${name}.bench.ts`)],
     outfile,
     bundle: true,
     platform: 'node',
@@ -40,14 +45,15 @@ function run(file) {
 const isFigure = (line) => line.startsWith('{');
 const barOf = ({ most, least }) => (most === undefined ? (least === undefined ? '' : `≥ ${least}`) : `≤ ${most}`);
 
-function show({ name, value, unit, met, ...bar }) {
+function show({ name, value, unit, met, unmeasured, ...bar }) {
+  if (unmeasured !== undefined) return console.log(`NOT MEASURED  ${name}: ${unmeasured}`);
   const shown = `${value}${unit === 'ratio' ? ' ×' : ` ${unit}`}`;
   console.log(`${met ? 'ok    ' : 'MISSED'}  ${shown.padStart(10)}  ${barOf(bar).padEnd(8)}  ${name}`);
 }
 
 mkdirSync(OUT, { recursive: true });
-const filters = process.argv.slice(2);
-const names = readdirSync(path.join(ROOT, 'bench'))
+const filters = args;
+const names = readdirSync(FROM)
   .filter((file) => file.endsWith('.bench.ts'))
   .map((file) => file.slice(0, -'.bench.ts'.length))
   .filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)));
@@ -65,6 +71,16 @@ for (const name of names) {
   if (code !== 0 && figures.every(({ met }) => met)) console.log(`FAILED  ${name}: exit code ${code}`);
   results.push({ name, code, figures });
 }
-writeFileSync(path.join(ROOT, '.cache', 'bench-results.json'), `${JSON.stringify(results, null, 2)}\n`);
-console.log(bad === 0 ? `all bars of ${names.length} scripts are met` : `${bad} of ${names.length} scripts miss a bar`);
+const kept = path.join(ROOT, '.cache', 'bench-results.json');
+if (OTHER === undefined) writeFileSync(kept, `${JSON.stringify(results, null, 2)}\n`);
+const idOf = (name) => /\[(.+)\]$/.exec(name)?.[1] ?? name;
+const missing = results.flatMap(({ figures }) => figures.filter(({ unmeasured }) => unmeasured !== undefined));
+const missed = results.filter(({ figures }) => figures.some(({ met, unmeasured }) => !met && unmeasured === undefined));
+if (bad === 0) console.log(`all bars of ${names.length} scripts are met`);
+if (missed.length > 0)
+  console.log(`${missed.length} of ${names.length} scripts ${missed.length === 1 ? 'misses' : 'miss'} a bar`);
+if (missing.length > 0)
+  console.log(
+    `${missing.length} ${missing.length === 1 ? 'bar was' : 'bars were'} not measured: ${[...new Set(missing.map(({ name }) => idOf(name)))].join(', ')}`,
+  );
 process.exitCode = bad === 0 && names.length > 0 ? 0 : 1;

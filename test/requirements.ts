@@ -188,6 +188,7 @@ export const REQUIREMENTS = {
   'repo.one-version': 'package, node and CLI have one version number',
   'repo.pins': 'routes, error codes, scopes, config keys, help and the package’s contents change only on purpose',
   'repo.package': 'the package holds what runs, and nothing that exists only in the repository',
+  'repo.bench': '`npm run bench` is green only where every bar was measured and met; it lists those that were not',
   'repo.skips': 'a skipped test prints its reason',
 
   // Kernel, store, trust.

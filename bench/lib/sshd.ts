@@ -13,13 +13,14 @@ export interface Sshd {
   stop(): Promise<void>;
 }
 
-/** @returns undefined, with a printed reason, where there is no sshd. */
+const PROGRAM = '/usr/sbin/sshd';
+
+/** Why nothing can be compared with ssh here. */
+export const NO_SSHD = `there is no ${PROGRAM} here: install the Debian package openssh-server`;
+
+/** @returns undefined where there is no sshd. */
 export const startSshd = async (): Promise<Sshd | undefined> => {
-  const program = '/usr/sbin/sshd';
-  if (!existsSync(program)) {
-    process.stderr.write('skipped: no /usr/sbin/sshd here (Debian package openssh-server)\n');
-    return undefined;
-  }
+  if (!existsSync(PROGRAM)) return undefined;
   const dir = await mkdtemp(join(tmpdir(), 'loopsy-sshd-'));
   const file = (name: string): string => join(dir, name);
   for (const name of ['host', 'user']) execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file(name)]);
@@ -39,7 +40,7 @@ export const startSshd = async (): Promise<Sshd | undefined> => {
     'MaxStartups 100',
   ];
   await writeFile(file('config'), `${config.join('\n')}\n`);
-  const child: ChildProcess = spawn(program, ['-D', '-e', '-f', file('config')], {
+  const child: ChildProcess = spawn(PROGRAM, ['-D', '-e', '-f', file('config')], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   await new Promise<void>((resolve) => {

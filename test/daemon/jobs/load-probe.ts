@@ -87,5 +87,5 @@ rmSync(dir, { recursive: true, force: true });
 const hashes = [...new Set(results.map(({ hash }) => hash))];
 const total = results.reduce((sum, result) => sum + result.bytes, 0);
 console.log(
-  JSON.stringify({ total, hashes, stored, ms: Math.round(ms), growthMiB: Math.round((peak - before) / 1_048_576) }),
+  JSON.stringify({ total, hashes, stored, ms: Math.round(ms), growthMB: Math.round((peak - before) / 1_000_000) }),
 );
