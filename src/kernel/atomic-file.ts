@@ -151,6 +151,28 @@ export const ensurePrivateDir = async (folder: string): Promise<void> => {
 };
 
 /**
+ * Makes a folder, 0700, and the one above it where that is missing; where it is there, nothing happens.
+ * @throws ENOENT where more is missing: what was removed as a whole is not made again.
+ */
+export const makeFolder = async (folder: string): Promise<void> => {
+  try {
+    await makeOne(folder);
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    await makeOne(dirname(folder));
+    await makeOne(folder);
+  }
+};
+
+const makeOne = async (folder: string): Promise<void> => {
+  try {
+    await mkdir(folder, { mode: FOLDER_MODE });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
+};
+
+/**
  * Reads a small text file; undefined where there is none.
  * @throws where it is larger than `maxBytes` (default 1 MiB), or not UTF-8.
  */

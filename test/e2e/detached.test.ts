@@ -37,8 +37,10 @@ afterEach(async () => {
 /** The supervisors of a machine that live. */
 const supervisorsOf = async (machine: Machine): Promise<number[]> => {
   const names = (await readdir(machine.path('supervisors')).catch(() => [])).filter((name) => name.endsWith('.json'));
-  const entries = names.map(async (name) => JSON.parse(await readFile(machine.path('supervisors', name), 'utf8')));
-  const pids = (await Promise.all(entries)).map(({ pid }: { pid: number }) => pid);
+  // One that ends takes its file with it.
+  const read = (name: string): Promise<string> => readFile(machine.path('supervisors', name), 'utf8').catch(() => '{}');
+  const entries = names.map(async (name) => JSON.parse(await read(name)));
+  const pids = (await Promise.all(entries)).flatMap(({ pid }: { pid?: number }) => pid ?? []);
   const alive = await Promise.all(pids.map(isAlive));
   return pids.filter((_, at) => alive[at]);
 };

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import {
   ensurePrivateDir,
   errorCode,
+  makeFolder,
   readTextFile,
   removeStaleDrafts,
   renameFile,
@@ -230,5 +231,15 @@ describe('a small text file', () => {
     const error: unknown = await readTextFile(await tempFolder()).catch((caught: unknown) => caught);
     expect(errorCode(error)).toBe('EISDIR');
     expect(errorCode('x')).toBeUndefined();
+  });
+});
+
+describe('makeFolder', () => {
+  it('makes it, and the one above it, but nothing of a tree that was removed as a whole', async () => {
+    const root = await tempFolder();
+    await makeFolder(join(root, 'jobs', 'one'));
+    await makeFolder(join(root, 'jobs', 'one'));
+    if (posix) expect(await modeOf(join(root, 'jobs'))).toBe(0o700);
+    await expect(makeFolder(join(root, 'gone', 'jobs', 'one'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

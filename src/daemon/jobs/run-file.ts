@@ -1,7 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { readTextFile, syncFolder, writeFileAtomic } from '../../kernel/atomic-file.ts';
+import { makeFolder, readTextFile, syncFolder, writeFileAtomic } from '../../kernel/atomic-file.ts';
 import type { JobRecord } from './stored-record.ts';
 
 const FILE = 'run.json';
@@ -30,7 +29,8 @@ export class RunFile {
   async #write(text: string): Promise<void> {
     const folder = join(this.#dir, this.#jobId);
     if (!this.#made) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      // A data folder that was removed stays so.
+      await makeFolder(folder);
       await syncFolder(this.#dir);
       this.#made = true;
     }

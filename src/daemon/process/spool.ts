@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises';
-
+import { makeFolder } from '../../kernel/atomic-file.ts';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import { FRAME, FRAME_HEADER_BYTES } from '../../protocol/frames.ts';
 import type { Backlog } from './backlog.ts';
@@ -191,7 +190,8 @@ export class Spool {
   }
 
   async #nextSegment(): Promise<Segment> {
-    if (this.#segments.length === 0) await mkdir(this.#options.dir, { recursive: true, mode: 0o700 });
+    // A data folder that was removed stays so.
+    if (this.#segments.length === 0) await makeFolder(this.#options.dir);
     const { createSegment = Segment.create, dir } = this.#options;
     const segment = await createSegment(dir, this.#writtenTo);
     this.#segments.push(segment);

@@ -1,3 +1,4 @@
+import { errorCode } from '../../kernel/atomic-file.ts';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
@@ -204,7 +205,8 @@ export class RunHost {
       return true;
     } catch (error) {
       this.#options.log.error('the end of a run is not on disk', { jobId: job.id, error: String(error) });
-      return false;
+      // Its folder was removed: nobody will ask for it.
+      return errorCode(error) === 'ENOENT';
     }
   }
 

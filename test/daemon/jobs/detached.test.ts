@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -245,6 +245,18 @@ describe('the folder of a detached run', () => {
     });
     expect(await readdir(dir)).toEqual([jobId]);
     jobs.endOrphans(() => false);
+  });
+});
+
+describe('a supervisor', () => {
+  it('ends when its last run has ended, also where the data folder was removed under it', async () => {
+    const setup = await startJobs();
+    await setup.jobs.execute(detached('echo x; sleep 0.5'), call());
+    const pid = await supervisorOf(setup);
+    await setup.jobs.stop();
+    await rm(setup.home, { recursive: true });
+    await until(() => !lives(pid));
+    expect(existsSync(setup.home)).toBe(false);
   });
 });
 
