@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { FRAME } from '../../../src/protocol/frames.ts';
 import { FakeClock } from '../../helpers/clock.ts';
+import { driveClock } from '../../helpers/drive-clock.ts';
 import { verifies } from '../../requirements.ts';
 import { FakeNode, JOB_ID, OUTCOME, STARTED, type Answering } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
@@ -95,15 +96,10 @@ describe('jobs attach', () => {
         void setImmediate().then(cut);
       },
     });
-    let over = false;
-    const attached = runCli(['jobs', 'attach', JOB_ID], { dataDir: node.folder, clock }).finally(() => (over = true));
+    const attached = runCli(['jobs', 'attach', JOB_ID], { dataDir: node.folder, clock });
     while (node.inputs('job.output').length === 0) await setImmediate();
     node.close();
-    while (!over) {
-      if (clock.waiting > 0) clock.advance(250);
-      await setImmediate();
-    }
-    const { code, stdout, stderr } = await attached;
+    const { code, stdout, stderr } = await driveClock(clock, attached);
     expect([code, stdout]).toEqual([3, 'half']);
     expect(stderr.match(/the node is away; the job goes on/g)).toHaveLength(1);
   });
