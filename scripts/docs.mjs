@@ -15,6 +15,7 @@ const ACCESS = {
   public: 'anyone who reaches the port',
   link: 'trusted nodes, over their link',
   owner: 'the owner, on loopback',
+  pairing: 'a stranger who shows neither certificate nor key, over TLS',
   'agent-secret': 'who holds the secret of this machine’s agents, on loopback',
 };
 
@@ -70,7 +71,7 @@ function section([id, op], entry) {
     op.limit === undefined ? '' : `Counted by \`rateLimits.${op.limit}\`.`,
     typeof op.cli === 'string' ? `Command: \`loopsy ${op.cli}\`.` : '',
   ];
-  const answer = entry.responses['200'].content;
+  const answer = entry.responses[op.status ?? 200].content;
   const [type] = Object.keys(answer);
   const shape = typeOf(Object.values(answer)[0].schema);
   const says =

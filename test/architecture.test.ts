@@ -126,6 +126,7 @@ describe('the arrows between rooms', () => {
 /** Feature → feature, each with its reason. */
 const FEATURE_ARROWS: Readonly<Record<string, string>> = {
   'peers → edge': 'frames of another node are read by the code that stands beside the one that writes them',
+  'pairing → peers': 'dial.ts is the only code that connects to another node, pairing included',
   'supervisor → jobs': 'a process of its own that runs the same jobs: the node under another roof, not another feature',
 };
 

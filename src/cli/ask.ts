@@ -3,8 +3,8 @@ import type { Io } from './cli.ts';
 /** Questions to a person at a terminal. Undefined: the person left. */
 export interface Ask {
   text(message: string, placeholder: string): Promise<string | undefined>;
-  /** Default: no. */
-  confirm(message: string): Promise<boolean | undefined>;
+  /** Default: no. `signal` takes the question back: undefined then too. */
+  confirm(message: string, signal?: AbortSignal): Promise<boolean | undefined>;
 }
 
 /** A terminal that says it has no columns, as over a serial line, would get each letter on a line of its own. */
@@ -28,8 +28,8 @@ export const askPerson = async (io: Io): Promise<Ask | undefined> => {
       });
       return isCancel(answer) ? undefined : answer.trim();
     },
-    confirm: async (message) => {
-      const answer = await confirm({ message, initialValue: false });
+    confirm: async (message, signal) => {
+      const answer = await confirm({ message, initialValue: false, ...(signal === undefined ? {} : { signal }) });
       return isCancel(answer) ? undefined : answer;
     },
   };

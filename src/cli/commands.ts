@@ -122,6 +122,25 @@ export const COMMANDS: readonly CommandSpec[] = [
       'It runs about a dozen short commands there, of the 30 that a peer may run in a minute, and leaves nothing behind.',
   },
   {
+    path: 'pair',
+    summary: 'trust another machine, and be trusted: by a code that one shows and the other enters',
+    args: [{ name: 'address', optional: true }],
+    options: [
+      { name: 'code', value: 'code', summary: 'the code, or the invitation, that the other machine shows' },
+      { name: 'invite', summary: 'show an invitation for scripts: long, used once, and the yes of this side' },
+      { name: 'grant', value: 'level', summary: 'what it may do here: observe, collaborate or full (default)' },
+      { name: 'name', value: 'name', summary: 'what to call it here; default: its host name' },
+      { name: 'yes', short: 'y', summary: 'compare nothing: the code alone protects' },
+    ],
+    examples: [
+      ['loopsy pair', 'show a code and wait'],
+      ['loopsy pair 192.168.1.20', 'on the other machine: enter it, compare the numbers, say yes on both'],
+      ['loopsy pair --invite --json', 'for scripts: the first line holds the invitation'],
+      ['loopsy pair kai.local --code loopsy-… --yes', 'for scripts, on the other machine'],
+    ],
+    details: LEVEL_DETAILS,
+  },
+  {
     path: 'connect',
     summary: 'trust another machine, by its fingerprint',
     args: [{ name: 'address', optional: true }],

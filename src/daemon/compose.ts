@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/schema.ts';
 import type { Service } from '../kernel/lifecycle.ts';
 import { answerChallenge } from '../kernel/token-proof.ts';
-import { ownNames } from '../protocol/names.ts';
+import { ownNames, slugOf } from '../protocol/names.ts';
 import { openStore } from '../store/engine.ts';
 import type { Store } from '../store/store.ts';
 import { callerName } from '../trust/caller.ts';
@@ -38,7 +38,10 @@ import {
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
+import { ownAddresses } from './peers/look.ts';
 import { Peers } from './peers/service.ts';
+import { pairingHandlers } from './pairing/handlers.ts';
+import { Pairing } from './pairing/service.ts';
 import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { settingsHandlers } from './settings/service.ts';
@@ -81,6 +84,7 @@ class Parts {
   readonly system: System;
   readonly jobs: Jobs;
   readonly peers: Peers;
+  readonly pairing: Pairing;
   readonly owners: RemoteObjects;
   readonly keys: Keys;
   readonly sources: CallerSources;
@@ -98,6 +102,7 @@ class Parts {
     this.system = makeSystem(this);
     this.jobs = makeJobs(this);
     this.peers = makePeers(this);
+    this.pairing = makePairing(this);
     this.owners = new RemoteObjects(this.store, {
       clock,
       log: options.log,
@@ -188,9 +193,37 @@ const makePeers = (parts: Parts): Peers => {
     facts: () => system.facts(),
     boot,
     manualPeers: () => config.current.discovery.manualPeers,
+    onContact: (nodeId) => parts.pairing.contact(nodeId),
     // Who reads nothing any more is told from one who has paused by being silent altogether.
     onSilence: (nodeId) =>
       parts.listener.destroySockets((_, caller) => caller === `peer:${nodeId}`, { only: 'stalled' }),
+  });
+};
+
+const makePairing = (parts: Parts): Pairing => {
+  const { options, trust, peers, system } = parts;
+  const { identity, clock, log } = options;
+  return new Pairing({
+    trust,
+    peers,
+    clock,
+    log: log.child({ room: 'pairing' }),
+    addresses: () => {
+      const { addresses, port } = parts.listener;
+      return addresses.some((one) => /^(0\.0\.0\.0|\[::\])/.test(one)) ? ownAddresses(port) : addresses;
+    },
+    own: () => {
+      const { hostname, port, version, capabilities } = system.facts();
+      return {
+        certificate: identity.machineCertificate,
+        privateKey: identity.privateKey,
+        machineId: identity.machineId,
+        name: slugOf(hostname),
+        port,
+        version,
+        features: capabilities,
+      };
+    },
   });
 };
 
@@ -230,10 +263,11 @@ const doctorParts = ({ options, peers, trust }: Parts): DoctorParts => ({
 });
 
 const makeHandlers = (parts: Parts): Handlers => {
-  const { options, open, effects, jobs, peers, keys, audit, system } = parts;
+  const { options, open, effects, jobs, peers, pairing, keys, audit, system } = parts;
   return {
     ...systemHandlers(system, doctorParts(parts), options.onStop),
     ...peerHandlers(peers),
+    ...pairingHandlers(pairing),
     ...requestHandlers([
       (caller, requestId) => open.cancel(caller, requestId),
       (caller, requestId) => effects.cancel(`${caller}\n${requestId}`, 'client-gone'),
@@ -319,6 +353,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       listener,
       // It tells others where this node listens.
       peers,
+      parts.pairing,
     ],
     system,
     listener,

@@ -6,9 +6,10 @@ import type { Scope } from './scopes.ts';
 /**
  * Who may call an operation.
  * `public`: anyone who reaches the port. `link`: a trusted node, over its link. `owner`: the owner, on loopback; never
- * granted. `agent-secret`: who holds this machine's agent secret, on loopback. Else: the scope that a grant must hold.
+ * granted. `agent-secret`: who holds this machine's agent secret, on loopback. `pairing`: a stranger who shows neither
+ * certificate nor key, over TLS. Else: the scope that a grant must hold.
  */
-export type Access = 'public' | 'link' | 'owner' | 'agent-secret' | Scope;
+export type Access = 'public' | 'link' | 'owner' | 'agent-secret' | 'pairing' | Scope;
 
 /** The rate limit that counts a call (config `rateLimits`), or none. */
 export type LimitCategory = 'execute' | 'transfer' | 'context';
@@ -53,6 +54,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   /** True where the audit record is on disk before the answer leaves. */
   readonly auditFirst?: boolean;
   readonly kind: Kind;
+  /** The status of a good answer; default 200. 202: it goes on behind the answer. */
+  readonly status?: 202;
   /** The most bytes a body may have; default 64 KiB. */
   readonly bodyLimit?: number;
   readonly input: In;

@@ -5,12 +5,15 @@ import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
 import { operation, type Operation } from './operation.ts';
 import { pageInputSchema } from './page.ts';
+import * as pairing from './pairing.ts';
 import * as peers from './peers.ts';
 import { requestCancelledSchema, requestRefSchema } from './requests.ts';
 import { configChangeSchema, configOutputSchema } from './settings.ts';
 import * as system from './system.ts';
 
 const MiB = 1_048_576;
+const PAIR_BODY_BYTES = 8192;
+const PAIR_ERRORS = ['pair_not_open', 'pair_expired', 'pair_busy', 'rate_limited', 'peer_version'] as const;
 const JOB_ERRORS = ['command_denied', 'path_denied', 'too_many_jobs', 'execution_failed'] as const;
 
 /**
@@ -108,6 +111,48 @@ export const OPERATIONS = {
     summary: 'End a request whose answer is no longer wanted', method: 'DELETE', path: '/requests/:requestId', access: 'link',
     remote: false, effect: false, audit: ['requestId'], kind: 'json', input: requestRefSchema, output: requestCancelledSchema,
     errors: [], cli: { none: 'nodes only' },
+  }),
+
+  'pair.start': operation({
+    summary: 'Show a code that another machine enters', method: 'POST', path: '/pair/start', access: 'owner', remote: false,
+    effect: true, audit: ['invite', 'name', 'grant'], auditFirst: true, kind: 'json', input: pairing.pairStartSchema,
+    output: pairing.pairStartedSchema, errors: ['pair_open'], cli: 'pair',
+  }),
+  'pair.join': operation({
+    summary: 'Enter the code that another machine shows', method: 'POST', path: '/pair/join', access: 'owner', remote: false,
+    effect: true, audit: ['address', 'port', 'name', 'grant'], auditFirst: true, kind: 'json', status: 202,
+    input: pairing.pairJoinSchema, output: pairing.pairJoinedSchema, errors: ['pair_open'], cli: 'pair',
+  }),
+  'pair.confirm': operation({
+    summary: 'Say yes or no to the other machine', method: 'POST', path: '/pair/confirm', access: 'owner', remote: false,
+    effect: true, audit: ['confirmed', 'name', 'grant', 'replace', 'role'], auditFirst: true, kind: 'json',
+    input: pairing.pairConfirmSchema, output: pairing.pairConfirmedSchema,
+    errors: ['conflict', 'pair_not_open', 'pair_expired', 'pair_refused'], cli: 'pair',
+  }),
+  'pair.status': operation({
+    summary: 'Say where a pairing stands', method: 'GET', path: '/pair/status', access: 'owner', remote: false, effect: false,
+    audit: ['role'], kind: 'json', input: pairing.pairStatusInputSchema, output: pairing.pairStatusSchema, errors: [],
+    cli: 'pair',
+  }),
+  'pair.initiate': operation({
+    summary: 'Begin an attempt at an open code', method: 'POST', path: '/pair/initiate', access: 'pairing', remote: false,
+    effect: false, audit: [], auditFirst: true, kind: 'json', bodyLimit: PAIR_BODY_BYTES, input: pairing.pairMessageSchema,
+    output: pairing.pairMessageSchema, errors: PAIR_ERRORS, cli: { none: 'nodes only' },
+  }),
+  'pair.prove': operation({
+    summary: 'Prove that the code is known', method: 'POST', path: '/pair/prove', access: 'pairing', remote: false,
+    effect: false, audit: [], auditFirst: true, kind: 'json', bodyLimit: PAIR_BODY_BYTES, input: pairing.pairMessageSchema,
+    output: pairing.pairMessageSchema, errors: ['pair_wrong_code', ...PAIR_ERRORS], cli: { none: 'nodes only' },
+  }),
+  'pair.reveal': operation({
+    summary: 'Open what was fixed before', method: 'POST', path: '/pair/reveal', access: 'pairing', remote: false,
+    effect: false, audit: [], auditFirst: true, kind: 'json', bodyLimit: PAIR_BODY_BYTES, input: pairing.pairMessageSchema,
+    output: pairing.pairMessageSchema, errors: PAIR_ERRORS, cli: { none: 'nodes only' },
+  }),
+  'pair.settle': operation({
+    summary: 'Exchange what both people said', method: 'POST', path: '/pair/settle', access: 'pairing', remote: false,
+    effect: false, audit: [], auditFirst: true, kind: 'json', bodyLimit: PAIR_BODY_BYTES, input: pairing.pairMessageSchema,
+    output: pairing.pairMessageSchema, errors: PAIR_ERRORS, cli: { none: 'nodes only' },
   }),
 
   'job.execute': operation({

@@ -13,6 +13,8 @@ export interface Facts {
   readonly viaLink: boolean;
   /** True where both ends of the socket are on this machine (`isLoopback`). */
   readonly loopback: boolean;
+  /** True where it came over TLS from one who showed neither a certificate nor a key. Missing: it did not. */
+  readonly anonymousTls?: boolean;
   /**
    * There where the request names a peer to be forwarded to. Without ids the name is not known here: only a caller who
    * may reach all gets past that.
@@ -74,6 +76,16 @@ const onlyOwner = (rule: Rule, caller: Caller): Decision =>
         `"${rule.summary}" is the owner's alone, on this machine; it can not be granted`,
         'ask the owner of this node',
       );
+
+/** Who can show anything has a better way in, or is refused for what it showed. */
+const onlyUnknown = (caller: Caller, { anonymousTls }: Facts): Decision => {
+  if (caller.kind === 'stranger') {
+    return anonymousTls === true
+      ? ALLOWED
+      : deny('missing_key', 'pairing takes a bare TLS connection: no certificate, no key');
+  }
+  return deny('scope_missing', 'this step of a pairing is for a machine that is not known yet');
+};
 
 const onlyAgentSecret = (caller: Caller): Decision =>
   caller.kind === 'agent-secret' ? ALLOWED : deny('scope_missing', "only this machine's agent secret opens this");
@@ -156,7 +168,7 @@ const byScope = (scope: Scope, rule: Rule, { caller, now }: { caller: Caller; no
   return overLink.allowed ? withinGrant(caller, scope, now) : overLink;
 };
 
-const byAccess = (access: Access, rule: Rule, asking: { caller: Caller; now: number }): Decision => {
+const byAccess = (access: Access, rule: Rule, asking: { caller: Caller; facts: Facts }): Decision => {
   switch (access) {
     case 'public':
       return ALLOWED;
@@ -166,8 +178,10 @@ const byAccess = (access: Access, rule: Rule, asking: { caller: Caller; now: num
       return onlyOwner(rule, asking.caller);
     case 'agent-secret':
       return onlyAgentSecret(asking.caller);
+    case 'pairing':
+      return onlyUnknown(asking.caller, asking.facts);
     default:
-      return byScope(access, rule, asking);
+      return byScope(access, rule, { caller: asking.caller, now: asking.facts.now });
   }
 };
 
@@ -178,8 +192,9 @@ const byAccess = (access: Access, rule: Rule, asking: { caller: Caller; now: num
 export const decide = (caller: Caller, rule: Rule, facts: Facts): Decision => {
   const wrongPlace = misplaced(caller, facts);
   if (wrongPlace !== undefined) return wrongPlace;
-  if (caller.kind === 'stranger' && rule.access !== 'public') return deny('missing_key', 'this request carries no key');
-  const here = byAccess(rule.access, rule, { caller, now: facts.now });
+  const isForStrangers = rule.access === 'public' || rule.access === 'pairing';
+  if (caller.kind === 'stranger' && !isForStrangers) return deny('missing_key', 'this request carries no key');
+  const here = byAccess(rule.access, rule, { caller, facts });
   if (facts.peer === undefined) return here;
   const there = mayForward(rule, caller, facts.peer);
   // A peer that tries to go further hears that first: it is what is wrong with its request.

@@ -28,6 +28,14 @@ const OPERATIONS = `
   POST /peers/handshake · peer.handshake · link
   POST /peers/farewell · peer.farewell · link
   DELETE /requests/:requestId · request.cancel · link
+  POST /pair/start · pair.start · owner
+  POST /pair/join · pair.join · owner
+  POST /pair/confirm · pair.confirm · owner
+  GET /pair/status · pair.status · owner
+  POST /pair/initiate · pair.initiate · pairing
+  POST /pair/prove · pair.prove · pairing
+  POST /pair/reveal · pair.reveal · pairing
+  POST /pair/settle · pair.settle · pairing
   POST /execute · job.execute · exec · remote
   POST /execute/stream · job.stream · exec · remote
   GET /execute/jobs · job.list · exec · remote

@@ -40,6 +40,7 @@ describe('the authorisation of every operation', () => {
   const expected = (id: (typeof OPERATION_IDS)[number], kind: Caller['kind']): string => {
     const { access, remote } = rowOf(id);
     if (access === 'public') return 'allowed';
+    if (access === 'pairing' && kind !== 'stranger') return 'scope_missing';
     if (kind === 'stranger') return 'missing_key';
     if (access === 'link') return kind === 'peer' ? 'allowed' : 'missing_key';
     if (access === 'owner') return kind === 'owner' ? 'allowed' : 'scope_missing';
@@ -122,6 +123,19 @@ describe('a decision', () => {
       for (const facts of [{ ...here, loopback: false }, overLink, { ...overLink, loopback: true }]) {
         for (const id of OPERATION_IDS) expect(outcome(caller, rowOf(id), facts)).toBe('invalid_key');
       }
+    }
+  });
+
+  it('lets a bare stranger take the steps of a pairing over TLS, and nothing else', () => {
+    const bare: Facts = { ...here, loopback: false, anonymousTls: true };
+    const stranger: Caller = { kind: 'stranger' };
+    for (const id of OPERATION_IDS) {
+      const { access } = rowOf(id);
+      const open = access === 'pairing' || access === 'public';
+      expect(outcome(stranger, rowOf(id), bare), id).toBe(open ? 'allowed' : 'missing_key');
+      expect(outcome(stranger, rowOf(id), { ...bare, anonymousTls: false }) === 'allowed', id).toBe(
+        access === 'public',
+      );
     }
   });
 

@@ -7,6 +7,7 @@ import { commands as jobs } from './jobs.ts';
 import { commands as keys } from './keys.ts';
 import { commands as logs } from './logs.ts';
 import { commands as node } from './node.ts';
+import { commands as pair } from './pair.ts';
 import { commands as peers } from './peers.ts';
 import { commands as selftest } from './selftest.ts';
 import { commands as uninstall } from './uninstall.ts';
@@ -21,6 +22,7 @@ export const commands: Commands = {
   ...node,
   ...doctor,
   ...connect,
+  ...pair,
   ...peers,
   ...jobs,
   ...keys,

@@ -161,7 +161,7 @@ const answerOf = async (run: Run, signal: AbortSignal, parts: EdgeParts): Promis
       return answer;
     }
     const output = await handle(run, call, parts);
-    return { status: 200, body: JSON.stringify(output), object };
+    return { status: run.op.status ?? 200, body: JSON.stringify(output), object };
   } catch (thrown) {
     const error = toLoopsyError(thrown, parts.log);
     return { status: error.status, body: JSON.stringify(error.toBody()), object, error };

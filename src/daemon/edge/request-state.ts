@@ -141,7 +141,8 @@ export const admit = ({ state, request, query }: Exchange, asking: Asking, parts
   state.requestId = given ?? nextRequestId(parts.boot);
   state.resumable = given !== undefined;
   const viaLink = state.caller.kind === 'peer';
-  const here = { loopback: facts.loopback, viaLink, now: parts.clock.now() };
+  const anonymousTls = facts.tls && facts.certificate === undefined && request.headers.authorization === undefined;
+  const here = { loopback: facts.loopback, viaLink, anonymousTls, now: parts.clock.now() };
   // Who may not ask at all learns nothing about peers.
   check(decide(state.caller, op, viaLink && named !== undefined ? { ...here, peer: {} } : here), refusal);
   const target = named === undefined ? undefined : findTarget(state, { ...asking, named }, parts);

@@ -29,6 +29,8 @@ export interface ContactsParts {
   readonly boot: string;
   /** Neither side has heard from the other for long: called again and again while it lasts. */
   readonly onSilence: (nodeId: string) => void;
+  /** Called when a peer has shown that it trusts this node: it asked over a link, or answered over one. */
+  readonly onContact: (nodeId: string) => void;
   /** Called when a peer is no longer there. */
   readonly onLost: () => void;
 }
@@ -156,6 +158,7 @@ export class Contacts {
     const { facts, clock, trust } = this.#parts;
     const { hostname, platform, version, capabilities } = said;
     this.#links.booted(nodeId, said.boot);
+    this.#parts.onContact(nodeId);
     facts.learn(nodeId, { hostname, platform, version, capabilities, lastSeen: clock.now() });
     // A pin of the config has its name from there.
     if (facts.get(nodeId).named === true || trust.machine(nodeId)?.source === 'config') return;

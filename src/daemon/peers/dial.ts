@@ -219,6 +219,10 @@ export const dial = async (
   return raceAddresses(pinned.addresses, open, signal);
 };
 
+/** Connects to whoever answers and shows nothing; who it is, is for the caller to read from the connection's certificate. */
+export const dialAnyone = (address: Address, signal: AbortSignal): Promise<TLSSocket> =>
+  shakeHands({ address, context: anonymous(), signal });
+
 /** Who answered a probe, and from where it was reached. */
 export interface Probed {
   /** DER. */
@@ -229,7 +233,7 @@ export interface Probed {
 
 /** Shakes hands with whoever answers, sends nothing, and returns the certificate it showed. */
 export const probe = async (address: Address, signal: AbortSignal): Promise<Probed> => {
-  const socket = await shakeHands({ address, context: anonymous(), signal });
+  const socket = await dialAnyone(address, signal);
   try {
     const shown = socket.getPeerX509Certificate();
     if (shown !== undefined) return { certificate: shown.raw, localAddress: socket.localAddress };

@@ -34,6 +34,8 @@ export interface PeersParts {
   readonly manualPeers: () => readonly { address: string; port: number }[];
   /** Neither side has heard from the other for long: called again and again while it lasts. */
   readonly onSilence: (nodeId: string) => void;
+  /** A peer has shown that it trusts this node: it asked over a link, or answered over one. */
+  readonly onContact?: (nodeId: string) => void;
 }
 
 /** An address as operations take it. */
@@ -59,12 +61,12 @@ export class Peers implements Service {
   #unfollow: () => void = () => undefined;
 
   constructor(parts: PeersParts) {
-    const { identity, trust, clock, log, boot, facts: own, onSilence } = parts;
+    const { identity, trust, clock, log, boot, facts: own, onSilence, onContact = () => undefined } = parts;
     this.#parts = parts;
     const facts = new PeerFactsBook(parts.store, log);
     this.#facts = facts;
     const onLost = (): void => this.#manual.refresh();
-    this.#contacts = new Contacts({ identity, trust, facts, clock, log, boot, own, onSilence, onLost });
+    this.#contacts = new Contacts({ identity, trust, facts, clock, log, boot, own, onSilence, onContact, onLost });
     this.#manual = new ManualPeers({
       facts,
       clock,
@@ -241,6 +243,18 @@ export class Peers implements Service {
       ownFingerprint: identity.fingerprint,
       ownAddresses: ownAddresses(this.#parts.facts().port, { reachedFrom: shown.localAddress }),
     };
+  }
+
+  /** A machine is about to be trusted by pairing: where it was met, so that contact is made at once. Its name is chosen. */
+  expect(nodeId: string, at: Address | undefined): void {
+    this.#facts.learn(nodeId, { named: true });
+    if (at !== undefined) this.#facts.reached(nodeId, at);
+  }
+
+  /** It is trusted now. */
+  async paired(nodeId: string): Promise<void> {
+    await this.#joinEntries(nodeId);
+    this.#contacts.watch(nodeId);
   }
 
   async ping(reference: string): Promise<{ nodeId: string; latencyMs: number; clockSkewMs: number; version: string }> {

@@ -99,7 +99,7 @@ const failuresOf = (op: Operation): Json => {
 };
 
 const securityOf = (op: Operation): Json[] => {
-  if (op.access === 'public') return [];
+  if (op.access === 'public' || op.access === 'pairing') return [];
   if (op.access === 'link') return [{ link: [] }];
   return op.access === 'owner' || op.access === 'agent-secret' ? [{ key: [] }] : [{ key: [] }, { link: [] }];
 };
@@ -117,7 +117,7 @@ const entryOf = (id: OperationId): Json => {
     'x-access': op.access,
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(requestBody === undefined ? {} : { requestBody }),
-    responses: { '200': successOf(id, op), ...failuresOf(op) },
+    responses: { [op.status ?? 200]: successOf(id, op), ...failuresOf(op) },
   };
 };
 

@@ -12,6 +12,8 @@ export interface Who {
   readonly door?: ErrorName;
   /** Nobody: may ask what is public, and gets this for the rest. */
   readonly nobody?: ErrorName;
+  /** Over TLS, and shows nothing: may take the steps of a pairing. */
+  readonly bare?: true;
   readonly is?: 'owner' | 'agent secret' | 'program' | 'node';
   readonly scopes?: readonly Scope[];
   /** Its grant is over. */
@@ -28,7 +30,12 @@ const own = ({ node }: Cast): Partial<Asking> => ({ key: node.tokens.start });
 /** Strangers, and what makes nobody. */
 const NOBODIES: readonly Who[] = [
   { title: 'no key', come: () => ({}), nobody: 'missing_key' },
-  { title: 'no key, over TLS from the LAN', come: () => ({ ...LAN, tls: 'no certificate' }), nobody: 'missing_key' },
+  {
+    title: 'no key, over TLS from the LAN',
+    come: () => ({ ...LAN, tls: 'no certificate' }),
+    nobody: 'missing_key',
+    bare: true,
+  },
   { title: 'a wrong key', come: () => ({ key: 'ab'.repeat(32) }), nobody: 'invalid_key' },
   {
     title: 'another scheme than Bearer',

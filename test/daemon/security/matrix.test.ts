@@ -14,7 +14,10 @@ import { requestFor, Turns } from './requests.ts';
 const ruleFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
   if (who.door !== undefined) return who.door;
   // No node lends another its authority, and what is this node's own is never forwarded.
-  if (who.nobody !== undefined) return op.access === 'public' ? 'allowed' : who.nobody;
+  if (who.nobody !== undefined) {
+    const isOpen = op.access === 'public' || (op.access === 'pairing' && who.bare === true);
+    return isOpen ? 'allowed' : who.nobody;
+  }
   if (who.is === 'node' && who.peer !== undefined) return 'invalid_request';
   const here = ruleHere(op, who);
   if (here !== 'allowed' || who.peer === undefined) return here;
@@ -32,6 +35,9 @@ const ruleHere = (op: Operation, who: Who): ErrorName | 'allowed' => {
       return who.is === 'agent secret' ? 'allowed' : 'scope_missing';
     case 'link':
       return who.is === 'node' ? 'allowed' : 'missing_key';
+    // Who can show anything has no business with it.
+    case 'pairing':
+      return 'scope_missing';
     default:
       if (who.is === 'owner') return 'allowed';
       if (who.is === 'agent secret' || (who.is === 'node' && !op.remote)) return 'scope_missing';
@@ -40,10 +46,25 @@ const ruleHere = (op: Operation, who: Who): ErrorName | 'allowed' => {
   }
 };
 
+/** What who is let in hears: no code is open on this node, and there is no number to say yes to. */
+const PAIRING: Partial<Record<OperationId, ErrorName>> = {
+  'pair.confirm': 'conflict',
+  'pair.initiate': 'pair_not_open',
+  'pair.prove': 'pair_not_open',
+  'pair.reveal': 'pair_not_open',
+  'pair.settle': 'pair_not_open',
+};
+
 /** The objects of the matrix are the owner's, on this node: for all others, and on the other node, they are not there. */
-const answerFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
+const answerFor = (id: OperationId, who: Who): ErrorName | 'allowed' => {
+  const op = rowOf(id);
   const rule = ruleFor(op, who);
-  if (rule !== 'allowed' || op.object?.role !== 'uses') return rule;
+  if (rule === 'allowed') return PAIRING[id] ?? answerOf(op, who);
+  return rule;
+};
+
+const answerOf = (op: Operation, who: Who): ErrorName | 'allowed' => {
+  if (op.object?.role !== 'uses') return 'allowed';
   return who.is === 'owner' && who.peer === undefined ? 'allowed' : 'job_not_found';
 };
 
@@ -78,6 +99,15 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['agent.connect', 'the agent secret', 'allowed'],
   ['config.get', 'a certificate and a key on one connection', 'invalid_request'],
   ['audit.list', 'a key of level full', 'scope_missing'],
+  ['pair.start', 'a key of level full on loopback', 'scope_missing'],
+  ['pair.confirm', 'a peer of level full', 'scope_missing'],
+  ['pair.initiate', 'no key, over TLS from the LAN', 'pair_not_open'],
+  ['pair.initiate', 'no key', 'missing_key'],
+  ['pair.initiate', 'the owner', 'scope_missing'],
+  ['pair.prove', 'an unknown certificate', 'invalid_key'],
+  ['pair.prove', 'a key over TLS, from a page', 'foreign_origin'],
+  ['pair.settle', 'a peer of level full', 'scope_missing'],
+  ['pair.settle', 'no key, plain HTTP from the LAN', 'plain_http'],
 ];
 
 const count = (tally: Map<string, number>, key: string, by = 1): void =>
@@ -123,8 +153,13 @@ describe('the authorisation matrix', () => {
   it.each(EVERYBODY)('answers $title as the table says, for every operation', async (who) => {
     const got: Record<string, string> = {};
     for (const id of OPERATION_IDS) got[id] = await cell(id, who);
-    if (who.is === 'owner') turns.take();
-    expect(got).toEqual(Object.fromEntries(OPERATION_IDS.map((id) => [id, answerFor(rowOf(id), who)])));
+    if (who.is === 'owner') {
+      turns.take();
+      // The next one can show a code again.
+      await cast.node.owner('POST', '/pair/confirm', { confirmed: false, role: 'host' });
+      count(asked, 'pair.confirm allowed');
+    }
+    expect(got).toEqual(Object.fromEntries(OPERATION_IDS.map((id) => [id, answerFor(id, who)])));
   });
 
   it(
@@ -136,8 +171,9 @@ describe('the authorisation matrix', () => {
       for (const id of OPERATION_IDS) {
         const row = EVERYBODY.map((who) => answers.get(`${id} / ${who.title}`));
         expect(row).not.toContain(undefined);
-        expect(row.filter((answer) => answer === 'allowed').length, id).toBeGreaterThan(0);
-        expect(row.filter((answer) => answer !== 'allowed').length, id).toBeGreaterThan(10);
+        const letIn = PAIRING[id] ?? 'allowed';
+        expect(row.filter((answer) => answer === letIn).length, id).toBeGreaterThan(0);
+        expect(row.filter((answer) => answer !== letIn).length, id).toBeGreaterThan(10);
       }
       for (const [id, who, answer] of PINS) expect(answers.get(`${id} / ${who}`), `${id} / ${who}`).toBe(answer);
       expect(cast.node.stopsAsked()).toBe(2);
@@ -150,9 +186,12 @@ describe('the authorisation matrix', () => {
       await cast.node.stop();
       const written = new Map<string, number>();
       for (const { operation, decision, statusCode, count: times, path } of await cast.node.audit()) {
+        const good = OPERATION_IDS.includes(operation as OperationId)
+          ? rowOf(operation as OperationId).status
+          : undefined;
         const name = String(decision);
         count(written, `${String(operation)} ${name}`, typeof times === 'number' ? times : 1);
-        expect(statusCode, String(path)).toBe(name === 'allowed' ? 200 : ERRORS[name as ErrorName].status);
+        expect(statusCode, String(path)).toBe(name === 'allowed' ? (good ?? 200) : ERRORS[name as ErrorName].status);
       }
       // What the set-up asked for before the first cell.
       for (const key of ['peer.trust allowed', 'agent.connect allowed', 'job.stream allowed']) count(asked, key);

@@ -18,6 +18,10 @@ const TARGETS = new Map<OperationId, Record<string, unknown>>([
   ['config.change', { changes: { 'logging.level': 'info' } }],
   ['audit.list', { limit: 1 }],
   ['peer.farewell', { reason: 'removed' }],
+  // The joiner finds nobody there; with no number, no yes.
+  ['pair.join', { address: '127.0.0.1', port: 1, code: '123456' }],
+  ['pair.confirm', { confirmed: true, role: 'joiner' }],
+  ['pair.settle', { attempt: 'A'.repeat(22), tokens: [] }],
 ]);
 
 /** How often the owner has carried out what can be done once to one thing. */

@@ -1,0 +1,238 @@
+import { EXIT, LoopsyError, type ErrorName } from '../protocol/errors.ts';
+import type { InputOf, OutputOf } from '../protocol/operations.ts';
+import type { Ask } from './ask.ts';
+import type { Cli } from './cli.ts';
+import type { LocalNode } from './connect.ts';
+import { plain } from './output.ts';
+
+type Status = OutputOf<'pair.status'>;
+type Peer = NonNullable<Status['peer']>;
+
+/** One run of `loopsy pair`, from the open code or the entered one to its end. */
+export interface PairRun {
+  readonly cli: Cli;
+  readonly node: LocalNode;
+  readonly role: 'host' | 'joiner';
+  /** Undefined: the person said yes beforehand. */
+  readonly ask: Ask | undefined;
+  /** The person's choices, for the yes. */
+  readonly choices: Pick<InputOf<'pair.confirm'>, 'name' | 'grant'>;
+  /** What this side will let the other do, in words: `may …`. */
+  readonly words: string;
+  /** Nobody at this side says yes: an invitation did. */
+  readonly standingYes: boolean;
+  readonly code?: string;
+}
+
+const WAIT_MS = 20_000;
+/** The other person has 300 s; then a little for the way. */
+const PATIENCE_MS = 330_000;
+
+/** `482913` as it is read aloud: `482 913`. */
+export const inGroups = (digits: string): string =>
+  /^\d+$/.test(digits) ? digits.replaceAll(/(\d{3})(?=\d)/g, '$1 ') : digits;
+
+/** A code that is seen across the room; an invitation is copied, not read. */
+export const showCode = ({ out }: Cli, code: string): void => {
+  if (!/^\d+$/.test(code)) return out.print('', code, '');
+  const text = inGroups(code).split('').join(' ');
+  const bar = '─'.repeat(text.length + 6);
+  out.print('', `  ┌${bar}┐`, `  │   ${out.paint.bold(text)}   │`, `  └${bar}┘`, '');
+};
+
+/** Follows a pairing to its end. Ctrl-C cancels it, on both sides. @returns the exit code. */
+export const followPairing = async (run: PairRun): Promise<number> => {
+  const stop = new AbortController();
+  const takeBack = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((signal) =>
+    run.cli.io.onSignal(signal, () => stop.abort()),
+  );
+  try {
+    return await new Follow(run, stop).run();
+  } catch (thrown) {
+    if (stop.signal.aborted) return await cancel(run);
+    throw thrown;
+  } finally {
+    for (const one of takeBack) one();
+  }
+};
+
+/** Gives the pairing up. What was said yes to can't be unsaid. */
+const cancel = async ({ cli, node, role }: PairRun): Promise<number> => {
+  try {
+    await node.client.call('pair.confirm', { confirmed: false, role });
+    cli.out.note('Cancelled: nothing was trusted.');
+  } catch (thrown) {
+    if (!(thrown instanceof LoopsyError) || thrown.error !== 'conflict') throw thrown;
+    cli.out.note(`Not waiting any more. This machine goes on by itself: ${plain(thrown.message)}.`);
+    if (thrown.hint !== undefined) cli.out.note(`  ${plain(thrown.hint)}`);
+  }
+  return EXIT.failed;
+};
+
+class Follow {
+  readonly #run: PairRun;
+  readonly #stop: AbortController;
+  readonly #said = new Set<string>();
+  #code: string | undefined;
+  #trouble: string | undefined;
+  #answered = false;
+  #waitUntil = Infinity;
+
+  constructor(run: PairRun, stop: AbortController) {
+    this.#run = run;
+    this.#stop = stop;
+    this.#code = run.code;
+  }
+
+  async run(): Promise<number> {
+    let status = await this.#look(undefined);
+    for (;;) {
+      const end = this.#end(status);
+      if (end !== undefined) return end;
+      this.#show(status);
+      if (status.state === 'confirm' && !this.#answered && !this.#run.standingYes) await this.#answer(status);
+      else status = await this.#look(status.revision);
+    }
+  }
+
+  async #look(since: number | undefined): Promise<Status> {
+    const { cli, node, role } = this.#run;
+    if (cli.io.clock.now() > this.#waitUntil) throw silent();
+    const input = since === undefined ? { role } : { role, wait: WAIT_MS, since };
+    return node.client.call('pair.status', input, { signal: this.#stop.signal });
+  }
+
+  #end(status: Status): number | undefined {
+    const { cli, node: _node } = this.#run;
+    const { state, peer } = status;
+    if (state === 'failed') throw failureOf(status);
+    if (state === 'idle')
+      throw new LoopsyError('pair_expired', { message: 'the node knows nothing of this pairing any more' });
+    if (state !== 'completed') return undefined;
+    const name = plain(peer?.name ?? '');
+    if (cli.out.json) cli.out.document(status);
+    cli.out.print(
+      `${cli.out.paint.green('✓')} Paired with ${cli.out.paint.bold(name)}.`,
+      `Try: loopsy exec ${name} hostname`,
+    );
+    return EXIT.ok;
+  }
+
+  #show({ inviteCode, killedBy = [], state, bothSaidYes, peer, trouble }: Status): void {
+    const { cli } = this.#run;
+    if (inviteCode !== undefined && inviteCode !== this.#code) {
+      this.#code = inviteCode;
+      if (cli.out.json) cli.out.document({ inviteCode, killedBy });
+      cli.out.print(`Three wrong codes came, from ${plain(killedBy.join(', '))}: that code is dead. The new one:`);
+      showCode(cli, inviteCode);
+    }
+    if (state === 'waiting-peer' && peer !== undefined) {
+      const name = plain(peer.name);
+      const text =
+        bothSaidYes === true ? `You both said yes; waiting for ${name} to answer.` : `Waiting for ${name} to say yes.`;
+      this.#say(text);
+    }
+    if (trouble === undefined || trouble === this.#trouble) return;
+    this.#trouble = trouble;
+    cli.out.note(`${plain(trouble)}; trying again`);
+  }
+
+  /** Said once. */
+  #say(text: string): void {
+    if (this.#said.has(text)) return;
+    this.#said.add(text);
+    this.#run.cli.out.print(text);
+  }
+
+  async #answer(status: Status): Promise<void> {
+    const { node, role, choices } = this.#run;
+    const { sas = '', peer } = status;
+    if (peer === undefined) return;
+    const asked = this.#run.ask === undefined ? this.#unasked(peer) : await this.#person(this.#run.ask, status, peer);
+    if (asked === undefined) return;
+    if (asked === 'no') {
+      await node.client.call('pair.confirm', { confirmed: false, role });
+      return;
+    }
+    const replace = asked === 'replace' ? { replace: true } : {};
+    await node.client.call('pair.confirm', { confirmed: true, role, sas, ...choices, ...replace });
+    this.#answered = true;
+    this.#waitUntil = this.#run.cli.io.clock.now() + PATIENCE_MS;
+  }
+
+  #unasked(peer: Peer): 'yes' {
+    const { cli, words, code = '' } = this.#run;
+    const isInvited = code.startsWith('loopsy-');
+    cli.out.print(`${plain(peer.proposedName)} (${peer.nodeId.slice(0, 8)}) ${words}.`);
+    if (!isInvited) cli.out.note('The numbers were not compared: the code alone was the protection.');
+    return 'yes';
+  }
+
+  /** @returns undefined where the other side ended it meanwhile. */
+  async #person(ask: Ask, status: Status, peer: Peer): Promise<'yes' | 'no' | 'replace' | undefined> {
+    const { cli, words } = this.#run;
+    const name = plain(peer.proposedName);
+    const address = peer.address === undefined ? '' : `, at ${plain(peer.address)}`;
+    cli.out.print(
+      '',
+      `Here is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}). Both screens must show:`,
+      '',
+      `      ${cli.out.paint.bold(inGroups(status.sas ?? ''))}`,
+      '',
+      ...(peer.trusted
+        ? [`It is trusted here already, as ${plain(peer.name)}: what you do not change stays.`]
+        : [`It ${words}.`]),
+      'The other screen must show the same number; anything else, or an error there, means no.',
+    );
+    const over = new AbortController();
+    const watch = this.#watchEnd(status.revision, over);
+    const replaces = peer.clash !== undefined && (await this.#clash(ask, peer, over.signal));
+    const yes =
+      replaces === undefined
+        ? undefined
+        : await ask.confirm('The same number there, and yes to all of this?', over.signal);
+    const wasOver = over.signal.aborted;
+    over.abort();
+    await watch;
+    if (wasOver) return undefined;
+    if (yes === undefined) this.#stop.abort();
+    this.#stop.signal.throwIfAborted();
+    return yes !== true ? 'no' : replaces === true ? 'replace' : 'yes';
+  }
+
+  async #clash(ask: Ask, { clash, name }: Peer, signal: AbortSignal): Promise<boolean | undefined> {
+    const taken = plain(clash?.name ?? '');
+    this.#run.cli.out.print(
+      '',
+      `Another machine is called ${taken} here (${(clash?.nodeId ?? '').slice(0, 8)}), with another key: the same machine set up anew, or one that poses as it.`,
+      `No keeps both, and calls the new one ${plain(name)}; yes drops the trust in the old one.`,
+    );
+    return ask.confirm(`Replace the old ${taken}?`, signal);
+  }
+
+  /** Takes the question back where the other side ends it. */
+  async #watchEnd(revision: number, over: AbortController): Promise<void> {
+    const { node, role } = this.#run;
+    let since = revision;
+    while (!over.signal.aborted) {
+      try {
+        const status = await node.client.call('pair.status', { role, wait: WAIT_MS, since }, { signal: over.signal });
+        since = status.revision;
+        if (status.state !== 'confirm') over.abort();
+      } catch {
+        // The node went away, or the question was answered: what is asked next says which.
+        return;
+      }
+    }
+  }
+}
+
+const failureOf = ({ error = 'internal', reason = 'the pairing failed', hint }: Status): LoopsyError =>
+  // The node's own word, from the same catalogue.
+  new LoopsyError(error as ErrorName, { message: reason, ...(hint === undefined ? {} : { hint }) });
+
+const silent = (): LoopsyError =>
+  new LoopsyError('request_timeout', {
+    message: 'the other side did not answer in time',
+    hint: 'your yes is kept, and this machine goes on asking for a day: `loopsy peers` shows it once it is there',
+  });

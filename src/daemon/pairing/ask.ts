@@ -1,0 +1,180 @@
+import http from 'node:http';
+import type { TLSSocket } from 'node:tls';
+
+import type { Clock } from '../../kernel/clock.ts';
+import { collectText } from '../../kernel/collect.ts';
+import { parseJson } from '../../kernel/parse-json.ts';
+import { sleep } from '../../kernel/sleep.ts';
+import { errorFromBody, LoopsyError, type ErrorName } from '../../protocol/errors.ts';
+import { rowOf, type OperationId } from '../../protocol/operations.ts';
+import { BASE_PATH } from '../../protocol/version.ts';
+import { readMachineCertificate } from '../../trust/certificates.ts';
+import type { Message } from '../../trust/pairing-messages.ts';
+import { type Address, dialAnyone, formatAddress } from '../peers/dial.ts';
+
+/** A stranger's step, as the joiner asks for it. */
+export type Step = Extract<OperationId, 'pair.initiate' | 'pair.prove' | 'pair.reveal' | 'pair.settle'>;
+
+/** What a host answered, and the certificate of the connection that brought it. */
+export interface HostAnswer {
+  readonly body: unknown;
+  /** DER. */
+  readonly certificate: Buffer;
+}
+
+/** How a step is asked for. */
+export interface AskOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** For one request, connection and answer together. */
+  readonly limitMs?: number;
+  /** How often the same bytes may be sent. */
+  readonly maxSends?: number;
+}
+
+const REQUEST_MS = 10_000;
+const MAX_SENDS = 3;
+const RESEND_PAUSE_MS = 250;
+/** For how long a host may tell to come again later. */
+const PATIENCE_MS = 30_000;
+const MAX_ANSWER_BYTES = 16_384;
+
+const FIREWALLS = (port: number): string =>
+  `is it awake, and is its firewall open? there: Linux \`sudo ufw allow ${port}/tcp\`; Windows \`netsh advfirewall firewall add rule name=loopsy dir=in action=allow protocol=TCP localport=${port}\`; macOS: System Settings, Network, Firewall, allow node`;
+
+/** Who is no loopsy machine is told so; a filtered port, how to open it. */
+const explain = (error: unknown, at: Address): unknown => {
+  if (!(error instanceof LoopsyError)) return error;
+  const { details } = error;
+  if (error.error === 'peer_handshake') return notLoopsy(at);
+  if (details?.['cause'] !== 'ETIMEDOUT' && details?.['cause'] !== 'EHOSTUNREACH') return error;
+  return new LoopsyError(error.error, { message: error.message, hint: FIREWALLS(at.port), details });
+};
+
+const notLoopsy = (at: Address): LoopsyError =>
+  new LoopsyError('peer_handshake', {
+    message: `what answers at ${formatAddress(at)} is not a loopsy node`,
+    hint: 'check the address and the port; `loopsy status` on the other machine shows both',
+  });
+
+/** The connection broke: whether the request arrived is not known. */
+class Cut extends Error {
+  override readonly name = 'Cut';
+}
+
+const exchange = (socket: TLSSocket, step: Step, { text, at }: { text: string; at: Address }) =>
+  new Promise<{ status: number; text: string }>((resolve, reject) => {
+    const { method, path } = rowOf(step);
+    const request = http.request({
+      createConnection: () => socket,
+      method,
+      path: BASE_PATH + path,
+      headers: {
+        host: formatAddress(at),
+        connection: 'close',
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(text),
+      },
+    });
+    request.once('error', reject);
+    // Destroyed by the time limit, it says nothing else.
+    socket.once('close', () => reject(new Cut()));
+    request.once('response', (response) => {
+      const status = response.statusCode ?? 0;
+      collectText(response, MAX_ANSWER_BYTES).then((body) => resolve({ status, text: body }), reject);
+    });
+    request.end(text);
+  });
+
+/** Sends a step once. @throws {Cut} where it may have arrived; `LoopsyError` where nobody is there, or no machine. */
+const send = async (at: Address, step: Step, { text, signal, limitMs }: SendOptions) => {
+  const limit = AbortSignal.timeout(limitMs);
+  const socket = await dialAnyone(at, AbortSignal.any([signal, limit])).catch((error: unknown) => {
+    throw explain(error, at);
+  });
+  const end = (): void => void socket.destroy();
+  signal.addEventListener('abort', end, { once: true });
+  limit.addEventListener('abort', end, { once: true });
+  try {
+    const certificate = socket.getPeerX509Certificate()?.raw;
+    if (certificate === undefined || readMachineCertificate(certificate) === undefined) throw notLoopsy(at);
+    return { ...(await exchange(socket, step, { text, at })), certificate };
+  } catch (error) {
+    throw error instanceof LoopsyError ? error : new Cut(String(error));
+  } finally {
+    signal.removeEventListener('abort', end);
+    limit.removeEventListener('abort', end);
+    socket.destroy();
+  }
+};
+
+interface SendOptions {
+  readonly text: string;
+  readonly signal: AbortSignal;
+  readonly limitMs: number;
+}
+
+/** Answers whose meaning is this protocol's: told in this side's words, whatever the other side's are. */
+const OWN_WORDS: ReadonlySet<ErrorName> = new Set([
+  'pair_not_open',
+  'pair_expired',
+  'pair_wrong_code',
+  'pair_busy',
+  'pair_refused',
+  'rate_limited',
+  'peer_version',
+]);
+const MAX_WORDS = 300;
+
+/** What a host's refusal means here. Its own words are a stranger's. */
+const refusalOf = (text: string, at: Address): LoopsyError => {
+  const error = errorFromBody(parseJson(text));
+  if (error === undefined) return notLoopsy(at);
+  if (error.error === 'unknown_route')
+    return new LoopsyError('peer_version', { message: `the loopsy at ${formatAddress(at)} can not pair` });
+  if (OWN_WORDS.has(error.error)) {
+    const retryAfterMs = error.details?.['retryAfterMs'];
+    return new LoopsyError(error.error, typeof retryAfterMs === 'number' ? { details: { retryAfterMs } } : {});
+  }
+  return new LoopsyError('peer_handshake', {
+    message: `${formatAddress(at)} refused: ${error.message.slice(0, MAX_WORDS)}`,
+    hint: 'nothing was trusted; run `loopsy pair` again on both machines',
+  });
+};
+
+/**
+ * Asks a host for a step: the same bytes again where the connection broke, later where it says so.
+ * @throws {LoopsyError} what it answered, or why it can't be asked.
+ */
+export const askHost = async (at: Address, [step, message]: readonly [Step, Message], options: AskOptions) => {
+  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS } = options;
+  const text = JSON.stringify(message);
+  const patientUntilMs = clock.monotonicMs() + PATIENCE_MS;
+  for (let sends = 1; ;) {
+    try {
+      const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs });
+      if (status === 200) return { body: parseJson(answer), certificate } satisfies HostAnswer;
+      throw refusalOf(answer, at);
+    } catch (error) {
+      const waitMs = retryMs(error);
+      if (signal.aborted || waitMs === undefined || clock.monotonicMs() + waitMs > patientUntilMs)
+        throw error instanceof Cut ? cutAt(at) : error;
+      if (error instanceof Cut && sends >= maxSends) throw cutAt(at);
+      if (error instanceof Cut) sends += 1;
+      await sleep(waitMs, clock);
+    }
+  }
+};
+
+const cutAt = (at: Address): LoopsyError =>
+  new LoopsyError('peer_unreachable', {
+    message: `the connection to ${formatAddress(at)} was cut, or it did not answer in time`,
+  });
+
+/** When the same request may be sent again; undefined: never. */
+const retryMs = (error: unknown): number | undefined => {
+  if (error instanceof Cut) return RESEND_PAUSE_MS;
+  if (!(error instanceof LoopsyError) || error.error !== 'rate_limited') return undefined;
+  const ms = error.details?.['retryAfterMs'];
+  return typeof ms === 'number' ? Math.max(50, ms) : 1000;
+};

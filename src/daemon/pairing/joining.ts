@@ -1,0 +1,92 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import { nodeIdOf, readCertificate } from '../../trust/certificates.ts';
+import { type Code, parseCode } from '../../trust/pairing-codes.ts';
+import type { OwnMachine } from '../../trust/pairing-hello.ts';
+import { JoinerPairing } from '../../trust/pairing-joiner.ts';
+import type { PairingParty } from '../../trust/pairing-party.ts';
+import type { Place } from '../../trust/pairing-record.ts';
+import type { Spake2 } from '../../trust/spake2.ts';
+import { askHost } from './ask.ts';
+
+/** What joining needs. */
+export interface JoiningParts {
+  readonly spake2: Spake2;
+  readonly own: OwnMachine;
+  readonly clock: Clock;
+  readonly code: Code;
+  readonly place: Place;
+  /** The machineId of who proved this node's own code, where one did. */
+  readonly hosting: () => string | undefined;
+}
+
+/** Reads what a person entered. @throws {LoopsyError} `invalid_request` where it is no code. */
+export const readCode = (entered: string): Code => {
+  const code = parseCode(entered);
+  if (code !== undefined) return code;
+  throw new LoopsyError('invalid_request', {
+    message: 'this is no code: 6 or 9 digits, or an invitation that begins with "loopsy-"',
+    details: { field: 'code' },
+  });
+};
+
+/** One entry of a code by a person: asks the host, once, until both screens show the number. */
+export class Joining {
+  readonly pairing: JoinerPairing;
+  readonly #parts: JoiningParts;
+  readonly #stopped = new AbortController();
+
+  /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
+  constructor(parts: JoiningParts) {
+    this.#parts = parts;
+    this.pairing = new JoinerPairing(parts);
+  }
+
+  get place(): Place {
+    return this.#parts.place;
+  }
+
+  /** The person gives up, before there is a number. */
+  cancel(): void {
+    this.pairing.cancel();
+    this.stop();
+  }
+
+  /** Asks no more. */
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  /** M1–M6. @returns undefined where it failed: the pairing says why. Never rejects. */
+  async run(): Promise<PairingParty | undefined> {
+    const { pairing } = this;
+    try {
+      const initiated = await this.#ask('pair.initiate', pairing.initiate());
+      const proved = await this.#ask('pair.prove', pairing.prove(initiated.body));
+      const context = { tlsCertificate: proved.certificate, hosting: this.#parts.hosting() };
+      const revealed = await this.#ask('pair.reveal', pairing.reveal(proved.body, context));
+      return pairing.compare(revealed.body);
+    } catch (error) {
+      const failure = error instanceof LoopsyError ? error : new LoopsyError('internal', { cause: error });
+      if (pairing.state !== 'ended') pairing.cancel(failure);
+      return undefined;
+    }
+  }
+
+  async #ask(step: 'pair.initiate' | 'pair.prove' | 'pair.reveal', message: Parameters<typeof askHost>[1][1]) {
+    const { clock, place, code } = this.#parts;
+    const answer = await askHost(place, [step, message], { clock, signal: this.#stopped.signal });
+    if (code.kind === 'invitation') this.#checkHost(answer.certificate, code.nodeId);
+    return answer;
+  }
+
+  /** An invitation names the machine that made it, from the first byte. */
+  #checkHost(certificate: Buffer, nodeId: string): void {
+    const spki = readCertificate(certificate)?.spki;
+    if (spki !== undefined && nodeIdOf(spki) === nodeId) return;
+    throw new LoopsyError('peer_handshake', {
+      message: 'another machine answers there than the one that made the invitation',
+      hint: 'check the address: the invitation is of one machine alone',
+    });
+  }
+}

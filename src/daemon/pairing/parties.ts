@@ -1,0 +1,84 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { PairingParty } from '../../trust/pairing-party.ts';
+import type { Wish } from '../../trust/pairing-record.ts';
+import { type DriverParts, PartyDriver } from './party-driver.ts';
+import { Settling } from './settling.ts';
+
+/** A party that is carried out here. */
+export interface Driven {
+  readonly driver: PartyDriver;
+  /** Of a joiner. */
+  readonly settling: Settling | undefined;
+}
+
+/** An end is told to whoever asks for so long: its person, and the other machine. */
+export const TOLD_MS = 60_000;
+const MAX_PARTIES = 64;
+
+/** All parties from the number on, until their end has been told: by the attempt's id. */
+export class Parties {
+  readonly #parts: DriverParts;
+  readonly #clock: Clock;
+  readonly #all = new Map<string, Driven>();
+  readonly #stopped = new AbortController();
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+    this.#clock = parts.clock;
+  }
+
+  /** Begins to carry one out; a joiner's asks its host. */
+  add(party: PairingParty, standingYes?: Wish): Driven {
+    this.prune();
+    const { attempt, place, role } = party.facts;
+    const settling =
+      role === 'joiner' && place !== undefined
+        ? new Settling(party, place, { ...this.#parts, signal: this.#stopped.signal })
+        : undefined;
+    const driven = { driver: new PartyDriver(party, this.#parts, standingYes), settling };
+    this.#all.set(attempt, driven);
+    void settling?.run();
+    return driven;
+  }
+
+  get(attempt: string): Driven | undefined {
+    this.prune();
+    return this.#all.get(attempt);
+  }
+
+  /** The newest first. */
+  list(): Driven[] {
+    return [...this.#all.values()].toReversed();
+  }
+
+  /** The parties with a machine. */
+  with(machineId: string): PairingParty[] {
+    return this.list()
+      .map(({ driver }) => driver.party)
+      .filter(({ facts }) => facts.peer.machineId === machineId);
+  }
+
+  /** Carries one out no more, and forgets it. */
+  drop({ facts: { attempt } }: PairingParty): void {
+    this.#all.get(attempt)?.driver.close();
+    this.#all.delete(attempt);
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+    for (const { driver } of this.#all.values()) driver.close();
+    this.#all.clear();
+  }
+
+  /** Forgets those whose end has been told long enough; the oldest, where there are too many. */
+  prune(): void {
+    const now = this.#clock.monotonicMs();
+    const ended = this.list()
+      .filter(({ driver }) => driver.endedAtMs !== undefined)
+      .toReversed();
+    const isSurplus = (at: number): boolean => at < this.#all.size - MAX_PARTIES;
+    ended.forEach(({ driver }, at) => {
+      if (now - (driver.endedAtMs ?? now) >= TOLD_MS || isSurplus(at)) this.drop(driver.party);
+    });
+  }
+}
