@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir, hostname } from 'node:os';
 import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -86,21 +87,37 @@ async function rename({ dataDir, hostname: name }, first) {
   if (!answer.ok) throw new Error(`the second node can't be renamed: ${await answer.text()}`);
 }
 
-/** Makes two nodes trust each other, where they don't. @returns what the second is called by the first. */
+/** Pairs two nodes by an invitation, where they don't trust each other. @returns what the second is called by the first. */
 async function connect(first, second) {
-  const there = await trust(first, second, 'second');
-  await trust(second, first, 'first');
-  return there;
+  const [there, here] = [await nameOf(first, second), await nameOf(second, first)];
+  if (there !== undefined && here !== undefined) return there;
+  const invite = [
+    '--data-dir',
+    second.dataDir,
+    '--json',
+    'pair',
+    '--invite',
+    ...(here === undefined ? ['--name', 'first'] : []),
+  ];
+  const host = spawn(process.execPath, [CLI, ...invite], {
+    env: ownEnv(second.dataDir),
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => host.once('close', resolve));
+  const lines = createInterface({ input: host.stdout });
+  const line = await new Promise((resolve) => lines.once('line', resolve).once('close', () => resolve('{}')));
+  const { inviteCode, error } = JSON.parse(line);
+  if (inviteCode === undefined) throw new Error(error?.message ?? 'the second node shows no invitation');
+  const choices = ['--code', inviteCode, '--yes', ...(there === undefined ? ['--name', 'second'] : [])];
+  const { peer } = await loopsy(first.dataDir, ['pair', `127.0.0.1:${second.port}`, ...choices]);
+  if ((await ended) !== 0) throw new Error('the second node did not finish pairing');
+  return peer.name;
 }
 
-/** Trust on one side. @returns the other node's name there. */
-async function trust(from, to, name) {
+/** What one node calls the other, where it trusts it. */
+async function nameOf(from, to) {
   const { peers } = await loopsy(from.dataDir, ['peers', 'list']);
-  const known = peers.find(({ nodeId, trusted }) => nodeId === to.nodeId && trusted);
-  if (known !== undefined) return known.name;
-  const choices = ['--fingerprint', to.fingerprint, '--name', name, '--yes'];
-  const { peer } = await loopsy(from.dataDir, ['connect', `127.0.0.1:${to.port}`, ...choices]);
-  return peer.name;
+  return peers.find(({ nodeId, trusted }) => nodeId === to.nodeId && trusted)?.name;
 }
 
 async function online(dataDir, name) {
