@@ -97,6 +97,7 @@ export const REQUIREMENTS = {
     'GET /peers → one row per nodeId, trusted nodes and addresses added by hand; hostname is live, name local',
   'rest.peers-add': 'POST /peers dials, reads the identity and sends nothing else; a trusted one gains the address',
   'rest.peers-delete': 'DELETE /peers/:nodeId ends trust and open connections at once',
+  'rest.metrics': 'GET /metrics answers in the text format of Prometheus, with labels of bounded values',
   'rest.handshake': 'POST /peers/handshake counts over a link only, and changes that caller’s own row alone',
   'rest.execute': 'POST /execute answers with output, exit code, endedBy, host, user and cwd; a non-zero exit is 200',
   'rest.execute-stream':

@@ -1,7 +1,7 @@
 import { errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME, FrameReader, FRAMES_TYPE, isOutput } from '../protocol/frames.ts';
 import type { InputOf, OperationId, OutputOf } from '../protocol/operations.ts';
-import { connectionLost, readError, readJson } from './errors.ts';
+import { connectionLost, readError, readJson, readText } from './errors.ts';
 import { buildRequest } from './request.ts';
 import { ROUTES } from './routes.ts';
 import { parseSse } from './sse.ts';
@@ -90,7 +90,8 @@ export const createClient = ({ transport, wait = waitMs }: ClientParts): Client 
   };
   const json = async (id: OperationId, request: TransportRequest): Promise<unknown> => {
     const response = await send(id, request);
-    return settle(id, request.signal, () => readJson(response));
+    const isText = response.header('content-type')?.startsWith('text/plain') === true;
+    return settle(id, request.signal, () => (isText ? readText(response.body) : readJson(response)));
   };
 
   async function* stream(id: StreamId, input: object, options: CallOptions = {}): AsyncGenerator<StreamPiece> {

@@ -5,7 +5,7 @@ import type { TransportResponse } from './transport.ts';
 const MAX_JSON_BYTES = 67_108_864;
 
 /** The whole body as text. Bounded: a longer one is an error. */
-const readText = async (body: AsyncIterable<Uint8Array>): Promise<string> => {
+export const readText = async (body: AsyncIterable<Uint8Array>): Promise<string> => {
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;

@@ -47,6 +47,7 @@ import { Revocation } from './revocation.ts';
 import { settingsHandlers } from './settings/service.ts';
 import type { DoctorParts } from './system/doctor.ts';
 import { systemHandlers } from './system/handlers.ts';
+import { Metrics } from './system/metrics.ts';
 import { System } from './system/service.ts';
 import { trustNotes, warningsOf } from './system/trust-notes.ts';
 
@@ -78,6 +79,7 @@ class Parts {
   readonly trustStore: Store;
   readonly trust: TrustBook;
   readonly audit: AuditLog;
+  readonly metrics = new Metrics();
   readonly open = new OpenRequests();
   readonly effects: EffectTable;
   readonly agents: AgentTokens;
@@ -265,7 +267,12 @@ const doctorParts = ({ options, peers, trust }: Parts): DoctorParts => ({
 const makeHandlers = (parts: Parts): Handlers => {
   const { options, open, effects, jobs, peers, pairing, keys, audit, system } = parts;
   return {
-    ...systemHandlers(system, doctorParts(parts), options.onStop),
+    ...systemHandlers(system, {
+      doctor: doctorParts(parts),
+      metrics: parts.metrics,
+      connections: () => parts.listener.size,
+      stop: options.onStop,
+    }),
     ...peerHandlers(peers),
     ...pairingHandlers(pairing),
     ...requestHandlers([
@@ -296,7 +303,13 @@ const makeEdge = (parts: Parts): EdgeParts => {
     },
     owners,
     rates: new RateLimits(clock, () => config.current.rateLimits),
-    audit,
+    audit: {
+      record: (record) => {
+        parts.metrics.count(record);
+        audit.record(record);
+      },
+      flush: () => audit.flush(),
+    },
     effects,
     open,
     boot,
@@ -336,6 +349,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       options.config,
       { name: 'trust', start: () => Promise.resolve(), stop: () => trust.close() },
       audit,
+      parts.metrics,
       runs,
       new Revocation({
         trust,

@@ -59,6 +59,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   /** The most bytes a body may have; default 64 KiB. */
   readonly bodyLimit?: number;
   readonly input: In;
+  /** The content type of an answer that is text: its output is a string then. Default: JSON. */
+  readonly text?: string;
   /** The JSON answer; for a stream, one event. */
   readonly output: Out;
   readonly errors: readonly ErrorName[];

@@ -42,6 +42,11 @@ export const OPERATIONS = {
     audit: [], kind: 'json', input: system.emptySchema, output: system.openapiSchema, errors: [],
     cli: { none: 'for programs' },
   }),
+  'system.metrics': operation({
+    summary: 'Count what the node does, for Prometheus', method: 'GET', path: '/metrics', access: 'status', remote: false,
+    effect: false, audit: [], kind: 'json', text: 'text/plain; version=0.0.4; charset=utf-8', input: system.emptySchema,
+    output: system.metricsSchema, errors: [], cli: { none: 'for programs' },
+  }),
   'system.stop': operation({
     summary: 'Stop the node', method: 'POST', path: '/stop', access: 'owner', remote: false, effect: true, audit: [],
     auditFirst: true, kind: 'json', input: system.emptySchema, output: system.stopOutputSchema, errors: [], cli: 'stop',

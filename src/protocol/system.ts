@@ -74,6 +74,9 @@ export const stopOutputSchema = z.object({
 /** The OpenAPI document. */
 export const openapiSchema = z.looseObject({ openapi: z.string() });
 
+/** GET /metrics: the text format of Prometheus. */
+export const metricsSchema = z.string();
+
 /** One check. */
 export type Check = z.infer<typeof checkSchema>;
 /** Who a node says it is. */

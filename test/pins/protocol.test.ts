@@ -14,6 +14,7 @@ const OPERATIONS = `
   GET /identity · system.identity · status · remote
   GET /doctor · system.doctor · owner
   GET /openapi.json · system.openapi · status
+  GET /metrics · system.metrics · status
   POST /stop · system.stop · owner
   GET /peers · peer.list · status
   POST /peers · peer.add · owner

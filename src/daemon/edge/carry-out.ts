@@ -13,6 +13,7 @@ import { endedByNode } from './open-requests.ts';
 import type { EdgeParts, Target } from './parts.ts';
 import { allowTarget, callerNow, digestOf, effectKey } from './request-state.ts';
 import { replyStream } from './stream-reply.ts';
+import { replyText } from './text-reply.ts';
 
 /** A long answer's record doesn't wait for its end. */
 const RECORD_MS = 500;
@@ -64,6 +65,7 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
   // The answer of a run that is streamed is its output, which is kept; that of bytes is given once.
   if (state.resumable && op.kind !== 'json') parts.effects.claim(effectKey(state), digest);
   const run: Run = { id, op, exchange, input, digest, target: state.target, controller, remembered: undefined };
+  if (op.text !== undefined) return answerText(run, op.text, parts);
   if (op.kind === 'upload') {
     allowIdleBody(request);
     askForBody(exchange);
@@ -247,4 +249,14 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
     clock: parts.clock,
     log: parts.log,
   });
+};
+
+/** An answer of this node's own that is no JSON: it makes nothing, and is not forwarded. */
+const answerText = async (run: Run, type: string, parts: EdgeParts): Promise<void> => {
+  const { exchange, controller } = run;
+  const call = callOf(run, controller.signal, { parts, named: () => undefined });
+  const text = String(await handle(run, call, parts));
+  refuseEnded(controller.signal);
+  recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts);
+  replyText(exchange, { type, text });
 };

@@ -61,6 +61,7 @@ const bodyOf = (op: Operation, input: Json): Json | undefined => {
 
 const successOf = (id: OperationId, op: Operation): Json => {
   const schema = schemaOf(op.output, 'output');
+  if (op.text !== undefined) return { description: 'text', content: { [op.text.split(';', 1)[0] ?? '']: { schema } } };
   if (op.kind !== 'stream') return { description: 'done', content: { 'application/json': { schema } } };
   const slice = SLICES[id];
   return {
