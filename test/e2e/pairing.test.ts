@@ -69,4 +69,28 @@ describe('loopsy pair, as scripts use it', () => {
     expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining('no pairing is open there') });
     expect((await joiner.json<{ peers: unknown[] }>(['peers'])).peers).toEqual([]);
   });
+
+  it('kill -9 of the host behind its yes: both are paired once it is back', async () => {
+    const [host, joiner] = await Promise.all([machine('maria'), machine('kai')]);
+    const read = async (response: Promise<Response>) => (await (await response).json()) as Record<string, unknown>;
+    const look = (of: Machine, more = '') => read(of.fetch('GET', `/pair/status${more}`));
+    const post = (of: Machine, step: string, body: unknown) => read(of.fetch('POST', `/pair/${step}`, body));
+    const reaches = async (of: Machine, state: string): Promise<void> => {
+      let status = await look(of);
+      for (let left = 30; status['state'] !== state; left -= 1) {
+        if (left === 0) throw new Error(`it stays at ${JSON.stringify(status)}`);
+        status = await look(of, `?wait=500&since=${String(status['revision'])}`);
+      }
+    };
+    const { inviteCode } = await post(host, 'start', {});
+    await post(joiner, 'join', { address: '127.0.0.1', port: await portOf(host), code: inviteCode });
+    await Promise.all([reaches(host, 'confirm'), reaches(joiner, 'confirm')]);
+    await post(host, 'confirm', { confirmed: true });
+    process.kill((await host.registration()).pid, 'SIGKILL');
+    await post(joiner, 'confirm', { confirmed: true });
+    await host.start();
+    await Promise.all([reaches(host, 'completed'), reaches(joiner, 'completed')]);
+    expect(await host.run(['exec', 'kai', 'echo', 'hello'])).toMatchObject({ code: 0, stdout: 'hello\n' });
+    expect(await joiner.run(['exec', 'maria', 'echo', 'hello'])).toMatchObject({ code: 0, stdout: 'hello\n' });
+  });
 });

@@ -1,0 +1,205 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+
+import { afterEach, describe, expect, it } from 'vitest';
+
+import { FakeClock } from '../../helpers/clock.ts';
+import { type InProcessNode, type InProcessOptions, startNode } from '../../helpers/in-process-node.ts';
+import { NO_RELAYS, Relay } from '../../helpers/relay.ts';
+import { otherCode, Person } from './two-nodes.ts';
+
+const nodes: InProcessNode[] = [];
+
+const node = async (name: string, options: InProcessOptions = {}): Promise<InProcessNode> => {
+  const made = await startNode({ name, lan: true, ...options });
+  nodes.push(made);
+  return made;
+};
+
+const two = async (): Promise<[host: Person, joiner: Person]> => [
+  new Person(await node('maria'), 'host'),
+  new Person(await node('kai'), 'joiner'),
+];
+
+const compared = async ([host, joiner]: readonly [Person, Person]): Promise<[Person, Person]> => {
+  await joiner.join(await host.start(), host.node.port);
+  await Promise.all([host.reaches('confirm'), joiner.reaches('confirm')]);
+  return [host, joiner];
+};
+
+afterEach(async () => {
+  await Promise.all(nodes.splice(0).map((one) => one.remove()));
+});
+
+describe('strangers at the steps of a pairing', () => {
+  it('a page in a browser calls the steps, in every way that it could', async () => {
+    const host = new Person(await node('maria'), 'host');
+    await host.start();
+    const step = { method: 'POST', path: '/pair/initiate', body: {} } as const;
+    const origin = { origin: 'https://evil.example' };
+    const ask = async (more: Partial<Parameters<InProcessNode['ask']>[0]>) =>
+      (await host.node.ask({ ...step, ...more })).outcome;
+    expect(await ask({ headers: origin })).toBe('foreign_origin');
+    expect(await ask({ tls: 'no certificate', headers: origin })).toBe('foreign_origin');
+    expect(await ask({ headers: { origin: 'null' } })).toBe('foreign_origin');
+    expect(await ask({})).toBe('missing_key');
+    expect(await ask({ from: '127.0.0.7' })).toBe('plain_http');
+    for (const path of ['/pair/start', '/pair/join', '/pair/confirm'])
+      expect(await ask({ path, tls: 'no certificate', from: '127.0.0.7' }), path).toBe('missing_key');
+    expect((await host.look()).state).toBe('waiting');
+  });
+
+  it('sends too much, or nothing that is a message', async () => {
+    const host = new Person(await node('maria'), 'host');
+    await host.start();
+    const bare = { method: 'POST', tls: 'no certificate' } as const;
+    for (const path of ['/pair/initiate', '/pair/prove', '/pair/reveal', '/pair/settle']) {
+      const large = await host.node.ask({ ...bare, path, body: { v: 1, pake: 'A'.repeat(9000) } });
+      expect(large.outcome, path).toBe('body_too_large');
+      const odd = await host.node.ask({ ...bare, path, body: { v: 1, pake: 7 } });
+      expect(odd.status, path).toBeGreaterThanOrEqual(400);
+      expect(odd.status, path).toBeLessThan(500);
+    }
+    expect((await host.look()).state).toBe('waiting');
+  });
+
+  it('guesses three times: the same command goes on with nine digits, and says from where the guesses came', async ({
+    skip,
+  }) => {
+    if (NO_RELAYS !== undefined) skip(NO_RELAYS);
+    const host = new Person(await node('maria'), 'host');
+    const code = await host.start();
+    for (const at of [1, 2, 3]) {
+      const guesser = new Person(await node(`guesser-${at}`), 'joiner');
+      const relay = await Relay.open({ port: host.node.port, from: `127.0.0.${10 + at}` });
+      await guesser.join(otherCode(code), relay.port);
+      await guesser.until(({ active }) => !active);
+      await relay.close();
+      expect(await guesser.look()).toMatchObject({ error: 'pair_wrong_code' });
+    }
+    const status = await host.look();
+    expect(status).toMatchObject({ state: 'waiting', killedBy: ['127.0.0.11', '127.0.0.12', '127.0.0.13'] });
+    expect(status.inviteCode).toMatch(/^\d{9}$/);
+  });
+});
+
+describe('a pairing that does not go well', () => {
+  it('expires after five minutes, says so, and is forgotten a minute later', async () => {
+    const clock = new FakeClock(Date.now());
+    const host = new Person(await node('maria', { clock }), 'host');
+    await host.start();
+    clock.advance(301_000);
+    expect(await host.look()).toMatchObject({ state: 'failed', error: 'pair_expired' });
+    clock.advance(62_000);
+    clock.advance(1000);
+    expect((await host.look()).state).toBe('idle');
+  });
+
+  it('a name that is taken is kept, and the new one gets a number; or takes its place where the person says so', async () => {
+    for (const replace of [false, true]) {
+      const [host, joiner] = await two();
+      const old = new Person(await node('kai'), 'joiner');
+      await compared([host, old]);
+      await host.confirm();
+      await old.confirm();
+      await host.reaches('completed');
+      await compared([host, joiner]);
+      expect((await host.look()).peer).toMatchObject({
+        name: 'kai-2',
+        clash: { name: 'kai', nodeId: old.node.identity.nodeId },
+      });
+      await host.confirm({ replace });
+      await joiner.confirm();
+      await host.reaches('completed');
+      const names = (await host.peers()).map(({ name, nodeId }) => [name, nodeId]);
+      const fresh = joiner.node.identity.nodeId;
+      expect(names).toEqual(
+        replace
+          ? [['kai', fresh]]
+          : [
+              ['kai', old.node.identity.nodeId],
+              ['kai-2', fresh],
+            ],
+      );
+    }
+  });
+
+  it('pairs again with the same machine: name and grant stay', async () => {
+    const [host, joiner] = await two();
+    for (const name of ['desk', undefined]) {
+      await compared([host, joiner]);
+      await host.confirm(name === undefined ? {} : { name, grant: 'observe' });
+      await joiner.confirm();
+      await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
+    }
+    expect(await host.peers()).toMatchObject([{ name: 'desk', grant: { level: 'observe' } }]);
+  });
+
+  it('what a person removes is not waited for', async () => {
+    const [host, joiner] = await compared(await two());
+    await host.confirm();
+    await joiner.confirm();
+    await host.reaches('completed');
+    await host.node.owner('DELETE', '/peers/kai');
+    expect(await host.peers()).toEqual([]);
+  });
+});
+
+/** A secret in every form in which it could travel. */
+const formsOf = (secret: string | Buffer): Buffer[] => {
+  const bytes = Buffer.from(secret);
+  const texts = [bytes.toString('hex'), bytes.toString('base64').replace(/=+$/, ''), bytes.toString('base64url')];
+  return [
+    bytes,
+    ...texts.map((text) => Buffer.from(text)),
+    Buffer.from(JSON.stringify(bytes.toString('utf8')).slice(1, -1)),
+  ];
+};
+
+const holds = (captured: Buffer, secret: string | Buffer): boolean =>
+  formsOf(secret).some((form) => captured.includes(form));
+
+/** Keeps every byte between two machines, as one does who sits on the wire. */
+const wiretap = async (port: number) => {
+  const captured: Buffer[] = [];
+  const server = createServer((client) => {
+    const target = connect(port, '127.0.0.1');
+    for (const [from, to] of [
+      [client, target],
+      [target, client],
+    ] as const) {
+      from.on('data', (chunk: Buffer) => captured.push(chunk)).on('error', () => to.destroy());
+      from.pipe(to);
+    }
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  if (typeof address !== 'object' || address === null) throw new Error('no port');
+  return { port: address.port, bytes: () => Buffer.concat(captured), close: () => server.close() };
+};
+
+describe('a capture of a whole pairing', () => {
+  it('holds no code, no number, no key, no token and no name; the same search finds them where they leak', async () => {
+    const [host, joiner] = await two();
+    const tap = await wiretap(host.node.port);
+    const code = await host.start();
+    await joiner.join(code, tap.port);
+    const { sas = '' } = await joiner.reaches('confirm');
+    await host.reaches('confirm');
+    await host.confirm();
+    await joiner.confirm();
+    await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
+    const bytes = tap.bytes();
+    tap.close();
+    expect(bytes.length).toBeGreaterThan(5000);
+    const keys = nodes.flatMap(({ identity, tokens }) => [
+      identity.privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32),
+      ...Object.values(tokens),
+    ]);
+    const secrets = [code, sas, 'maria', ...keys];
+    // Six digits turn up by chance in so many bytes: 1 in 10^8 for each place.
+    for (const secret of secrets) expect(holds(bytes, secret), String(secret)).toBe(false);
+    for (const secret of secrets)
+      for (const form of formsOf(secret)) expect(holds(Buffer.concat([bytes, form, bytes]), secret)).toBe(true);
+  });
+});
