@@ -29,7 +29,7 @@ const WAIT_MS = 20_000;
 const PATIENCE_MS = 330_000;
 
 /** `482913` as it is read aloud: `482 913`. */
-export const inGroups = (digits: string): string =>
+const inGroups = (digits: string): string =>
   /^\d+$/.test(digits) ? digits.replaceAll(/(\d{3})(?=\d)/g, '$1 ') : digits;
 
 /** A code that is seen across the room; an invitation is copied, not read. */

@@ -13,19 +13,21 @@ const LISTS: readonly (readonly [line: string, id: OperationId, field: string, r
   ['logs', 'audit.list', 'records', (at) => ({ ...RECORD, command: `row-${at}` })],
 ];
 
-const CURSOR = 'abcdefghijklmnop.12';
+/** Of runs: the last one's id. */
+const cursorOf = (id: OperationId): string => (id === 'job.list' ? JOB.jobId : 'abcdefghijklmnop.12');
 
 describe('a list of more than one page', () => {
   it.each(LISTS)('is shown to its end by loopsy %s', async (...[line, id, field, row]) => {
+    const cursor = cursorOf(id);
     const rows = (from: number): object[] => Array.from({ length: 1000 }, (_, at) => row(from + at));
     const node = await FakeNode.start({
       [id]: ({ input }: { input: Record<string, unknown> }) =>
-        input['cursor'] === CURSOR ? { [field]: [row(1000)] } : { [field]: rows(0), nextCursor: CURSOR },
+        input['cursor'] === cursor ? { [field]: [row(1000)] } : { [field]: rows(0), nextCursor: cursor },
     });
     const { code, stdout } = await runCli(line.split(' '), { dataDir: node.folder });
     expect(code).toBe(0);
     for (const at of [0, 999, 1000]) expect(stdout).toMatch(new RegExp(`row-${at}\\b`));
-    expect(node.inputs(id).map(({ cursor }) => cursor)).toEqual([undefined, CURSOR]);
+    expect(node.inputs(id).map((input) => input['cursor'])).toEqual([undefined, cursor]);
     const json = await runCli([...line.split(' '), '--json'], { dataDir: node.folder });
     const document = documentOf(id, json) as Record<string, unknown>;
     expect(Object.keys(document)).toEqual([field]);

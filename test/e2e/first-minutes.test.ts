@@ -21,7 +21,7 @@ describe('who comes from loopsy 1', () => {
     verifies(['config.import', 'config.v1'], 'is told what to say, says it, and has a node with their settings'),
     async () => {
       const machine = await machineOf('import', { start: false });
-      const port = /port: (\d+)/.exec(await readFile(machine.path('config.yaml'), 'utf8'))?.[1] ?? '';
+      const port = /^ {2}port: (\d+)$/m.exec(await readFile(machine.path('config.yaml'), 'utf8'))?.[1] ?? '';
       await writeFile(
         machine.path('config.yaml'),
         `server:\n  port: ${port}\n  host: 127.0.0.1\nauth:\n  apiKey: old\n`,

@@ -9,7 +9,7 @@ import { FakeClock } from '../helpers/clock.ts';
 import { makeMachine } from '../helpers/trust-desk.ts';
 
 /** A machine that can pair. */
-export const makeOwn = async (name: string): Promise<OwnMachine> => {
+const makeOwn = async (name: string): Promise<OwnMachine> => {
   const { certificate, key, id } = await makeMachine();
   return { certificate, privateKey: key, machineId: id, name, port: 19532, version: '2.0.0', features: ['execute'] };
 };

@@ -16,7 +16,7 @@ import { type Address, dialAnyone, formatAddress } from '../peers/dial.ts';
 export type Step = Extract<OperationId, 'pair.initiate' | 'pair.prove' | 'pair.reveal' | 'pair.settle'>;
 
 /** What a host answered, and the certificate of the connection that brought it. */
-export interface HostAnswer {
+interface HostAnswer {
   readonly body: unknown;
   /** DER. */
   readonly certificate: Buffer;
