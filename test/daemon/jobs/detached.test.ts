@@ -292,4 +292,27 @@ describe('a full disk', () => {
     const { jobId } = await jobs.execute(detached('echo room'), call());
     expect((await readAll(await jobs.output({ jobId }, OWNER))).stdout.toString()).toBe('room\n');
   });
+
+  it('that fills up later ends what could not be found again, and loses no end that was seen', async ({ skip }) => {
+    const disk = await mountSmallDisk(1024);
+    if (disk === undefined) return skip('mounting a small disk needs root');
+    const setup = await startJobs({ maxConcurrent: 1 }, { dir: join(disk.folder, 'jobs') });
+    const { jobs, home } = setup;
+    const first = await jobs.execute(detached('sleep 0.3; exit 6'), call());
+    const second = await jobs.execute(detached(`echo $$ >${home}/pid; trap "" TERM; sleep 30`), call());
+    expect(second.state).toBe('queued');
+    await disk.fill();
+    await until(() => jobs.get({ jobId: second.jobId }, OWNER).state === 'ended');
+    expect(jobs.get({ jobId: first.jobId }, OWNER)).toMatchObject({ endedBy: 'exit', exitCode: 6 });
+    expect(jobs.get({ jobId: second.jobId }, OWNER).error).toContain('the disk is full');
+    const pid = Number(await readFile(join(home, 'pid'), 'utf8').catch(() => '0'));
+    await until(() => pid === 0 || !lives(pid));
+    const supervisor = await supervisorOf(setup);
+    await jobs.stop();
+    await disk.free();
+    // It stays until the ends are on disk.
+    await until(() => !lives(supervisor));
+    const text = await readFile(join(disk.folder, 'jobs', first.jobId, 'run.json'), 'utf8');
+    expect(JSON.parse(text)).toMatchObject({ endedBy: 'exit', exitCode: 6 });
+  });
 });
