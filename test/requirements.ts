@@ -79,6 +79,12 @@ export const REQUIREMENTS = {
   'cli.both-tls': 'every command works with tls.enabled true and false',
 
   // REST.
+  'pair.by-code': 'two machines pair by a code and a number; last yes to both online within a second',
+  'pair.by-invitation': 'scripts pair by an invitation, with nothing restarted',
+  'pair.two-yes': 'searched over the real store: no trust without two yes, none after a no, and it always ends',
+  'pair.capture': 'a capture of a whole pairing holds no code, number, key, token or name',
+  'pair.page': 'no page in a browser takes part in a pairing',
+  'pair.crash': 'a kill behind a yes loses neither the yes nor the pairing',
   'rest.bearer': 'everything but health and the pairing steps of strangers needs a key',
   'rest.owner-loopback': "the owner's key and the registration's token count on loopback only",
   'rest.named-key-tls': 'from another machine a program uses a named key over TLS, with that key’s grants',

@@ -262,7 +262,7 @@ describe('loopsy alone, and versions', () => {
     await writeFile(join(folder, 'config.yaml'), '');
     expect(await lines(folder)).toBe('Next: `loopsy start`.');
     const node = await FakeNode.start();
-    expect(await lines(node.folder)).toContain('loopsy connect');
+    expect(await lines(node.folder)).toContain('loopsy pair');
     node.on('system.status', () => ({ ...STATUS, peers: { total: 1, online: 1, offline: 0 } }));
     expect(await lines(node.folder)).toContain('loopsy exec');
     node.on('system.status', () => ({ ...STATUS, warnings: ['a pin'] }));

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { finished, Machine } from '../helpers/nodes.ts';
+import { verifies } from '../requirements.ts';
 
 const machines: Machine[] = [];
 
@@ -32,20 +33,26 @@ afterEach(async () => {
 });
 
 describe('loopsy pair, as scripts use it', () => {
-  it('by an invitation: both say paired, both run commands on the other at once, with nothing restarted', async () => {
-    const [host, joiner] = await Promise.all([machine('maria'), machine('kai')]);
-    const { code, end } = await shown(host, ['--invite']);
-    const joined = await joiner.run(['pair', `127.0.0.1:${await portOf(host)}`, '--code', code, '--yes']);
-    expect(joined).toMatchObject({ code: 0, stderr: '' });
-    expect(joined.stdout).toContain('Paired with maria');
-    expect(await end).toMatchObject({ code: 0, stdout: expect.stringContaining('"completed"') });
-    for (const [from, to] of [
-      [host, 'kai'],
-      [joiner, 'maria'],
-    ] as const) {
-      expect(await from.run(['exec', to, 'echo', 'hello'])).toMatchObject({ code: 0, stdout: 'hello\n' });
-    }
-  });
+  it(
+    verifies(
+      'pair.by-invitation',
+      'by an invitation: both say paired, both run commands on the other at once, with nothing restarted',
+    ),
+    async () => {
+      const [host, joiner] = await Promise.all([machine('maria'), machine('kai')]);
+      const { code, end } = await shown(host, ['--invite']);
+      const joined = await joiner.run(['pair', `127.0.0.1:${await portOf(host)}`, '--code', code, '--yes']);
+      expect(joined).toMatchObject({ code: 0, stderr: '' });
+      expect(joined.stdout).toContain('Paired with maria');
+      expect(await end).toMatchObject({ code: 0, stdout: expect.stringContaining('"completed"') });
+      for (const [from, to] of [
+        [host, 'kai'],
+        [joiner, 'maria'],
+      ] as const) {
+        expect(await from.run(['exec', to, 'echo', 'hello'])).toMatchObject({ code: 0, stdout: 'hello\n' });
+      }
+    },
+  );
 
   it('by digits with --yes on both sides, which says what protected it', async () => {
     const [host, joiner] = await Promise.all([machine('maria'), machine('kai')]);
@@ -70,7 +77,7 @@ describe('loopsy pair, as scripts use it', () => {
     expect((await joiner.json<{ peers: unknown[] }>(['peers'])).peers).toEqual([]);
   });
 
-  it('kill -9 of the host behind its yes: both are paired once it is back', async () => {
+  it(verifies('pair.crash', 'kill -9 of the host behind its yes: both are paired once it is back'), async () => {
     const [host, joiner] = await Promise.all([machine('maria'), machine('kai')]);
     const read = async (response: Promise<Response>) => (await (await response).json()) as Record<string, unknown>;
     const look = (of: Machine, more = '') => read(of.fetch('GET', `/pair/status${more}`));

@@ -6,6 +6,7 @@ import type { PairingFacts } from '../../src/trust/pairing-record.ts';
 import { BookDisk } from './book-disk.ts';
 import { PairingSearch, tooEarly, type SearchOptions, type SearchResult } from './pairing-search.ts';
 import { kai, maria } from './two-machines.ts';
+import { verifies } from '../requirements.ts';
 
 const factsOf = (role: Role): PairingFacts => ({
   role,
@@ -50,12 +51,18 @@ describe('the decision phase, searched exhaustively over the real store', () => 
     return result;
   };
 
-  it('crashes at every arrow, three times: no trust without two yes, none after a no, and both always come to an end', async () => {
-    const { states, converging, fault } = await search('three crashes', { maxCrashes: 3 });
-    expect(fault).toBeUndefined();
-    expect(states).toBeGreaterThan(1000);
-    expect(converging).toBeGreaterThan(100);
-  });
+  it(
+    verifies(
+      'pair.two-yes',
+      'crashes at every arrow, three times: no trust without two yes, none after a no, and both always come to an end',
+    ),
+    async () => {
+      const { states, converging, fault } = await search('three crashes', { maxCrashes: 3 });
+      expect(fault).toBeUndefined();
+      expect(states).toBeGreaterThan(1000);
+      expect(converging).toBeGreaterThan(100);
+    },
+  );
 
   it('writes that fail, each perhaps done all the same, while time runs out', async () => {
     const { fault } = await search('a fault, a crash, late', { maxCrashes: 1, maxFaults: 1, withLate: true });

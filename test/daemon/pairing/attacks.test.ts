@@ -7,6 +7,7 @@ import { FakeClock } from '../../helpers/clock.ts';
 import { type InProcessNode, type InProcessOptions, startNode } from '../../helpers/in-process-node.ts';
 import { NO_RELAYS, Relay } from '../../helpers/relay.ts';
 import { otherCode, Person } from './two-nodes.ts';
+import { verifies } from '../../requirements.ts';
 
 const nodes: InProcessNode[] = [];
 
@@ -32,7 +33,7 @@ afterEach(async () => {
 });
 
 describe('strangers at the steps of a pairing', () => {
-  it('a page in a browser calls the steps, in every way that it could', async () => {
+  it(verifies('pair.page', 'a page in a browser calls the steps, in every way that it could'), async () => {
     const host = new Person(await node('maria'), 'host');
     await host.start();
     const step = { method: 'POST', path: '/pair/initiate', body: {} } as const;
@@ -179,27 +180,33 @@ const wiretap = async (port: number) => {
 };
 
 describe('a capture of a whole pairing', () => {
-  it('holds no code, no number, no key, no token and no name; the same search finds them where they leak', async () => {
-    const [host, joiner] = await two();
-    const tap = await wiretap(host.node.port);
-    const code = await host.start();
-    await joiner.join(code, tap.port);
-    const { sas = '' } = await joiner.reaches('confirm');
-    await host.reaches('confirm');
-    await host.confirm();
-    await joiner.confirm();
-    await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
-    const bytes = tap.bytes();
-    tap.close();
-    expect(bytes.length).toBeGreaterThan(5000);
-    const keys = nodes.flatMap(({ identity, tokens }) => [
-      identity.privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32),
-      ...Object.values(tokens),
-    ]);
-    const secrets = [code, sas, 'maria', ...keys];
-    // Six digits turn up by chance in so many bytes: 1 in 10^8 for each place.
-    for (const secret of secrets) expect(holds(bytes, secret), String(secret)).toBe(false);
-    for (const secret of secrets)
-      for (const form of formsOf(secret)) expect(holds(Buffer.concat([bytes, form, bytes]), secret)).toBe(true);
-  });
+  it(
+    verifies(
+      'pair.capture',
+      'holds no code, no number, no key, no token and no name; the same search finds them where they leak',
+    ),
+    async () => {
+      const [host, joiner] = await two();
+      const tap = await wiretap(host.node.port);
+      const code = await host.start();
+      await joiner.join(code, tap.port);
+      const { sas = '' } = await joiner.reaches('confirm');
+      await host.reaches('confirm');
+      await host.confirm();
+      await joiner.confirm();
+      await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
+      const bytes = tap.bytes();
+      tap.close();
+      expect(bytes.length).toBeGreaterThan(5000);
+      const keys = nodes.flatMap(({ identity, tokens }) => [
+        identity.privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32),
+        ...Object.values(tokens),
+      ]);
+      const secrets = [code, sas, 'maria', ...keys];
+      // Six digits turn up by chance in so many bytes: 1 in 10^8 for each place.
+      for (const secret of secrets) expect(holds(bytes, secret), String(secret)).toBe(false);
+      for (const secret of secrets)
+        for (const form of formsOf(secret)) expect(holds(Buffer.concat([bytes, form, bytes]), secret)).toBe(true);
+    },
+  );
 });

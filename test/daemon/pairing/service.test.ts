@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { type InProcessNode, type InProcessOptions, startNode } from '../../helpers/in-process-node.ts';
 import { otherCode, Person } from './two-nodes.ts';
+import { verifies } from '../../requirements.ts';
 
 const nodes: InProcessNode[] = [];
 
@@ -29,28 +30,34 @@ afterEach(async () => {
 });
 
 describe('a pairing between two nodes', () => {
-  it('by a code: the same number on both, two yes, and each shows the other online within a second', async () => {
-    const [host, joiner] = await compared();
-    const [there, here] = [await host.look(), await joiner.look()];
-    expect(there.sas).toMatch(/^\d{6}$/);
-    expect(here.sas).toBe(there.sas);
-    expect(there.peer).toMatchObject({ name: 'kai', nodeId: joiner.node.identity.nodeId, trusted: false });
-    expect((await host.confirm()).outcome).toBe('allowed');
-    expect((await host.look()).state).toBe('waiting-peer');
-    expect(await host.peers()).toEqual([]);
-    await joiner.confirm({ sas: here.sas });
-    const saidAt = performance.now();
-    const isOnline = (person: Person) => person.peers().then(([peer]) => peer?.status === 'online');
-    while (!((await isOnline(host)) && (await isOnline(joiner)))) {
-      if (performance.now() - saidAt > 5000) throw new Error('not online');
-    }
-    const tookMs = performance.now() - saidAt;
-    console.log(`last yes to both online: ${Math.round(tookMs)} ms`);
-    expect(tookMs).toBeLessThan(1000);
-    await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
-    expect(await host.peers()).toMatchObject([{ name: 'kai', trusted: true, grant: { level: 'full' } }]);
-    expect(await joiner.peers()).toMatchObject([{ name: 'maria', trusted: true }]);
-  });
+  it(
+    verifies(
+      'pair.by-code',
+      'by a code: the same number on both, two yes, and each shows the other online within a second',
+    ),
+    async () => {
+      const [host, joiner] = await compared();
+      const [there, here] = [await host.look(), await joiner.look()];
+      expect(there.sas).toMatch(/^\d{6}$/);
+      expect(here.sas).toBe(there.sas);
+      expect(there.peer).toMatchObject({ name: 'kai', nodeId: joiner.node.identity.nodeId, trusted: false });
+      expect((await host.confirm()).outcome).toBe('allowed');
+      expect((await host.look()).state).toBe('waiting-peer');
+      expect(await host.peers()).toEqual([]);
+      await joiner.confirm({ sas: here.sas });
+      const saidAt = performance.now();
+      const isOnline = (person: Person) => person.peers().then(([peer]) => peer?.status === 'online');
+      while (!((await isOnline(host)) && (await isOnline(joiner)))) {
+        if (performance.now() - saidAt > 5000) throw new Error('not online');
+      }
+      const tookMs = performance.now() - saidAt;
+      console.log(`last yes to both online: ${Math.round(tookMs)} ms`);
+      expect(tookMs).toBeLessThan(1000);
+      await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
+      expect(await host.peers()).toMatchObject([{ name: 'kai', trusted: true, grant: { level: 'full' } }]);
+      expect(await joiner.peers()).toMatchObject([{ name: 'maria', trusted: true }]);
+    },
+  );
 
   it('by an invitation: the host said yes already, the joiner says it when it likes', async () => {
     const [host, joiner] = await two();
