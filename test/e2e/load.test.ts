@@ -14,7 +14,7 @@ const LONG = process.env['LOOPSY_LONG'] === '1';
 const BIG_MB = LONG ? 700 : 150;
 const WINDOW_BYTES = LONG ? 104_857_600 : 16_777_216;
 const PATTERN = fileURLToPath(new URL('../fixtures/programs/pattern.mjs', import.meta.url));
-const MAX_GROWTH_MIB = 50;
+const MAX_GROWTH_MB = 50;
 
 let a: Machine;
 let b: Machine;
@@ -26,10 +26,10 @@ const pattern = (bytes: number): { command: string; args: string[] } => ({
   args: [PATTERN, String(bytes)],
 });
 
-/** Memory of both nodes when all code was loaded and nothing ran, MiB. */
+/** Memory of both nodes when all code was loaded and nothing ran, MB. */
 let baseline: number[] = [];
 
-/** The most by which the nodes' memory grew over the baseline while `work` ran, MiB. */
+/** The most by which the nodes' memory grew over the baseline while `work` ran, MB. */
 const growthDuring = async <T>(work: () => Promise<T>): Promise<[T, number[]]> => {
   await Promise.all(pids.map(forgetPeak));
   const done = await work();
@@ -62,7 +62,7 @@ afterAll(async () => {
 }, 60_000);
 
 describe('a node under load', () => {
-  const hundred = `runs 100 jobs at once with 1 MB each, 10 at a time, exactly, and grows by ${MAX_GROWTH_MIB} MB at most`;
+  const hundred = `runs 100 jobs at once with 1 MB each, 10 at a time, exactly, and grows by ${MAX_GROWTH_MB} MB at most`;
   it(verifies('bench.hundred-jobs', hundred), { timeout: 60_000 }, async ({ skip }) => {
     if (NO_PROC !== undefined) skip(NO_PROC);
     const active: number[] = [];
@@ -74,12 +74,12 @@ describe('a node under load', () => {
     const [reads, [growth = 0]] = await growthDuring(runs).finally(() => clearInterval(watch));
     const whole = { bytes: 1_000_000, hash: patternHash(1_000_000), gaps: 0, exit: { exitCode: 0 } };
     for (const read of reads) expect(read).toMatchObject(whole);
-    console.log(`100 jobs over REST: RSS growth ${growth} MiB over ${Math.round(baseline[0] ?? 0)}`);
+    console.log(`100 jobs over REST: RSS growth ${growth} MB over ${Math.round(baseline[0] ?? 0)}`);
     expect(Math.max(...active)).toBeLessThanOrEqual(10);
-    expect(growth).toBeLessThanOrEqual(MAX_GROWTH_MIB);
+    expect(growth).toBeLessThanOrEqual(MAX_GROWTH_MB);
   });
 
-  const big = `passes ${BIG_MB} MB${LONG ? '' : ' (700 MB in test:long)'} on to a follower whole, and neither node grows by more than ${MAX_GROWTH_MIB} MB`;
+  const big = `passes ${BIG_MB} MB${LONG ? '' : ' (700 MB in test:long)'} on to a follower whole, and neither node grows by more than ${MAX_GROWTH_MB} MB`;
   it(
     verifies(['fault.big-output', 'jobs.window'], `${big}; its window on disk stays bounded and says what went`),
     { timeout: 60_000 },
@@ -90,8 +90,8 @@ describe('a node under load', () => {
         readRun(asOwner.stream('job.stream', pattern(bytes), { peer: 'far' })),
       );
       expect(read).toMatchObject({ bytes, hash: patternHash(bytes), gaps: 0, exit: { exitCode: 0 } });
-      console.log(`${BIG_MB} MB through two nodes: RSS growth ${growth.join(' and ')} MiB`);
-      for (const grown of growth) expect(grown).toBeLessThanOrEqual(MAX_GROWTH_MIB);
+      console.log(`${BIG_MB} MB through two nodes: RSS growth ${growth.join(' and ')} MB`);
+      for (const grown of growth) expect(grown).toBeLessThanOrEqual(MAX_GROWTH_MB);
       const jobId = String(read.exit['jobId']);
       const stored = await sizeOf(b.path('jobs', jobId));
       expect(stored).toBeLessThanOrEqual(WINDOW_BYTES);

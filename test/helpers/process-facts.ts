@@ -27,13 +27,13 @@ export const NO_PROC = existsSync('/proc/self/status') ? undefined : 'needs /pro
 
 const statusField = async (pid: number, field: string): Promise<number> => {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) / 1024;
+  return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? Number.NaN) * 0.001024;
 };
 
 /** From here on the peak of a process is counted anew. */
 export const forgetPeak = (pid: number): Promise<void> => writeFile(`/proc/${pid}/clear_refs`, '5');
 
-/** Memory of a process, MiB: now, and the most that it held since its peak was forgotten. */
+/** Memory of a process, MB: now, and the most that it held since its peak was forgotten. */
 export const memoryOf = async (pid: number): Promise<{ now: number; peak: number }> => ({
   now: await statusField(pid, 'VmRSS'),
   peak: await statusField(pid, 'VmHWM'),
