@@ -50,10 +50,10 @@ const join = async (cli: Cli, address: string | undefined, given: string | undef
   const at = address === undefined ? {} : typedAddress(address);
   const choices = choicesOf(cli);
   const ask = await answerer(cli, false);
-  const code = given ?? (await ask?.text('The code that the other machine shows', '482 913'));
-  if (code === undefined && ask === undefined) throw usageError('"loopsy pair --yes" with an address needs --code');
-  if (code === undefined) return left(cli);
+  if (given === undefined && ask === undefined) throw usageError('"loopsy pair --yes" with an address needs --code');
   const node = await cli.node();
+  const code = given ?? (await ask?.text('The code that the other machine shows', '482 913'));
+  if (code === undefined) return left(cli);
   const words = await wordsOf(cli, node);
   await node.client.call('pair.join', { ...at, code });
   const run: PairRun = { cli, node, role: 'joiner', ask, choices, words, standingYes: false, code: code.trim() };
