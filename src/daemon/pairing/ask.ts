@@ -8,7 +8,7 @@ import { sleep } from '../../kernel/sleep.ts';
 import { errorFromBody, LoopsyError, type ErrorName } from '../../protocol/errors.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
-import { readMachineCertificate } from '../../trust/certificates.ts';
+import { nodeIdOf, readMachineCertificate } from '../../trust/certificates.ts';
 import type { Message } from '../../trust/pairing-messages.ts';
 import { type Address, dialAnyone, formatAddress } from '../peers/dial.ts';
 
@@ -30,6 +30,8 @@ export interface AskOptions {
   readonly limitMs?: number;
   /** How often the same bytes may be sent. */
   readonly maxSends?: number;
+  /** The one machine that may be asked, where it is known: no other receives a byte behind the handshake. */
+  readonly machineId?: string | undefined;
 }
 
 const REQUEST_MS = 10_000;
@@ -56,6 +58,21 @@ const notLoopsy = (at: Address): LoopsyError =>
     message: `what answers at ${formatAddress(at)} is not a loopsy node`,
     hint: 'check the address and the port; `loopsy status` on the other machine shows both',
   });
+
+const notMeant = (at: Address): LoopsyError =>
+  new LoopsyError('peer_handshake', {
+    message: `another machine answers at ${formatAddress(at)} than the one that is meant`,
+    hint: 'check the address; nothing was sent there',
+  });
+
+/** The certificate of whoever answers, DER: a loopsy machine, and the one that is meant. */
+const certificateOf = (socket: TLSSocket, at: Address, machineId: string | undefined): Buffer => {
+  const certificate = socket.getPeerX509Certificate()?.raw;
+  const machine = certificate === undefined ? undefined : readMachineCertificate(certificate);
+  if (certificate === undefined || machine === undefined) throw notLoopsy(at);
+  if (machineId !== undefined && nodeIdOf(machine.spki) !== machineId) throw notMeant(at);
+  return certificate;
+};
 
 /** The connection broke: whether the request arrived is not known. */
 class Cut extends Error {
@@ -87,7 +104,7 @@ const exchange = (socket: TLSSocket, step: Step, { text, at }: { text: string; a
   });
 
 /** Sends a step once. @throws {Cut} where it may have arrived; `LoopsyError` where nobody is there, or no machine. */
-const send = async (at: Address, step: Step, { text, signal, limitMs }: SendOptions) => {
+const send = async (at: Address, step: Step, { text, signal, limitMs, machineId }: SendOptions) => {
   const limit = AbortSignal.timeout(limitMs);
   const socket = await dialAnyone(at, AbortSignal.any([signal, limit])).catch((error: unknown) => {
     throw explain(error, at);
@@ -96,8 +113,7 @@ const send = async (at: Address, step: Step, { text, signal, limitMs }: SendOpti
   signal.addEventListener('abort', end, { once: true });
   limit.addEventListener('abort', end, { once: true });
   try {
-    const certificate = socket.getPeerX509Certificate()?.raw;
-    if (certificate === undefined || readMachineCertificate(certificate) === undefined) throw notLoopsy(at);
+    const certificate = certificateOf(socket, at, machineId);
     return { ...(await exchange(socket, step, { text, at })), certificate };
   } catch (error) {
     throw error instanceof LoopsyError ? error : new Cut(String(error));
@@ -112,6 +128,7 @@ interface SendOptions {
   readonly text: string;
   readonly signal: AbortSignal;
   readonly limitMs: number;
+  readonly machineId: string | undefined;
 }
 
 /** Answers whose meaning is this protocol's: told in this side's words, whatever the other side's are. */
@@ -147,12 +164,12 @@ const refusalOf = (text: string, at: Address): LoopsyError => {
  * @throws {LoopsyError} what it answered, or why it can't be asked.
  */
 export const askHost = async (at: Address, [step, message]: readonly [Step, Message], options: AskOptions) => {
-  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS } = options;
+  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS, machineId } = options;
   const text = JSON.stringify(message);
   const patientUntilMs = clock.monotonicMs() + PATIENCE_MS;
   for (let sends = 1; ;) {
     try {
-      const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs });
+      const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs, machineId });
       if (status === 200) return { body: parseJson(answer), certificate } satisfies HostAnswer;
       throw refusalOf(answer, at);
     } catch (error) {

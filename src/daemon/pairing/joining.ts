@@ -1,6 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import { nodeIdOf, readCertificate } from '../../trust/certificates.ts';
 import { type Code, parseCode } from '../../trust/pairing-codes.ts';
 import type { OwnMachine } from '../../trust/pairing-hello.ts';
 import { JoinerPairing } from '../../trust/pairing-joiner.ts';
@@ -73,20 +72,10 @@ export class Joining {
     }
   }
 
-  async #ask(step: 'pair.initiate' | 'pair.prove' | 'pair.reveal', message: Parameters<typeof askHost>[1][1]) {
+  #ask(step: 'pair.initiate' | 'pair.prove' | 'pair.reveal', message: Parameters<typeof askHost>[1][1]) {
     const { clock, place, code } = this.#parts;
-    const answer = await askHost(place, [step, message], { clock, signal: this.#stopped.signal });
-    if (code.kind === 'invitation') this.#checkHost(answer.certificate, code.nodeId);
-    return answer;
-  }
-
-  /** An invitation names the machine that made it, from the first byte. */
-  #checkHost(certificate: Buffer, nodeId: string): void {
-    const spki = readCertificate(certificate)?.spki;
-    if (spki !== undefined && nodeIdOf(spki) === nodeId) return;
-    throw new LoopsyError('peer_handshake', {
-      message: 'another machine answers there than the one that made the invitation',
-      hint: 'check the address: the invitation is of one machine alone',
-    });
+    // An invitation names the machine that made it, from the first byte.
+    const machineId = code.kind === 'invitation' ? code.nodeId : undefined;
+    return askHost(place, [step, message], { clock, signal: this.#stopped.signal, machineId });
   }
 }

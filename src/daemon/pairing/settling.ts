@@ -67,7 +67,8 @@ export class Settling {
     signal.addEventListener('abort', stop, { once: true });
     const unfollow = this.#party.onChange(() => this.#says() !== before && stop());
     try {
-      const options = { clock, signal: stopped.signal, limitMs: HELD_MS, maxSends: 1 };
+      const { machineId } = this.#party.facts.peer;
+      const options = { clock, signal: stopped.signal, limitMs: HELD_MS, maxSends: 1, machineId };
       const { body } = await askHost(this.#place, ['pair.settle', message], options);
       unfollow();
       this.#party.takeReply(body);

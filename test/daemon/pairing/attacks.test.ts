@@ -5,7 +5,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 
 import { FakeClock } from '../../helpers/clock.ts';
 import { type InProcessNode, type InProcessOptions, startNode } from '../../helpers/in-process-node.ts';
+import { shownBy } from '../../helpers/ask.ts';
+import { Recorder } from '../../helpers/recorder.ts';
 import { NO_RELAYS, Relay } from '../../helpers/relay.ts';
+import { makeMachine } from '../../helpers/trust-desk.ts';
 import { otherCode, Person } from './two-nodes.ts';
 import { verifies } from '../../requirements.ts';
 
@@ -81,6 +84,22 @@ describe('strangers at the steps of a pairing', () => {
     const status = await host.look();
     expect(status).toMatchObject({ state: 'waiting', killedBy: ['127.0.0.11', '127.0.0.12', '127.0.0.13'] });
     expect(status.inviteCode).toMatch(/^\d{9}$/);
+  });
+});
+
+describe('another machine at the address of one that made an invitation', () => {
+  it('hears nothing', async () => {
+    const [host, joiner] = await two();
+    const invitation = await host.start({ invite: true });
+    const wrong = new Recorder(shownBy(await makeMachine()));
+    const port = await wrong.listen();
+    await joiner.join(invitation, port);
+    expect(await joiner.reaches('failed')).toMatchObject({
+      error: 'peer_handshake',
+      reason: expect.stringMatching(/^another machine answers at 127\.0\.0\.1:\d+ than the one that is meant$/),
+    });
+    expect(await wrong.catchUp(port)).toBe('');
+    await wrong.close();
   });
 });
 
