@@ -48,7 +48,11 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     zod: 'JSON schemas of the operation table',
     'node:': 'sockets, processes, files',
   },
-  cli: { '@clack/prompts': 'the questions of the wizards', 'node:': 'terminal, processes' },
+  cli: {
+    '@clack/prompts': 'the questions of the wizards',
+    uqr: 'an invitation as a QR code',
+    'node:': 'terminal, processes',
+  },
 };
 
 const files = sourcesIn(ROOT, 'src');

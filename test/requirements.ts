@@ -81,6 +81,7 @@ export const REQUIREMENTS = {
   // REST.
   'pair.by-code': 'two machines pair by a code and a number; last yes to both online within a second',
   'pair.by-invitation': 'scripts pair by an invitation, with nothing restarted',
+  'pair.qr': 'an invitation is shown as a QR code too',
   'pair.two-yes': 'searched over the real store: no trust without two yes, none after a no, and it always ends',
   'pair.capture': 'a capture of a whole pairing holds no code, number, key, token or name',
   'pair.page': 'no page in a browser takes part in a pairing',

@@ -5,6 +5,8 @@ import { LoopsyError, type ErrorBody } from '../protocol/errors.ts';
 export interface Sink {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
+  /** The width of a terminal. */
+  readonly columns?: number | undefined;
 }
 
 /** Everything a command prints with. */
@@ -19,10 +21,17 @@ export interface Output {
   readonly paint: Paint;
 }
 
-/** Colours, or nothing where they are not wanted. */
-export type Paint = Readonly<Record<'bold' | 'dim' | 'red' | 'green' | 'yellow', (text: string) => string>>;
+/** Colours, or nothing where they are not wanted. `lit` is white on black, whatever the terminal's own colours are. */
+export type Paint = Readonly<Record<keyof typeof CODES, (text: string) => string>>;
 
-const CODES = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], yellow: [33, 39] } as const;
+const CODES = {
+  bold: ['1', '22'],
+  dim: ['2', '22'],
+  red: ['31', '39'],
+  green: ['32', '39'],
+  yellow: ['33', '39'],
+  lit: ['97;40', '39;49'],
+} as const;
 
 /** True where colours are wanted: a terminal, and nobody said no. */
 export const wantsColour = (sink: Sink, env: Readonly<Record<string, string | undefined>>): boolean =>
@@ -30,7 +39,7 @@ export const wantsColour = (sink: Sink, env: Readonly<Record<string, string | un
 
 /** Makes the colours. */
 const paintWith = (colour: boolean): Paint => {
-  const one = ([on, off]: readonly [number, number]) =>
+  const one = ([on, off]: readonly [string, string]) =>
     colour ? (text: string) => `\u001B[${on}m${text}\u001B[${off}m` : (text: string) => text;
   return {
     bold: one(CODES.bold),
@@ -38,6 +47,7 @@ const paintWith = (colour: boolean): Paint => {
     red: one(CODES.red),
     green: one(CODES.green),
     yellow: one(CODES.yellow),
+    lit: one(CODES.lit),
   };
 };
 
@@ -64,7 +74,7 @@ const wide = (): RegExp =>
 
 /** The columns that a text takes in a terminal. */
 const widthOf = (text: string): number => {
-  const shown = text.replaceAll(/\u001B\[\d+m/g, '');
+  const shown = text.replaceAll(/\u001B\[[\d;]+m/g, '');
   if (PRINTABLE_ASCII.test(shown)) return shown.length;
   const [isWide, isMark] = [wide(), new RegExp(String.raw`\p{M}`, 'u')];
   let width = 0;

@@ -4,6 +4,7 @@ import type { Ask } from './ask.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { plain } from './output.ts';
+import { qrLines } from './qr.ts';
 
 type Status = OutputOf<'pair.status'>;
 type Peer = NonNullable<Status['peer']>;
@@ -32,12 +33,17 @@ const PATIENCE_MS = 330_000;
 const inGroups = (digits: string): string =>
   /^\d+$/.test(digits) ? digits.replaceAll(/(\d{3})(?=\d)/g, '$1 ') : digits;
 
-/** A code that is seen across the room; an invitation is copied, not read. */
-export const showCode = ({ out }: Cli, code: string): void => {
-  if (!/^\d+$/.test(code)) return out.print('', code, '');
+/** Digits that are seen across the room. */
+export const showDigits = ({ out }: Cli, code: string): void => {
   const text = inGroups(code).split('').join(' ');
   const bar = '─'.repeat(text.length + 6);
   out.print('', `  ┌${bar}┐`, `  │   ${out.paint.bold(text)}   │`, `  └${bar}┘`, '');
+};
+
+/** An invitation is copied, or read by a phone. */
+export const showInvitation = async ({ out, io: { stdout } }: Cli, code: string): Promise<void> => {
+  const qr = out.json ? [] : await qrLines(code, { stdout, paint: out.paint });
+  out.print('', code, '', ...(qr.length === 0 ? [] : [...qr, '']));
 };
 
 /** Follows a pairing to its end. Ctrl-C cancels it, on both sides. @returns the exit code. */
@@ -124,7 +130,7 @@ class Follow {
       this.#code = inviteCode;
       if (cli.out.json) cli.out.document({ inviteCode, killedBy });
       cli.out.print(`Three wrong codes came, from ${plain(killedBy.join(', '))}: that code is dead. The new one:`);
-      showCode(cli, inviteCode);
+      showDigits(cli, inviteCode);
     }
     if (state === 'waiting-peer' && peer !== undefined) {
       const name = plain(peer.name);

@@ -70,6 +70,9 @@ const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
     get isTTY() {
       return isatty(fd);
     },
+    get columns() {
+      return isatty(fd) ? open().columns : undefined;
+    },
     write: (text) => write(Buffer.from(text)),
     writeBytes: (bytes) => {
       write(bytes);

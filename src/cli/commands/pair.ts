@@ -5,7 +5,7 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { levelWords } from '../grant-options.ts';
 import { plain } from '../output.ts';
-import { followPairing, showCode, type PairRun } from '../pairing.ts';
+import { followPairing, showDigits, showInvitation, type PairRun } from '../pairing.ts';
 import { usageError } from '../parse.ts';
 import { typedAddress } from '../values.ts';
 
@@ -35,7 +35,8 @@ const host = async (cli: Cli): Promise<number> => {
   const [first = '<this machine>', ...others] = addresses.map(plain);
   const line = isInvitation ? `loopsy pair ${first} --code <invitation>` : `loopsy pair ${first}`;
   out.print(isInvitation ? 'The invitation, for one machine:' : 'The code, for one machine:');
-  showCode(cli, inviteCode);
+  if (isInvitation) await showInvitation(cli, inviteCode);
+  else showDigits(cli, inviteCode);
   out.print(
     `On the other machine: ${out.paint.bold(line)}`,
     ...(others.length === 0 ? [] : [out.paint.dim(`(this machine also has ${others.slice(0, 3).join(', ')})`)]),
