@@ -51,6 +51,8 @@ export const createProcessHost = async (
     ...host,
     adapt: ({ file, args }, { env, cwd }) => {
       const parsed = crossSpawn._parse(file, args, { env, cwd });
+      // cmd would be asked for what is not found, and has commands of its own.
+      if (parsed.file === undefined) return { file, args };
       return { file: parsed.command, args: parsed.args, verbatim: parsed.options.windowsVerbatimArguments ?? false };
     },
   };

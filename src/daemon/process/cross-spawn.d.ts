@@ -1,6 +1,8 @@
 declare module 'cross-spawn' {
   interface ParsedCommand {
     readonly command: string;
+    /** What was found; undefined where nothing was. */
+    readonly file: string | undefined;
     readonly args: string[];
     readonly options: { readonly windowsVerbatimArguments?: boolean };
   }

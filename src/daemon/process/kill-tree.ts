@@ -1,14 +1,18 @@
 import { spawn } from 'node:child_process';
 
+/** The process had gone: its number may be another's by now. */
+const TASKKILL_FOUND_NONE = 128;
+
 /**
  * Sends a signal to a process and everything that stayed in its group; on Windows each signal ends the tree.
  * @returns false where nothing of it is left.
  */
 export const signalTree = (pid: number, signal: NodeJS.Signals, platform: NodeJS.Platform): boolean => {
   if (platform === 'win32') {
-    spawn('taskkill', ['/PID', String(pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () => {
-      sendSignal(pid, 'SIGKILL');
-    });
+    const endRoot = (): boolean => sendSignal(pid, 'SIGKILL');
+    spawn('taskkill', ['/PID', String(pid), '/T', '/F'], { stdio: 'ignore', windowsHide: true })
+      .on('error', endRoot)
+      .on('exit', (code) => code === 0 || code === TASKKILL_FOUND_NONE || endRoot());
     return true;
   }
   const sent = sendSignal(-pid, signal);

@@ -95,7 +95,7 @@ const spawnChild = async (spec: ProcessSpec, host: ProcessHost): Promise<Started
     if (pid === undefined) throw await new Promise((resolve) => child.once('error', resolve));
     return { child, pid, stdin: openStdin(child, spec, host.clock) };
   } catch (error) {
-    throw await explainStartError(error, spec);
+    throw await explainStartError(error, { ...spec, platform: host.platform });
   }
 };
 

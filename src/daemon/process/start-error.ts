@@ -9,10 +9,15 @@ const BUILT_IN = new Set(
   'alias bg bind builtin cd command declare eval exec exit export fg hash history jobs let local popd pushd read set shift shopt source trap type ulimit umask unalias unset . :'.split(' '),
 ); // prettier-ignore
 
+const BUILT_IN_CMD = new Set(
+  'assoc call cd chdir cls copy date del dir echo erase for ftype if md mkdir mklink move path popd pushd rd rem ren rename rmdir set start time title type ver verify vol'.split(' '),
+); // prettier-ignore
+
 /** What was to be started, and where. */
 export interface StartAttempt {
   readonly command: AllowedCommand;
   readonly cwd: string;
+  readonly platform: NodeJS.Platform;
 }
 
 interface Reason {
@@ -43,11 +48,11 @@ const folderFault = async (cwd: string): Promise<Reason | undefined> => {
   return mayEnter ? undefined : { message: `the folder ${cwd} may not be entered by the node's user` };
 };
 
-const commandFault = async (code: string, { command, cwd }: StartAttempt): Promise<Reason> => {
-  const name = command.command;
+const commandFault = async (code: string, attempt: StartAttempt): Promise<Reason> => {
+  const name = attempt.command.command;
   switch (code) {
     case 'ENOENT':
-      return notFound(name, cwd);
+      return notFound(name, attempt);
     case 'EACCES':
       return { message: `"${name}" may not be executed`, hint: "is it a program, and executable for the node's user?" };
     case 'E2BIG':
@@ -73,11 +78,13 @@ const commandFault = async (code: string, { command, cwd }: StartAttempt): Promi
   }
 };
 
-const notFound = async (name: string, cwd: string): Promise<Reason> => {
+const notFound = async (name: string, { cwd, platform }: StartAttempt): Promise<Reason> => {
   const message = `the command "${name}" was not found`;
-  if (BUILT_IN.has(name)) return { message, hint: `${name} is part of a shell: use shell: true (--shell)` };
-  const isPath = name.includes('/');
-  if (isPath && (await isThere(isAbsolute(name) ? name : resolve(cwd, name)))) {
+  const isWindows = platform === 'win32';
+  const isBuiltIn = BUILT_IN.has(name) || (isWindows && BUILT_IN_CMD.has(name.toLowerCase()));
+  if (isBuiltIn) return { message, hint: `${name} is part of a shell: use shell: true (--shell)` };
+  const isPath = name.includes('/') || (isWindows && name.includes('\\'));
+  if (isPath && !isWindows && (await isThere(isAbsolute(name) ? name : resolve(cwd, name)))) {
     return { message: `the interpreter that "${name}" names in its first line was not found` };
   }
   if (/[\s|&;<>$`*]/.test(name)) {

@@ -58,6 +58,8 @@ describe('a command on Windows', () => {
         args: ['/d', '/s', '/c', '"npm ^"a^ b^" ^"^&^ del^""'],
         verbatim: true,
       });
+      // cmd has an `echo` and a `del` of its own: what is not found must not become one of them.
+      expect(lineOf('echo', ['hi'])).toEqual({ file: 'echo', args: ['hi'] });
     },
   );
 

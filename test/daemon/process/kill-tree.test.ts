@@ -41,9 +41,14 @@ describe('the signals of a tree', () => {
     expect(words).toBe('/PID 4242 /T /F\n');
   });
 
-  it('end at least the main process on Windows where taskkill is missing', async () => {
+  it.each([
+    ['is missing', undefined],
+    ['fails', 'exit 1'],
+  ])('end at least the main process on Windows where taskkill %s', async (_, script) => {
     const pid = sleeper();
-    process.env['PATH'] = await tempFolder();
+    const folder = await tempFolder();
+    if (script !== undefined) await writeFile(join(folder, 'taskkill'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    process.env['PATH'] = folder;
     signalTree(pid, 'SIGTERM', 'win32');
     await until(() => !lives(pid));
     signalTree(pid, 'SIGKILL', 'linux');

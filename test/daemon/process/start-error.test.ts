@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { resolveCwd } from '../../../src/daemon/jobs/plan.ts';
+import { explainStartError } from '../../../src/daemon/process/start-error.ts';
 import type { ExecuteInput } from '../../../src/protocol/jobs.ts';
+import { tempFolder } from '../../helpers/temp-folder.ts';
 import { verifies } from '../../requirements.ts';
-import { call, OWNER, sh, startJobs } from '../jobs/setup.ts';
+import { allow, call, OWNER, sh, startJobs } from '../jobs/setup.ts';
 
 const failureOf = async (input: ExecuteInput, prepare: (home: string) => Promise<void> = async () => undefined) => {
   const { jobs, home } = await startJobs();
@@ -36,6 +38,19 @@ describe('a run that can not be started', () => {
     ['/no/such/file', /check the path/],
   ])('says for "%s" what to do next', async (command, hint) => {
     expect(await failureOf({ command })).toMatchObject({ hint: expect.stringMatching(hint) as string });
+  });
+
+  it.each([
+    ['dir', /part of a shell/],
+    ['DEL', /part of a shell/],
+    [String.raw`tools\missing`, /check the path/],
+    ['missing', /its spelling/],
+  ])('says for "%s" what to do next on Windows', async (command, hint) => {
+    const attempt = { command: allow({ command }), cwd: await tempFolder(), platform: 'win32' } as const;
+    expect(await explainStartError(Object.assign(new Error('no'), { code: 'ENOENT' }), attempt)).toMatchObject({
+      message: `the command "${command}" was not found`,
+      hint: expect.stringMatching(hint) as string,
+    });
   });
 
   it('names the folder that is not there, or is none, rather than the command', async () => {
