@@ -6,7 +6,7 @@ import { readTextFile } from '../kernel/atomic-file.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { isRecord } from '../protocol/record.ts';
 import { checkVersion } from './migrate.ts';
-import { expandHome, type NodePaths } from './paths.ts';
+import { expandPath, type NodePaths } from './paths.ts';
 import { invalidFile, problemsOf, type Problem } from './problems.ts';
 import { configSchema, type Config, type ParsedConfig } from './schema.ts';
 import { SECRET_PATHS } from './secret-paths.ts';
@@ -126,10 +126,10 @@ const lineAt = (document: Document, lines: LineCounter, path: readonly PropertyK
   return offset === undefined ? undefined : lines.linePos(offset).line;
 };
 
-/** Fills in what depends on the machine, and expands `~`. */
+/** Fills in what depends on the machine, and expands paths. */
 const complete = (parsed: ParsedConfig, source: ConfigSource): Config => {
   const { paths, home = homedir(), platform = process.platform, port = parsed.server.port } = source;
-  const expand = (path: string): string => expandHome(path, home, platform);
+  const expand = (path: string): string => expandPath(path, home, platform);
   const name = parsed.server.hostname ?? source.hostname ?? hostname();
   const { allowedPaths, deniedPaths = [...SECRET_PATHS, paths.dataDir] } = parsed.transfer;
   return {

@@ -1,5 +1,7 @@
 import { posix, win32, type PlatformPath } from 'node:path';
 
+import { fromGitBash } from '../kernel/git-bash-path.ts';
+
 /** The path rules of a platform. */
 const pathOf = (platform: NodeJS.Platform): PlatformPath => (platform === 'win32' ? win32 : posix);
 
@@ -13,17 +15,18 @@ export interface Place {
   readonly platform: NodeJS.Platform;
 }
 
-/** Replaces a leading `~` by the home folder; anything else stays as it is written. */
-export const expandHome = (path: string, home: string, platform: NodeJS.Platform = process.platform): string => {
+/** Replaces a leading `~` by the home folder, and on Windows Git Bash's `/c/` by `C:/`; all else stays as it is written. */
+export const expandPath = (path: string, home: string, platform: NodeJS.Platform = process.platform): string => {
   if (path === '~') return home;
-  return /^~[\\/]/.test(path) ? pathOf(platform).join(home, path.slice(2)) : path;
+  if (/^~[\\/]/.test(path)) return pathOf(platform).join(home, path.slice(2));
+  return platform === 'win32' ? fromGitBash(path) : path;
 };
 
 /** The data folder: the option, else `LOOPSY_DATA_DIR`, else `~/.loopsy`. Absolute. */
 export const resolveDataDir = (option: string | undefined, { env, home, cwd, platform }: Place): string => {
   const path = pathOf(platform);
   const chosen = [option, env['LOOPSY_DATA_DIR']].find((text) => text !== undefined && text !== '');
-  return chosen === undefined ? path.join(home, '.loopsy') : path.resolve(cwd, expandHome(chosen, home, platform));
+  return chosen === undefined ? path.join(home, '.loopsy') : path.resolve(cwd, expandPath(chosen, home, platform));
 };
 
 /** Where a node keeps its things (CONTRACT §6). Folders end in `Dir`; all else are files. */

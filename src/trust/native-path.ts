@@ -1,3 +1,4 @@
+import { fromGitBash } from '../kernel/git-bash-path.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 
 /** The system and the user that a path is for. */
@@ -35,10 +36,6 @@ const checkWindowsSegment = (given: string, segment: string): void => {
   if (/[. ]$/.test(segment)) throw pathDenied(given, 'has a name that ends in a dot or a blank, which Windows drops');
   if (DEVICE.test(segment)) throw pathDenied(given, 'names a device');
 };
-
-/** Git Bash writes `/c/x` for `C:/x`; what it writes is given back as Windows knows it, anything else as it is. */
-export const fromGitBash = (path: string): string =>
-  path.replace(/^\/([A-Za-z])(?:\/|$)/, (_, letter: string) => `${letter.toUpperCase()}:/`);
 
 /** The drive and what follows it. */
 const splitDrive = (given: string, path: string): { drive: string; rest: string } => {

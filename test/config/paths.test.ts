@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { expandHome, nodePaths, resolveDataDir, type Place } from '../../src/config/paths.ts';
+import { expandPath, nodePaths, resolveDataDir, type Place } from '../../src/config/paths.ts';
 import { verifies } from '../requirements.ts';
 
 const mac: Place = { env: {}, home: '/Users/kai', cwd: '/place', platform: 'darwin' };
@@ -55,11 +55,18 @@ describe('the places in it', () => {
   });
 });
 
+describe('a path of Git Bash', () => {
+  it(verifies('platform.windows-paths', 'is one of Windows in the config and for the data folder'), () => {
+    expect(expandPath('/c/x', 'C:\\Users\\kai', 'win32')).toBe('C:/x');
+    expect(expandPath('/c/x', '/home/kai', 'linux')).toBe('/c/x');
+    expect(resolveDataDir('/c/data', windows)).toBe('C:\\data');
+  });
+});
+
 describe('the home folder', () => {
   it('stands for ~ at the beginning only', () => {
-    expect(expandHome('~/a', '/home/kai', 'linux')).toBe('/home/kai/a');
-    expect(expandHome('/a/~', '/home/kai', 'linux')).toBe('/a/~');
-    expect(expandHome('C:/x', 'C:\\Users\\kai', 'win32')).toBe('C:/x');
-    expect(expandHome('/c/x', 'C:\\Users\\kai', 'win32')).toBe('/c/x');
+    expect(expandPath('~/a', '/home/kai', 'linux')).toBe('/home/kai/a');
+    expect(expandPath('/a/~', '/home/kai', 'linux')).toBe('/a/~');
+    expect(expandPath('C:/x', 'C:\\Users\\kai', 'win32')).toBe('C:/x');
   });
 });

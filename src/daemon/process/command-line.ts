@@ -1,7 +1,7 @@
 import { win32 } from 'node:path';
 
+import { fromGitBash } from '../../kernel/git-bash-path.ts';
 import type { AllowedCommand } from '../../trust/command-guard.ts';
-import { fromGitBash } from '../../trust/native-path.ts';
 
 /** What the operating system is given to start. */
 export interface CommandLine {
