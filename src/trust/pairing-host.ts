@@ -4,7 +4,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import type { Attempt, Attempts } from './pairing-attempts.ts';
 import type { OwnMachine } from './pairing-hello.ts';
-import { checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
+import { blameOther, checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
 import { openCode, type CodeKind, type OpenCode } from './pairing-open-code.ts';
 import { PairingParty } from './pairing-party.ts';
 import { factsOf, greetJoiner, judgeProof, openReveal, type Greeting, type Prove } from './pairing-proof.ts';
@@ -77,6 +77,11 @@ const AFTER_WRONG_MS = 10_000;
 const MAX_NAMED = 16;
 
 const busy = (): LoopsyError => new LoopsyError('pair_busy');
+const crossed = (): LoopsyError =>
+  new LoopsyError('pair_busy', {
+    message: 'both machines joined each other: the pairing goes on where the code was entered here',
+    hint: 'compare the numbers there',
+  });
 const replaced = (): LoopsyError =>
   new LoopsyError('pair_expired', {
     message: 'after too many wrong codes that one is no longer valid',
@@ -192,6 +197,11 @@ export class HostPairing {
     if (this.#state.at !== 'ended') this.#enter({ at: 'ended', failure: cancelled, answer: cancelled });
   }
 
+  /** The person here has joined that machine at the same moment, and it is that pairing which goes on. */
+  giveWay(machineId: string): void {
+    if (this.#state.at === 'proved' && this.peerId === machineId) this.#fail(crossed());
+  }
+
   /** Ends what is late. */
   tick(): void {
     const { at } = this.#state;
@@ -274,13 +284,13 @@ export class HostPairing {
     try {
       return run();
     } catch (error) {
-      this.#fail(error instanceof LoopsyError ? error : new LoopsyError('internal', { cause: error }));
+      this.#fail(error);
       throw error;
     }
   }
 
-  #fail(failure: LoopsyError): void {
-    this.#enter({ at: 'ended', failure, answer: busy() });
+  #fail(failure: unknown): void {
+    this.#enter({ at: 'ended', failure: blameOther(failure), answer: busy() });
   }
 }
 

@@ -6,7 +6,7 @@ import { readCertificate } from './certificates.ts';
 import type { Code } from './pairing-codes.ts';
 import { equalBytes, pairingHash, passwordOf, RunKeys } from './pairing-crypto.ts';
 import { makeHello, readHello, type OwnMachine, type PeerMachine } from './pairing-hello.ts';
-import { checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
+import { blameOther, checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
 import { PairingParty } from './pairing-party.ts';
 import { factsOf } from './pairing-proof.ts';
 import type { Place } from './pairing-record.ts';
@@ -176,7 +176,10 @@ export class JoinerPairing {
     if (peer.machineId === own.machineId) throw itself();
     // Where each joined the other at the same moment, both keep the same one of the two pairings.
     if (hosting === peer.machineId && own.machineId > peer.machineId)
-      throw new LoopsyError('pair_busy', { message: 'the other machine joined this one: compare the numbers there' });
+      throw new LoopsyError('pair_busy', {
+        message: 'both machines joined each other: the pairing goes on where the code is shown here',
+        hint: 'compare the numbers there',
+      });
   }
 
   #expect<At extends State['at']>(at: At): State & { readonly at: At } {
@@ -191,7 +194,7 @@ export class JoinerPairing {
     try {
       return run();
     } catch (error) {
-      const failure = blameHost(error);
+      const failure = blameOther(error);
       this.#state = { at: 'ended', failure };
       throw failure;
     }
@@ -199,14 +202,3 @@ export class JoinerPairing {
 }
 
 const itself = (): LoopsyError => suspect('self', 'this is this machine itself');
-
-/** What an honest host never sends is a host that can't be trusted: no fault of the person's input. */
-const blameHost = (error: unknown): LoopsyError => {
-  if (!(error instanceof LoopsyError)) return new LoopsyError('internal', { cause: error });
-  if (error.error !== 'invalid_request' || error.details?.['reason'] === 'self') return error;
-  return new LoopsyError('peer_handshake', {
-    message: error.message,
-    hint: 'nothing was trusted; if it happens again, someone may be between the two machines',
-    ...(error.details === undefined ? {} : { details: error.details }),
-  });
-};

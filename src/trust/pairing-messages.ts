@@ -97,6 +97,17 @@ const invalid = (field: string): LoopsyError =>
 export const suspect = (reason: string, message: string): LoopsyError =>
   new LoopsyError('invalid_request', { message, details: { reason } });
 
+/** The same for this side's person: no fault of their input. */
+export const blameOther = (error: unknown): LoopsyError => {
+  if (!(error instanceof LoopsyError)) return new LoopsyError('internal', { cause: error });
+  if (error.error !== 'invalid_request' || error.details?.['reason'] === 'self') return error;
+  return new LoopsyError('peer_handshake', {
+    message: error.message,
+    hint: 'nothing was trusted; run `loopsy pair` again, and if this comes again, someone may be between the two machines',
+    ...(error.details === undefined ? {} : { details: error.details }),
+  });
+};
+
 const ATTEMPT = bytes({ size: 16 });
 const POINT = bytes({ size: 65 });
 const HASH = bytes({ size: 32 });

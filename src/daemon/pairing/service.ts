@@ -134,11 +134,17 @@ export class Pairing implements Service {
     const { clock, own } = this.#parts;
     const place = { host: address, port: port ?? DEFAULT_PORT };
     const hosting = (): string | undefined => this.#host?.pairing.peerId;
-    const joining = new Joining({ spake2, own: own(), clock, code, place, hosting });
+    const metBefore = hosting();
+    // Only who proves this node's code meanwhile joins it at the same time.
+    const meets = (): string | undefined => (hosting() === metBefore ? undefined : hosting());
+    const joining = new Joining({ spake2, own: own(), clock, code, place, hosting: meets });
     const turn = this.#begin(joining, choices);
     this.#joiner = turn;
     void joining.run().then((party) => {
-      if (party !== undefined) turn.driven = this.#parties.add(party);
+      if (party !== undefined) {
+        turn.driven = this.#parties.add(party);
+        this.#host?.pairing.giveWay(party.facts.peer.machineId);
+      }
       this.#changes.note();
     });
     return { state: this.#view('joiner').state };
