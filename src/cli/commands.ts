@@ -178,7 +178,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy peers add 192.168.1.20', 'port 19532'],
       ['loopsy peers add kai.local 19600', 'another port'],
     ],
-    details: 'Nothing is trusted by this: `loopsy connect` does that.',
+    details: 'Nothing is trusted by this: `loopsy pair` does that.',
   },
   {
     path: 'peers show',

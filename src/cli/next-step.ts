@@ -5,6 +5,6 @@ export const nextStep = ({ warnings, peers }: Pick<Status, 'warnings' | 'peers'>
   if (warnings.length > 0)
     return `Next: \`loopsy doctor\` says what to do about ${warnings.length === 1 ? 'a warning' : `${warnings.length} warnings`}.`;
   return peers.total === 0
-    ? 'Next: `loopsy pair` here, and what it says there, make two machines trust each other.'
+    ? 'Next: `loopsy pair` trusts another machine; it says what to type there.'
     : 'Next: `loopsy peers` shows who is there, `loopsy exec <peer> <command>` runs something.';
 };

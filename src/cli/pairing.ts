@@ -16,7 +16,7 @@ export interface PairRun {
   readonly role: 'host' | 'joiner';
   /** Undefined: the person said yes beforehand. */
   readonly ask: Ask | undefined;
-  /** The person's choices, for the yes. */
+  /** What the person chose with the command. */
   readonly choices: Pick<InputOf<'pair.confirm'>, 'name' | 'grant'>;
   /** What this side will let the other do, in words: `may …`. */
   readonly words: string;
@@ -96,8 +96,9 @@ class Follow {
       const end = this.#end(status);
       if (end !== undefined) return end;
       this.#show(status);
-      if (status.state === 'confirm' && !this.#answered && !this.#run.standingYes) await this.#answer(status);
-      else status = await this.#look(status.revision);
+      const isAsked = status.state === 'confirm' && !this.#answered && !this.#run.standingYes;
+      if (isAsked) await this.#answer(status);
+      status = await this.#look(isAsked ? undefined : status.revision);
     }
   }
 
@@ -119,7 +120,7 @@ class Follow {
     if (cli.out.json) cli.out.document(status);
     cli.out.print(
       `${cli.out.paint.green('✓')} Paired with ${cli.out.paint.bold(name)}.`,
-      `Try: loopsy exec ${name} hostname`,
+      `Try: loopsy exec ${name} hostname, or loopsy selftest ${name}`,
     );
     return EXIT.ok;
   }
@@ -151,7 +152,7 @@ class Follow {
   }
 
   async #answer(status: Status): Promise<void> {
-    const { node, role, choices } = this.#run;
+    const { node, role } = this.#run;
     const { sas = '', peer } = status;
     if (peer === undefined) return;
     const asked = this.#run.ask === undefined ? this.#unasked(peer) : await this.#person(this.#run.ask, status, peer);
@@ -161,7 +162,7 @@ class Follow {
       return;
     }
     const replace = asked === 'replace' ? { replace: true } : {};
-    await node.client.call('pair.confirm', { confirmed: true, role, sas, ...choices, ...replace });
+    await node.client.call('pair.confirm', { confirmed: true, role, sas, ...replace });
     this.#answered = true;
     this.#waitUntil = this.#run.cli.io.clock.now() + PATIENCE_MS;
   }
@@ -176,27 +177,23 @@ class Follow {
 
   /** @returns undefined where the other side ended it meanwhile. */
   async #person(ask: Ask, status: Status, peer: Peer): Promise<'yes' | 'no' | 'replace' | undefined> {
-    const { cli, words } = this.#run;
+    const { cli } = this.#run;
     const name = plain(peer.proposedName);
     const address = peer.address === undefined ? '' : `, at ${plain(peer.address)}`;
     cli.out.print(
       '',
-      `Here is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}). Both screens must show:`,
+      `The other machine is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}). Both screens must show:`,
       '',
       `      ${cli.out.paint.bold(inGroups(status.sas ?? ''))}`,
       '',
-      ...(peer.trusted
-        ? [`It is trusted here already, as ${plain(peer.name)}: what you do not change stays.`]
-        : [`It ${words}.`]),
-      'The other screen must show the same number; anything else, or an error there, means no.',
+      'Anything else there, or an error, means no.',
+      ...this.#consequences(peer),
     );
     const over = new AbortController();
     const watch = this.#watchEnd(status.revision, over);
     const replaces = peer.clash !== undefined && (await this.#clash(ask, peer, over.signal));
     const yes =
-      replaces === undefined
-        ? undefined
-        : await ask.confirm('The same number there, and yes to all of this?', over.signal);
+      replaces === undefined ? undefined : await ask.confirm('Is it the same number there, and may it?', over.signal);
     const wasOver = over.signal.aborted;
     over.abort();
     await watch;
@@ -204,6 +201,17 @@ class Follow {
     if (yes === undefined) this.#stop.abort();
     this.#stop.signal.throwIfAborted();
     return yes !== true ? 'no' : replaces === true ? 'replace' : 'yes';
+  }
+
+  /** What a yes will do here. */
+  #consequences({ trusted, name, proposedName, clash }: Peer): string[] {
+    const { choices, words } = this.#run;
+    const isRenamed = !trusted && clash === undefined && name !== proposedName;
+    return [
+      ...(trusted ? ['It is trusted here already: what you do not change stays.'] : []),
+      ...(!trusted || choices.grant !== undefined ? [`With your yes it ${words}.`] : []),
+      ...(isRenamed || (trusted && choices.name !== undefined) ? [`It will be called ${plain(name)} here.`] : []),
+    ];
   }
 
   async #clash(ask: Ask, { clash, name }: Peer, signal: AbortSignal): Promise<boolean | undefined> {

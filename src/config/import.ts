@@ -89,7 +89,7 @@ const leftFiles = (paths: NodePaths): Left[] =>
   [
     {
       file: 'peers.json',
-      reason: 'trust is made anew: `loopsy connect <address>`; addresses added by hand were taken',
+      reason: 'trust is made anew: `loopsy pair`; addresses added by hand were taken',
     },
     { file: 'context.json', reason: 'its entries stay in that file' },
     { file: 'sessions', reason: 'they stay in that folder' },

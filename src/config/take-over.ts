@@ -28,7 +28,7 @@ interface Surroundings {
 const NEVER: Readonly<Record<string, string>> = {
   'auth.apiKey': 'a new key was made: `loopsy key show`',
   'auth.allowedKeys': 'keys are made anew: `loopsy key add <name>`',
-  'tls.pinnedCerts': 'trust is made anew: `loopsy connect <address>`',
+  'tls.pinnedCerts': 'trust is made anew: `loopsy pair`',
 };
 const PEERS = 'discovery.manualPeers';
 /** As many as a settings file may hold. */

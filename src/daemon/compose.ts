@@ -38,7 +38,7 @@ import {
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
-import { ownAddresses } from './peers/look.ts';
+import { reachableAddresses } from './peers/look.ts';
 import { Peers } from './peers/service.ts';
 import { pairingHandlers } from './pairing/handlers.ts';
 import { Pairing } from './pairing/service.ts';
@@ -154,6 +154,7 @@ const makeSystem = (parts: Parts): System => {
     tlsEnabled: () => config.current.tls.enabled,
     port: () => parts.listener.port,
     listening: () => parts.listener.addresses,
+    addresses: () => reachableAddresses(parts.listener.addresses, parts.listener.port),
     peers: () => parts.peers.registry.counts(),
     jobs: () => parts.jobs.counts(),
     restartNeeded: () => config.restartNeeded,
@@ -210,10 +211,7 @@ const makePairing = (parts: Parts): Pairing => {
     peers,
     clock,
     log: log.child({ room: 'pairing' }),
-    addresses: () => {
-      const { addresses, port } = parts.listener;
-      return addresses.some((one) => /^(0\.0\.0\.0|\[::\])/.test(one)) ? ownAddresses(port) : addresses;
-    },
+    addresses: () => system.addresses,
     own: () => {
       const { hostname, port, version, capabilities } = system.facts();
       return {

@@ -45,7 +45,7 @@ export const ERRORS = {
     hint: 'send "Authorization: Bearer <key>"; `loopsy key show` prints the owner\'s key',
   }),
   invalid_key: row([1002, 403, EXIT.notAuthorised], 'this key or certificate is not known here', {
-    hint: 'check the key with `loopsy key list`; another machine connects with `loopsy connect`',
+    hint: 'check the key with `loopsy key list`; another machine is trusted with `loopsy pair`',
   }),
   expired_key: row([1003, 401, EXIT.notAuthorised], 'this key or grant has expired', {
     hint: 'the owner of that node can extend it: a key with `loopsy key grant`, a peer with `loopsy peers grant`',
@@ -54,7 +54,7 @@ export const ERRORS = {
     hint: 'the owner of that node can change it with `loopsy peers grant` or `loopsy key grant`',
   }),
   revoked: row([1005, 403, EXIT.notAuthorised], 'this key or peer was revoked', {
-    hint: 'the owner of that node can trust it again with `loopsy connect` or `loopsy key add`',
+    hint: 'the owner of that node can trust it again with `loopsy pair` or `loopsy key add`',
   }),
   foreign_origin: row([1006, 403, EXIT.notAuthorised], 'the Host or Origin of this request is not this node', {
     hint: 'use http://127.0.0.1:<port>; pages of other origins are never served',
@@ -74,7 +74,7 @@ export const ERRORS = {
     hint: 'check the address, the network and the firewall; `loopsy doctor` says more',
   }),
   peer_handshake: row([2004, 502, EXIT.unreachable], 'what answers there is not the peer that is trusted here', {
-    hint: 'compare fingerprints with `loopsy connect <address>`',
+    hint: '`loopsy connect <address>` shows both fingerprints; a machine that was set up anew is paired again: `loopsy pair`',
   }),
   peer_version: row([2005, 409, EXIT.failed], 'the peer speaks another version', {
     hint: 'update loopsy on the older machine',

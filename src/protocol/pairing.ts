@@ -23,7 +23,11 @@ export const pairStartSchema = z.strictObject({
 export const pairStartedSchema = z.object({
   inviteCode: z.string().describe('6 digits, or the invitation'),
   expiresAt: z.int().describe('ms since 1970'),
-  addresses: z.array(z.string()).describe('where the other machine may find this one, the likeliest first'),
+  addresses: z
+    .array(z.string())
+    .describe(
+      'where the other machine may find this one, the likeliest first; none where it listens on loopback alone',
+    ),
 });
 
 /** POST /pair/join: enters a code. */

@@ -34,6 +34,9 @@ export const statusSchema = identitySchema.extend({
   uptime: z.number().describe('ms since the node started'),
   dataDir: z.string(),
   listening: z.array(z.string()).describe('addresses with ports'),
+  addresses: z
+    .array(z.string())
+    .describe('where other machines may find it, the likeliest first; none where it listens on loopback alone'),
   tls: z.boolean().describe('config tls.enabled: false lets named keys in over plain HTTP'),
   peers: z.object({ total: z.int(), online: z.int(), offline: z.int() }),
   jobs: z.object({

@@ -55,7 +55,7 @@ export const peerNotFound = (reference: string, known: readonly string[]): Loops
     message: `no peer is called "${reference}"`,
     hint:
       known.length === 0
-        ? 'no peer is trusted here yet: `loopsy connect <address>`'
+        ? 'no peer is trusted here yet: `loopsy pair`'
         : `known peers: ${shownNames(known)}`,
     details: { peer: reference, known: known.slice(0, 100) },
   });

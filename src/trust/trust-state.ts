@@ -166,7 +166,7 @@ class StateBuilder {
     if (fingerprint === this.#sources.own.fingerprint) return 'it is this machine';
     // A record that can't be read blocks as well: a removal must not come undone.
     const blocked = gone.has(fingerprint) && gone.get(fingerprint)?.blocksPin !== false;
-    return blocked ? 'that machine was removed here; `loopsy connect` trusts it again' : undefined;
+    return blocked ? 'that machine was removed here; `loopsy pair` trusts it again' : undefined;
   }
 
   /** A pin names another key than the paired peer of that name has: one of them is wrong, and the person wrote the pin. */
@@ -232,7 +232,7 @@ class StateBuilder {
         kind: 'bad-record',
         about: entry.key,
         message: `${entry.key} in trust.db can not be used: ${reason}`,
-        fix: 'a newer loopsy may have written it: update this one; else set it up anew (`loopsy connect`, `loopsy key add`)',
+        fix: 'a newer loopsy may have written it: update this one; else set it up anew (`loopsy pair`, `loopsy key add`)',
       });
       return undefined;
     }

@@ -125,7 +125,7 @@ describe('a command that asks one operation', () => {
       'audit.list': () => ({ records: [] }),
     });
     const text = async (line: string) => (await runCli(line.split(' '), { dataDir: node.folder })).stdout;
-    expect(await text('peers')).toContain('loopsy connect');
+    expect(await text('peers')).toContain('loopsy pair');
     expect(await text('jobs')).toContain('Nothing runs');
     expect(await text('key list')).toContain('loopsy key add');
     expect(await text('logs')).toContain('Nothing like that');

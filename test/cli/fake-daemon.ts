@@ -40,7 +40,7 @@ if (behaviour === 'dies') process.exit(7);
 
 const status = (port: number) => ({
   nodeId, hostname: 'kai', platform: 'linux', version: '2.0.0', port, capabilities: [], fingerprint: '3f9a'.repeat(16), user: 'kai', pid: process.pid, uptime: 5, dataDir,
-  listening: [`127.0.0.1:${port}`, process.argv.slice(2).join(' ')], tls: true, peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 0, queued: 0, detached: 0, held: 0, total: 0 },
+  listening: [`127.0.0.1:${port}`, process.argv.slice(2).join(' ')], addresses: [], tls: true, peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 0, queued: 0, detached: 0, held: 0, total: 0 },
   memory: { rss: 1 }, restartNeeded: [], warnings: [],
 }); // prettier-ignore
 

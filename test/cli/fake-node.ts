@@ -210,7 +210,7 @@ export const PEER = {
 }; // prettier-ignore
 export const STATUS = {
   nodeId: NODE_ID, hostname: 'kai', platform: 'linux', version: VERSION, port: 19532, capabilities: ['execute'], fingerprint: FINGERPRINT,
-  user: 'kai', pid: 4711, uptime: 7_200_000, dataDir: '/home/kai/.loopsy', listening: ['0.0.0.0:19532'], tls: true,
+  user: 'kai', pid: 4711, uptime: 7_200_000, dataDir: '/home/kai/.loopsy', listening: ['0.0.0.0:19532'], addresses: ['192.168.1.20:19532'], tls: true,
   peers: { total: 0, online: 0, offline: 0 }, jobs: { active: 1, queued: 0, detached: 0, held: 0, total: 3 }, memory: { rss: 71_000_000 }, restartNeeded: [], warnings: [],
 }; // prettier-ignore
 export const JOB = {

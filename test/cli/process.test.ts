@@ -1,4 +1,4 @@
-import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import { FRAME } from '../../src/protocol/frames.ts';
+import { NO_TERMINAL, Terminal } from '../helpers/terminal.ts';
 import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { FakeNode, JOB_ID, OUTCOME, STARTED, textOf, type Answering } from './fake-node.ts';
@@ -297,11 +298,10 @@ const hasEnded = async (pid: number): Promise<boolean> => {
   return (await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')).includes(') Z ');
 };
 
-/** Whether a real terminal can be had: `script` of util-linux. */
-const hasScript = String(spawnSync('script', ['--version']).stdout).includes('util-linux');
-
 describe('the wizard of connect, on a terminal', () => {
-  beforeEach(({ skip }) => skip(!hasScript, 'needs `script` of util-linux'));
+  beforeEach(({ skip }) => {
+    if (NO_TERMINAL !== undefined) skip(NO_TERMINAL);
+  });
 
   let columns = 100;
   beforeEach(() => void (columns = 100));
@@ -312,21 +312,14 @@ describe('the wizard of connect, on a terminal', () => {
     dataDir: string,
     dialogue: readonly (readonly [question: RegExp, answer: string])[],
   ) => {
-    const line = `stty cols ${columns} rows 40; ${process.execPath} ${join(installed, 'cli/command.js')} ${argv}`;
-    const child = spawn('script', ['-qec', line, '/dev/null'], {
-      env: { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir, TERM: 'xterm' },
-    });
-    let screen = '';
-    const left = [...dialogue];
-    child.stdout.on('data', (chunk: Buffer) => {
-      screen += chunk.toString();
-      const [next] = left;
-      if (next === undefined || !next[0].test(screen)) return;
-      left.shift();
-      child.stdin.write(next[1]);
-    });
-    const [code] = (await once(child, 'close')) as [number | null];
-    return { code, screen };
+    const env = { PATH: process.env['PATH'], HOME: dataDir, LOOPSY_DATA_DIR: dataDir };
+    const terminal = new Terminal(`${process.execPath} ${join(installed, 'cli/command.js')} ${argv}`, { env, columns });
+    for (const [question, answer] of dialogue) {
+      await terminal.shows(question);
+      terminal.type(answer);
+    }
+    const code = await terminal.ended();
+    return { code, screen: terminal.screen };
   };
 
   it(

@@ -169,7 +169,7 @@ describe('facts', () => {
       expect(await ask('peer.add', ['POST', '/peers'], at)).toMatchObject({
         trusted: false,
         status: 'unknown',
-        reason: expect.stringContaining('loopsy connect'),
+        reason: expect.stringContaining('loopsy pair'),
       });
       expect((await ask('peer.list', ['GET', '/peers'])).peers).toHaveLength(2);
       const types = { 'content-type': 'application/json' };

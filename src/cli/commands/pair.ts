@@ -1,5 +1,6 @@
 import { EXIT } from '../../protocol/errors.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
+import { DEFAULT_PORT } from '../../protocol/version.ts';
 import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
@@ -29,22 +30,28 @@ const host = async (cli: Cli): Promise<number> => {
   const ask = await answerer(cli, isInvitation);
   const node = await cli.node();
   const words = await wordsOf(cli, node);
-  const started = await node.client.call('pair.start', isInvitation ? { invite: true, ...choices } : {});
+  const started = await node.client.call('pair.start', { ...(isInvitation ? { invite: true } : {}), ...choices });
   const { inviteCode, expiresAt, addresses } = started;
   if (out.json) out.document(started);
-  const [first = '<this machine>', ...others] = addresses.map(plain);
+  const [first = '<this machine>', ...others] = addresses.map((one) => plain(short(one)));
   const line = isInvitation ? `loopsy pair ${first} --code <invitation>` : `loopsy pair ${first}`;
+  if (addresses.length === 0)
+    out.note(
+      '! No other machine can reach this node where it listens now: `loopsy stop`, then `loopsy start --lan`, opens it.',
+    );
   out.print(isInvitation ? 'The invitation, for one machine:' : 'The code, for one machine:');
   if (isInvitation) await showInvitation(cli, inviteCode);
   else showDigits(cli, inviteCode);
   out.print(
     `On the other machine: ${out.paint.bold(line)}`,
     ...(others.length === 0 ? [] : [out.paint.dim(`(this machine also has ${others.slice(0, 3).join(', ')})`)]),
-    ...(isInvitation ? [`Whoever enters it ${words}.`] : []),
+    isInvitation ? `Whoever enters it ${words}.` : 'Then both screens show a number: compare it, and say yes on both.',
     out.paint.dim(`Waiting for ${Math.round((expiresAt - cli.io.clock.now()) / 60_000)} minutes; Ctrl-C ends it.`),
   );
   return followPairing({ cli, node, role: 'host', ask, choices, words, standingYes: isInvitation, code: inviteCode });
 };
+
+const short = (address: string): string => address.replace(new RegExp(`:${DEFAULT_PORT}$`), '');
 
 /** Enters a code. */
 const join = async (cli: Cli, address: string | undefined, given: string | undefined): Promise<number> => {
@@ -53,10 +60,10 @@ const join = async (cli: Cli, address: string | undefined, given: string | undef
   const ask = await answerer(cli, false);
   if (given === undefined && ask === undefined) throw usageError('"loopsy pair --yes" with an address needs --code');
   const node = await cli.node();
-  const code = given ?? (await ask?.text('The code that the other machine shows', '482 913'));
+  const code = given ?? (await ask?.text('The code that the other machine shows', 'six digits'));
   if (code === undefined) return left(cli);
   const words = await wordsOf(cli, node);
-  await node.client.call('pair.join', { ...at, code });
+  await node.client.call('pair.join', { ...at, code, ...choices });
   const run: PairRun = { cli, node, role: 'joiner', ask, choices, words, standingYes: false, code: code.trim() };
   return followPairing(run);
 };

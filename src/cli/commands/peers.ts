@@ -14,7 +14,7 @@ const list: Command = async ({ node, out, io }) => {
   const peers = await itemsOf(pagesOf(client, 'peer.list', { input: {} }), (page) => page.peers);
   if (out.json) out.document({ peers });
   if (peers.length === 0) {
-    out.print('No peers yet. `loopsy connect <address>` trusts another machine; run it on both.');
+    out.print('No peers yet. `loopsy pair` trusts another machine; it says what to type there.');
     return EXIT.ok;
   }
   const now = io.clock.now();
@@ -85,7 +85,7 @@ const showPeer = ({ out, io }: Cli, peer: Peer, words: (grant: Grant) => string)
 
 const trustOf = ({ trusted, manuallyAdded }: Peer): string => {
   if (trusted) return 'yes';
-  return manuallyAdded ? 'no: `loopsy connect` does that' : 'no';
+  return manuallyAdded ? 'no: `loopsy pair` does that' : 'no';
 };
 
 const add: Command = async (cli) => {
@@ -98,7 +98,8 @@ const add: Command = async (cli) => {
   });
   if (out.json) out.document(peer);
   out.print(`Added ${plain(peer.name)} (${addressOf(peer)}).`);
-  if (!peer.trusted) out.print(`It is not trusted yet: \`loopsy connect ${addressOf(peer)}\`, on both machines.`);
+  if (!peer.trusted)
+    out.print(`It is not trusted yet: \`loopsy pair\` there, then \`loopsy pair ${addressOf(peer)}\` here.`);
   return EXIT.ok;
 };
 

@@ -66,7 +66,7 @@ const findTested = async ({ invocation, io }: Cli, { client }: LocalNode): Promi
   if (trusted) return { peer, name, platform: platform ?? 'linux' };
   throw new LoopsyError('peer_not_found', {
     message: `${plain(name)} is not trusted here`,
-    hint: reason ?? '`loopsy connect <address>` makes two machines trust each other',
+    hint: reason ?? '`loopsy pair` makes two machines trust each other',
   });
 };
 

@@ -20,7 +20,7 @@ export const statusLines = (node: Status, paint: Paint): string[] => [
   `${paint.green('●')} ${paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)} (loopsy ${plain(node.version)}, pid ${node.pid})`,
   ...facts(
     [
-      ['address', node.listening.map(plain).join(', ')],
+      ['address', addressOf(node)],
       ['node', node.nodeId],
       ['fingerprint', grouped(node.fingerprint)],
       ['peers', peersOf(node)],
@@ -35,6 +35,14 @@ export const statusLines = (node: Status, paint: Paint): string[] => [
     : [paint.yellow(`restart needed for ${node.restartNeeded.map(plain).join(', ')}: \`loopsy restart\``)]),
   ...node.warnings.map((warning) => paint.yellow(`! ${plain(warning)}`)),
 ];
+
+const SHOWN_ADDRESSES = 3;
+
+/** What is typed on another machine, where that leads here. */
+const addressOf = ({ addresses, listening }: Status): string =>
+  addresses.length > 0
+    ? addresses.slice(0, SHOWN_ADDRESSES).map(plain).join(', ')
+    : `${listening.map(plain).join(', ')} (no other machine can reach it there)`;
 
 const peersOf = ({ peers }: Status): string =>
   peers.total === 0 ? 'none yet' : `${peers.online} of ${peers.total} online`;
@@ -52,7 +60,7 @@ const overview: Command = async (cli) => {
       `${cli.out.paint.green('●')} ${cli.out.paint.bold(plain(node.hostname))} is up for ${duration(node.uptime)}, loopsy ${plain(node.version)}`,
       `  peers    ${peersOf(node)}`,
       `  jobs     ${jobsOf(node)}`,
-      `  address  ${node.listening.map(plain).join(', ')}`,
+      `  address  ${addressOf(node)}`,
       nextStep(node),
     );
   } catch (thrown) {

@@ -31,13 +31,16 @@ export const clashOf = (
   return other === undefined ? undefined : { name, nodeId: other.machineId };
 };
 
-/** The other machine, as this one knows it. */
-export const peerOf = ({ facts: { peer, place } }: PairingParty, trust: TrustBook): PairPeer => {
+const freeNameOf = (trust: TrustBook, peer: PeerMachine, wanted: string | undefined): string =>
+  trust.freeName(wanted ?? localNameOf(peer.name), peer.machineId);
+
+/** The other machine, as this one knows it, or will call it where the person here wants it called `wanted`. */
+export const peerOf = ({ facts: { peer, place } }: PairingParty, trust: TrustBook, wanted?: string): PairPeer => {
   const known = trust.machine(peer.machineId);
-  const clash = known === undefined ? clashOf(trust, peer) : undefined;
+  const clash = known === undefined || wanted !== undefined ? clashOf(trust, peer, wanted) : undefined;
   return {
     nodeId: peer.machineId,
-    name: known?.name ?? trust.freeName(localNameOf(peer.name), peer.machineId),
+    name: wanted === undefined && known !== undefined ? known.name : freeNameOf(trust, peer, wanted),
     proposedName: peer.name,
     port: peer.port,
     version: peer.version,
@@ -55,8 +58,10 @@ const refusal = ({ party, lived }: PartyDriver, name: string): LoopsyError => {
       hint: '`loopsy pair` begins anew',
     });
   }
-  if (lived !== 'trusted')
-    return new LoopsyError('pair_expired', { message: 'nobody said yes in time: nothing was trusted' });
+  if (lived !== 'trusted') {
+    const who = lived === 'pending' ? name : 'nobody';
+    return new LoopsyError('pair_expired', { message: `${who} said no yes in time: nothing was trusted` });
+  }
   return new LoopsyError('pair_expired', {
     message: `${name} was not heard of for a day: the trust in it was taken back`,
     hint: 'run `loopsy pair` again on both machines',
@@ -66,11 +71,12 @@ const refusal = ({ party, lived }: PartyDriver, name: string): LoopsyError => {
 /** A pairing whose number is on both screens. */
 export const partyView = (
   driver: PartyDriver,
-  facts: { trust: TrustBook; now: number; trouble?: string | undefined },
+  facts: { trust: TrustBook; now: number; wanted?: string | undefined; trouble?: string | undefined },
 ): View => {
   const { party } = driver;
   const { trust, now } = facts;
-  const peer = peerOf(party, trust);
+  const isMade = party.stage === 'trusted' || party.stage === 'settled';
+  const peer = peerOf(party, trust, isMade ? undefined : facts.wanted);
   const trouble = driver.trouble ?? facts.trouble;
   const common = {
     peer,
@@ -95,7 +101,7 @@ export const partyView = (
 
 /** A host before the number. */
 export const hostView = ({ status }: HostPairing, now: number): View => {
-  const { state, code, expiresInMs, killedBy, failure } = status;
+  const { state, code, expiresInMs, killedBy, trouble, failure } = status;
   if (state === 'ended') return failed(failure ?? new LoopsyError('pair_expired'));
   return {
     active: true,
@@ -103,5 +109,6 @@ export const hostView = ({ status }: HostPairing, now: number): View => {
     expiresAt: Math.round(now + expiresInMs),
     ...(code === undefined ? {} : { inviteCode: code }),
     ...(killedBy.length === 0 ? {} : { killedBy: [...killedBy] }),
+    ...(trouble === undefined ? {} : { trouble }),
   };
 };

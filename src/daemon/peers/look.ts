@@ -63,6 +63,13 @@ const cardAddresses = (interfaces: ReturnType<typeof networkInterfaces>): string
   return (likely.length > 0 ? likely : found).map(({ address }) => address);
 };
 
+const WILDCARD = /^(?:0\.0\.0\.0|\[::\]):/;
+const LOOPBACK = /^(?:127\.|\[::1\]:)/;
+
+/** Of what this node listens at, what other machines may dial, the likeliest first; none where it is loopback alone. */
+export const reachableAddresses = (listening: readonly string[], port: number): string[] =>
+  listening.some((one) => WILDCARD.test(one)) ? ownAddresses(port) : listening.filter((one) => !LOOPBACK.test(one));
+
 /** Where other machines may find this one; first the address from which the other side was reached. */
 export const ownAddresses = (
   port: number,

@@ -24,7 +24,7 @@ export const peerError = (body: string, name: string): LoopsyError | undefined =
   if (!NOT_TRUSTED.has(error.error)) return error;
   return new LoopsyError('scope_missing', {
     message: `${name} does not trust this machine`,
-    hint: `run \`loopsy connect\` on ${name}`,
+    hint: `run \`loopsy pair\` here and on ${name}`,
     cause: error,
   });
 };

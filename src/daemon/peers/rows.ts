@@ -96,7 +96,7 @@ const manualPeer = (entries: readonly [ManualEntry, ...ManualEntry[]]): Known =>
       status: 'unknown',
       trusted: false,
       manuallyAdded: true,
-      reason: `not trusted: \`loopsy connect ${at}\``,
+      reason: `not trusted: \`loopsy pair\` there, then \`loopsy pair ${at}\` here`,
     },
   };
 };

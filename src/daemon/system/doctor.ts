@@ -150,6 +150,6 @@ export const examine = async (parts: DoctorParts): Promise<{ checks: Check[] }> 
     ...checkUser(parts),
     ...(await Promise.all(peers.map((peer) => checkPeer(peer, parts)))),
   ];
-  if (rows.length === 0) checks.push(warn('peers', 'none yet', 'loopsy connect <address>'));
+  if (rows.length === 0) checks.push(warn('peers', 'none yet', 'loopsy pair'));
   return { checks };
 };

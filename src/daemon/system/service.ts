@@ -16,6 +16,8 @@ export interface SystemParts {
   readonly tlsEnabled: () => boolean;
   readonly port: () => number;
   readonly listening: () => readonly string[];
+  /** Of these, what other machines may dial. */
+  readonly addresses: () => readonly string[];
   readonly peers: () => Status['peers'];
   readonly jobs: () => Status['jobs'];
   readonly restartNeeded: () => readonly string[];
@@ -55,6 +57,10 @@ export class System {
     return this.#parts.hostname() ?? hostname();
   }
 
+  get addresses(): readonly string[] {
+    return this.#parts.addresses();
+  }
+
   get uptimeMs(): number {
     return Math.round(this.#parts.clock.monotonicMs() - this.#startedAtMs);
   }
@@ -85,6 +91,7 @@ export class System {
       uptime: this.uptimeMs,
       dataDir: parts.dataDir,
       listening: [...parts.listening()],
+      addresses: [...this.addresses],
       tls: parts.tlsEnabled(),
       peers: parts.peers(),
       jobs: parts.jobs(),

@@ -69,11 +69,11 @@ describe('selftest', () => {
 
   it('refuses a peer that is not known, or not trusted', async () => {
     const node = await liar();
-    node.on('peer.show', () => ({ ...PEER, trusted: false, reason: 'not trusted: `loopsy connect 10.0.0.7`' }));
+    node.on('peer.show', () => ({ ...PEER, trusted: false, reason: 'not trusted: `loopsy pair 10.0.0.7`' }));
     const { code, stderr } = await runCli(['selftest', 'maria'], { dataDir: node.folder });
     expect([code, stderr]).toEqual([
       1,
-      'loopsy: maria is not trusted here\n  not trusted: `loopsy connect 10.0.0.7`\n',
+      'loopsy: maria is not trusted here\n  not trusted: `loopsy pair 10.0.0.7`\n',
     ]);
   });
 

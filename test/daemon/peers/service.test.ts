@@ -138,11 +138,11 @@ describe('an address', () => {
         nodeId: other.identity.nodeId,
         trusted: false,
         status: 'unknown',
-        reason: `not trusted: \`loopsy connect 127.0.0.1:${other.port}\``,
+        reason: `not trusted: \`loopsy pair\` there, then \`loopsy pair 127.0.0.1:${other.port}\` here`,
       });
       const untrusted = await node.ask({ path: '/status?peer=spare', key: node.tokens.start });
       expect(untrusted).toMatchObject({ status: 404, outcome: 'peer_not_found' });
-      expect(untrusted.text).toContain(`loopsy connect 127.0.0.1:${other.port}`);
+      expect(untrusted.text).toContain(`loopsy pair 127.0.0.1:${other.port}`);
       const { fingerprint } = other.identity;
       const trusted = await node.owner<{ peer: Peer }>('POST', '/peers/trust', { ...at, fingerprint });
       expect(trusted.peer).toMatchObject({ nodeId: other.identity.nodeId, name: 'spare', trusted: true });

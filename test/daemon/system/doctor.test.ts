@@ -85,12 +85,12 @@ describe('doctor', () => {
       expect(await find({ ping: failed }, 'peer kai')).toMatchObject([
         { ok: false, level: 'error', detail: 'another key' },
       ]);
-      const byHand = peer({ trusted: false, manuallyAdded: true, reason: 'not trusted: `loopsy connect 10.0.0.7`' });
+      const byHand = peer({ trusted: false, manuallyAdded: true, reason: 'not trusted: `loopsy pair 10.0.0.7`' });
       expect(await find({ peers: () => [byHand] }, 'peer kai')).toMatchObject([
         { level: 'warning', fix: byHand.reason },
       ]);
       expect(await find({ peers: () => [] }, 'peers')).toMatchObject([
-        { level: 'warning', fix: 'loopsy connect <address>' },
+        { level: 'warning', fix: 'loopsy pair' },
       ]);
     },
   );
