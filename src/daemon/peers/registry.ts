@@ -12,7 +12,7 @@ import type { Contacts } from './contacts.ts';
 import type { PeerFactsBook } from './facts.ts';
 import type { ManualPeers } from './manual.ts';
 import { pickKnown } from './references.ts';
-import { type Known, manualPeers, pinnedPeer, suspendedPeer, trustedPeer } from './rows.ts';
+import { type Known, manualPeers, pinnedPeer, suspendedPeer, trustedPeer, unsettledPeer } from './rows.ts';
 
 /** What is known of peers, from those who know. */
 export interface RegistryParts {
@@ -114,9 +114,12 @@ export class Registry {
 
   #known(): Known[] {
     const { trust, facts, contacts, manual } = this.#parts;
-    const machines = trust
-      .machines()
-      .map((one) => trustedPeer(one, facts.get(one.machineId), contacts.state(one.machineId)));
+    const unsettled = new Set(trust.pairings().map(({ stage, peer }) => (stage === 'trusted' ? peer.machineId : '')));
+    const machines = trust.machines().map((one) => {
+      const state = contacts.state(one.machineId);
+      const known = trustedPeer(one, facts.get(one.machineId), state);
+      return unsettled.has(one.machineId) ? unsettledPeer(known) : known;
+    });
     const suspended = trust.suspended().map((one) => suspendedPeer(one, facts.get(one.machineId)));
     const trusted = [...machines, ...trust.unmetPins().map(pinnedPeer), ...suspended];
     return [...trusted, ...manualPeers(manual.entries(), trusted, (at) => facts.nodesAt(at)[0])];

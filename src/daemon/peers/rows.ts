@@ -45,6 +45,13 @@ export const trustedPeer = (machine: Machine, facts: PeerFacts, state: PresenceS
   },
 });
 
+/** The same before the other side has shown that it trusts, too: see docs/protocol/pairing.md. */
+export const unsettledPeer = (known: Known): Known => {
+  const { reason } = known.row;
+  const waiting = `waiting for its answer to the pairing${reason === undefined ? '' : `: ${reason}`}`;
+  return { ...known, row: { ...known.row, reason: waiting } };
+};
+
 /** The row of a paired machine that a pin contradicts. Its name is the pin's now; commands take its id. */
 export const suspendedPeer = (machine: Machine, facts: PeerFacts): Known => ({
   kind: 'suspended',

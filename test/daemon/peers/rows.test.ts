@@ -3,7 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { PeerFactsBook } from '../../../src/daemon/peers/facts.ts';
 import type { ManualEntry } from '../../../src/daemon/peers/manual.ts';
 import { pickKnown } from '../../../src/daemon/peers/references.ts';
-import { type Known, manualPeers, pinnedPeer, suspendedPeer, trustedPeer } from '../../../src/daemon/peers/rows.ts';
+import {
+  type Known,
+  manualPeers,
+  pinnedPeer,
+  suspendedPeer,
+  trustedPeer,
+  unsettledPeer,
+} from '../../../src/daemon/peers/rows.ts';
 import { peerSchema } from '../../../src/protocol/peers.ts';
 import { openMemoryStore } from '../../../src/store/memory.ts';
 import { grantOfLevel } from '../../../src/trust/grants.ts';
@@ -49,6 +56,13 @@ describe('the rows of peers', () => {
     expect(parsed(trustedPeer(machine, book.get(machineId), offline))).toMatchObject({
       status: 'offline',
       reason: 'no answer',
+    });
+    expect(parsed(unsettledPeer(row))).toMatchObject({
+      status: 'online',
+      reason: 'waiting for its answer to the pairing',
+    });
+    expect(parsed(unsettledPeer(trustedPeer(machine, book.get(machineId), offline)))).toMatchObject({
+      reason: 'waiting for its answer to the pairing: no answer',
     });
     const other = { nodeId: 'b'.repeat(32) };
     const rows = manualPeers(

@@ -89,9 +89,7 @@ describe('doctor', () => {
       expect(await find({ peers: () => [byHand] }, 'peer kai')).toMatchObject([
         { level: 'warning', fix: byHand.reason },
       ]);
-      expect(await find({ peers: () => [] }, 'peers')).toMatchObject([
-        { level: 'warning', fix: 'loopsy pair' },
-      ]);
+      expect(await find({ peers: () => [] }, 'peers')).toMatchObject([{ level: 'warning', fix: 'loopsy pair' }]);
     },
   );
 
