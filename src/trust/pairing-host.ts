@@ -35,6 +35,8 @@ export interface HostStatus {
   readonly expiresInMs: number;
   /** There once strangers killed the first code: from where they guessed. */
   readonly killedBy: readonly string[];
+  /** Who can't pair with this machine and tried to, in words; while open. */
+  readonly trouble?: string | undefined;
   /** Why it ended, for the person. */
   readonly failure?: LoopsyError;
 }
@@ -96,6 +98,7 @@ export class HostPairing {
   readonly #proofs: Turnstile;
   readonly #guessedFrom = new Set<string>();
   #killedBy: readonly string[] = [];
+  #trouble: string | undefined;
   #state: State;
 
   /** Makes the code: two multiplications, 6 ms. @throws {LoopsyError} `invalid_request` for a wish that can't be kept. */
@@ -119,7 +122,7 @@ export class HostPairing {
     this.tick();
     const state = this.#state;
     const common = { state: state.at, expiresInMs: this.#remainingMs, killedBy: this.#killedBy };
-    if (state.at === 'open') return { ...common, code: state.text };
+    if (state.at === 'open') return { ...common, code: state.text, trouble: this.#trouble };
     return state.at === 'ended' ? { ...common, failure: state.failure } : common;
   }
 
@@ -145,7 +148,7 @@ export class HostPairing {
     await this.#initiations.turn(source);
     const { attempts, password } = this.#openOrThrow();
     attempts.checkRoom(source);
-    checkVersion(body);
+    this.#checkVersion(body, source);
     const { pake: shareJoiner } = readFields(body, MESSAGES.initiate);
     const { spake2, clock } = this.#options;
     if (!spake2.isShare(shareJoiner)) throw suspect('point', 'pake is no point of the curve');
@@ -240,6 +243,16 @@ export class HostPairing {
     } catch (error) {
       // Who is told to come back finds the attempt again.
       attempts.add(attempt);
+      throw error;
+    }
+  }
+
+  /** The one who is told may be a program: the person here hears it too. */
+  #checkVersion(body: unknown, source: string): void {
+    try {
+      checkVersion(body);
+    } catch (error) {
+      if (error instanceof LoopsyError) this.#trouble = `${source} can not pair: ${error.message}`;
       throw error;
     }
   }

@@ -19,6 +19,7 @@ export class Gate {
   readonly #server: Server;
   readonly #target: number;
   readonly #sockets = new Set<Socket>();
+  readonly #clients = new Set<Socket>();
   readonly #held: (() => void)[] = [];
   readonly #waiting: (() => void)[] = [];
   #holds = NOTHING;
@@ -38,6 +39,11 @@ export class Gate {
     const address = this.#server.address();
     if (typeof address === 'object' && address !== null) return address.port;
     throw new Error('the gate is closed');
+  }
+
+  /** How many connections to it are open. */
+  get open(): number {
+    return this.#clients.size;
   }
 
   /** From now on these parts wait; those that pass already, pass. @returns when the first one waits. */
@@ -68,6 +74,7 @@ export class Gate {
     this.connections += 1;
     const at = this.connections;
     const target = connect(this.#target, '127.0.0.1');
+    this.#clients.add(client.on('close', () => this.#clients.delete(client)));
     let part: Part | 'hello' = 'hello';
     let greeted = false;
     const end = (): void => {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import type { PairingParty } from '../../trust/pairing-party.ts';
+import type { PairingEffect, PairingParty } from '../../trust/pairing-party.ts';
 import type { Wish } from '../../trust/pairing-record.ts';
 import { type DriverParts, PartyDriver } from './party-driver.ts';
 import { Settling } from './settling.ts';
@@ -9,6 +9,8 @@ export interface Driven {
   readonly driver: PartyDriver;
   /** Of a joiner. */
   readonly settling: Settling | undefined;
+  /** Carries it out no more, and asks nobody any more; what is on disk stays. */
+  close(): void;
 }
 
 /** An end is told to whoever asks for so long: its person, and the other machine. */
@@ -20,10 +22,9 @@ export class Parties {
   readonly #parts: DriverParts;
   readonly #clock: Clock;
   readonly #all = new Map<string, Driven>();
-  readonly #stopped = new AbortController();
 
-  constructor(parts: DriverParts) {
-    this.#parts = parts;
+  constructor(parts: Omit<DriverParts, 'kept'>) {
+    this.#parts = { ...parts, kept: (party, effect) => this.#replace(party, effect) };
     this.#clock = parts.clock;
   }
 
@@ -31,11 +32,17 @@ export class Parties {
   add(party: PairingParty, standingYes?: Wish): Driven {
     this.prune();
     const { attempt, place, role } = party.facts;
+    const stopped = new AbortController();
     const settling =
       role === 'joiner' && place !== undefined
-        ? new Settling(party, place, { ...this.#parts, signal: this.#stopped.signal })
+        ? new Settling(party, place, { ...this.#parts, signal: stopped.signal })
         : undefined;
-    const driven = { driver: new PartyDriver(party, this.#parts, standingYes), settling };
+    const driver = new PartyDriver(party, this.#parts, standingYes);
+    const close = (): void => {
+      stopped.abort();
+      driver.close();
+    };
+    const driven = { driver, settling, close };
     this.#all.set(attempt, driven);
     void settling?.run();
     return driven;
@@ -60,13 +67,12 @@ export class Parties {
 
   /** Carries one out no more, and forgets it. */
   drop({ facts: { attempt } }: PairingParty): void {
-    this.#all.get(attempt)?.driver.close();
+    this.#all.get(attempt)?.close();
     this.#all.delete(attempt);
   }
 
   stop(): void {
-    this.#stopped.abort();
-    for (const { driver } of this.#all.values()) driver.close();
+    for (const driven of this.#all.values()) driven.close();
     this.#all.clear();
   }
 
@@ -80,5 +86,14 @@ export class Parties {
     ended.forEach(({ driver }, at) => {
       if (now - (driver.endedAtMs ?? now) >= TOLD_MS || isSurplus(at)) this.drop(driver.party);
     });
+  }
+
+  /** What is waited for from before ends with its record: see `planPairing`. */
+  #replace(party: PairingParty, effect: PairingEffect['kind']): void {
+    if (effect !== 'store' && effect !== 'trust') return;
+    for (const other of this.with(party.facts.peer.machineId)) {
+      const isReplaced = other.stage === 'pending' || (other.stage === 'trusted' && effect === 'trust');
+      if (other !== party && isReplaced) this.drop(other);
+    }
   }
 }

@@ -14,6 +14,8 @@ export interface DriverParts {
   /** Before trust is made, and after. */
   readonly expect: (party: PairingParty) => void;
   readonly paired: (party: PairingParty) => void;
+  /** What a party asked for is on disk. */
+  readonly kept: (party: PairingParty, effect: PairingEffect['kind']) => void;
   /** Something that a person may see has changed. */
   readonly changed: () => void;
 }
@@ -124,10 +126,11 @@ export class PartyDriver {
 
   async #carryOut(effect: PairingEffect): Promise<void> {
     const { party } = this;
-    const { carryOut, expect, paired, log } = this.#parts;
+    const { carryOut, expect, kept, paired, log } = this.#parts;
     try {
       if (effect.kind === 'trust') expect(party);
       const outcome = await carryOut(effect);
+      kept(party, effect.kind);
       if (effect.kind === 'trust') paired(party);
       this.#isBusy = false;
       this.#trouble = undefined;

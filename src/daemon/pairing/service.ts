@@ -307,7 +307,14 @@ export class Pairing implements Service {
   }
 
   #isTold(role: PairRole, turn: Turn<unknown> | undefined): boolean {
-    if (turn === undefined || this.#view(role).active) return false;
+    if (turn === undefined) return false;
+    const { driven } = turn;
+    // Replaced, or its trust was removed: nobody waits for it.
+    if (driven !== undefined && this.#parties.get(driven.driver.party.facts.attempt) !== driven) {
+      this.#changes.note();
+      return true;
+    }
+    if (this.#view(role).active) return false;
     const now = this.#parts.clock.monotonicMs();
     if (turn.endedAtMs === undefined) this.#changes.note();
     turn.endedAtMs ??= now;

@@ -59,8 +59,8 @@ const refusal = ({ party, lived }: PartyDriver, name: string): LoopsyError => {
     });
   }
   if (lived !== 'trusted') {
-    const who = lived === 'pending' ? name : 'nobody';
-    return new LoopsyError('pair_expired', { message: `${who} said no yes in time: nothing was trusted` });
+    const late = lived === 'pending' ? `${name} did not say yes` : 'nobody said yes';
+    return new LoopsyError('pair_expired', { message: `${late} in time: nothing was trusted` });
   }
   return new LoopsyError('pair_expired', {
     message: `${name} was not heard of for a day: the trust in it was taken back`,
