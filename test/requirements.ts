@@ -39,7 +39,7 @@ export const REQUIREMENTS = {
   'cli.init': 'init writes config, identity and key, and can be run again without harm',
   'cli.up': 'up sets up and starts what is not, says what to do next, and can be run again without harm',
   'cli.selftest':
-    'selftest tries commands, bytes, latency, throughput, Ctrl-C and cancel, here or on a peer; exit 1 on a failure',
+    'selftest tries commands, bytes, latency, throughput, Ctrl-C, cancel and detached jobs, here or on a peer; exit 1 on a failure',
   'cli.start': 'start returns when the node answers, or fails with the reason; without a config it says what to run',
   'cli.start-foreground': '`start --foreground` stays and ends with the node',
   'cli.start-where': '`--lan` and `--local-only` choose where the node listens',

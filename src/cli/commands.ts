@@ -114,7 +114,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'try everything on a peer, and say how fast it is',
     args: [{ name: 'peer', optional: true }],
     examples: [
-      ['loopsy selftest kai', 'commands, bytes, speed, Ctrl-C and cancel; exits 1 if something fails'],
+      ['loopsy selftest kai', 'commands, bytes, speed, Ctrl-C, cancel, detached jobs; exits 1 if something fails'],
       ['loopsy selftest', "this machine's own node"],
       ['loopsy selftest kai --json', 'for scripts'],
     ],

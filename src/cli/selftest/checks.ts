@@ -1,5 +1,6 @@
 import { median, shortTime, type SelftestCheck } from './check.ts';
 import { COMMAND_CHECKS } from './commands.ts';
+import { detached } from './detached.ts';
 
 const ROUNDS = 5;
 
@@ -21,4 +22,4 @@ const way: SelftestCheck = {
 };
 
 /** Everything that the self-test tries, in order. */
-export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS];
+export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached];
