@@ -175,11 +175,12 @@ export const freePort = async (): Promise<number> => {
 
 /** Connects two machines by fingerprint, on both sides. */
 export const connectMachines = async (
-  a: Machine,
-  b: Machine,
+  a: Pick<Machine, 'json'>,
+  b: Pick<Machine, 'json'>,
   [atA, atB]: readonly [string, string] = ['127.0.0.1', '127.0.0.1'],
 ): Promise<void> => {
-  const facts = (machine: Machine): Promise<{ fingerprint: string; port: number }> => machine.json(['status']);
+  const facts = (machine: Pick<Machine, 'json'>): Promise<{ fingerprint: string; port: number }> =>
+    machine.json(['status']);
   const [ofA, ofB] = [await facts(a), await facts(b)];
   await a.json(['connect', `${atB}:${ofB.port}`, '--fingerprint', ofB.fingerprint, '--yes']);
   await b.json(['connect', `${atA}:${ofA.port}`, '--fingerprint', ofA.fingerprint, '--yes']);
