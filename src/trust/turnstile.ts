@@ -101,6 +101,8 @@ export class Turnstile {
   }
 
   #admitOne(): void {
+    // All who waited may have been sent away meanwhile.
+    if (this.#waiting.size === 0) return;
     const turnsOf = (source: string): number => this.#sources.get(source)?.turns ?? 0;
     const waiting = [...this.#waiting.keys()];
     const fewest = Math.min(...waiting.map(turnsOf));

@@ -1,3 +1,5 @@
+import { randomInt } from 'node:crypto';
+
 import { describe, expect, it } from 'vitest';
 
 import { LoopsyError } from '../../src/protocol/errors.ts';
@@ -106,6 +108,15 @@ describe('a turnstile', () => {
     await pass(5000);
     enter('b');
     expect(await pass(0)).toEqual(['b {"retryAfterMs":5000}']);
+  });
+
+  it('lets nobody through where the only one that waited was sent away', async () => {
+    const { turnstile, enter, pass } = setUp({ random: (limit) => randomInt(limit) });
+    for (const source of ['a', 'b']) enter(source);
+    turnstile.penalise('b', 10_000);
+    expect(await pass(200)).toEqual(['a', 'b {"retryAfterMs":10000}']);
+    enter('c');
+    expect(await pass(0)).toEqual(['c']);
   });
 });
 
