@@ -205,6 +205,9 @@ const repeatAgeOf = ({ request }: Exchange, parts: EdgeParts): number | undefine
   return Number(age);
 };
 
+/** What makes an object here gives a repeat the object that it made. */
+const knowsRepeats = ({ op, target }: Run): boolean => target === undefined && op.object?.role === 'creates';
+
 const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
   const { state, response } = run.exchange;
   const repeatAgeMs = repeatAgeOf(run.exchange, parts);
@@ -221,7 +224,7 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
       mine.addEventListener('abort', () => parts.effects.cancel(key, String(mine.reason)), { once: true });
       return answerOf(run, signal, parts);
     },
-    { digest: run.digest, gone: gone.signal, repeatAgeMs },
+    { digest: run.digest, gone: gone.signal, repeatAgeMs, knowsRepeats: knowsRepeats(run) },
   );
 };
 

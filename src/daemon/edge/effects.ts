@@ -19,6 +19,8 @@ export interface EffectRequest {
   readonly gone: AbortSignal;
   /** For how long the first result may have been kept, where this is a repeat. */
   readonly repeatAgeMs: number | undefined;
+  /** The effect itself knows a repeat, and gives it what it gave the first time: a large answer need not be kept. */
+  readonly knowsRepeats?: boolean;
 }
 
 /** Runs the effect; `signal` is aborted where nobody waits for the answer any more. */
@@ -27,7 +29,9 @@ export type RunEffect = (signal: AbortSignal) => Promise<EffectAnswer>;
 interface Record {
   readonly digest: string;
   /** Not there where what the effect answers is kept elsewhere. */
-  readonly answer: Promise<EffectAnswer> | undefined;
+  answer: Promise<EffectAnswer> | undefined;
+  /** The effect is asked again. */
+  readonly knowsRepeats: boolean;
   readonly controller: AbortController;
   waiting: number;
   done: boolean;
@@ -42,6 +46,8 @@ const SURE_MS = 540_000;
 const GRACE_MS = 10_000;
 const MAX_RECORDS = 20_000;
 const MAX_BYTES = 16_777_216;
+/** A larger answer is asked for again where that can be. */
+const SMALL_BYTES = 65_536;
 
 /**
  * An effect happens once: a repeat by the same caller within ten minutes gets the first result, and a request whose
@@ -64,7 +70,9 @@ export class EffectTable {
    */
   async once(key: string, run: RunEffect, request: EffectRequest): Promise<EffectAnswer> {
     this.#forget();
-    const record = this.#find(key, request.digest) ?? this.#begin(key, run, request);
+    const known = this.#find(key, request.digest);
+    const isHeld = known !== undefined && (known.answer !== undefined || !known.knowsRepeats);
+    const record = isHeld ? known : this.#begin(key, run, { ...request, known });
     const { gone } = request;
     const { answer } = record;
     if (answer === undefined) throw usedRequestId();
@@ -88,7 +96,7 @@ export class EffectTable {
   claim(key: string, digest: string): void {
     this.#forget();
     if (this.#find(key, digest) !== undefined) return;
-    const record = newRecord(digest, new AbortController(), undefined);
+    const record = newRecord({ digest, knowsRepeats: false }, new AbortController(), undefined);
     this.#records.set(key, record);
     this.#settle(record, 0);
   }
@@ -119,18 +127,23 @@ export class EffectTable {
     return record;
   }
 
-  #begin(key: string, run: RunEffect, { digest, repeatAgeMs }: EffectRequest): Record {
+  #begin(key: string, run: RunEffect, request: EffectRequest & { known: Record | undefined }): Record {
+    const { digest, repeatAgeMs, knowsRepeats = false, known } = request;
     // Where a result may have been dropped, a repeat can't be told from a request that never arrived.
     const sinceEvictionMs = this.#clock.monotonicMs() - this.#evictedAtMs;
-    if (repeatAgeMs !== undefined && (repeatAgeMs > SURE_MS || sinceEvictionMs < KEEP_MS)) {
-      throw new LoopsyError('outcome_unknown');
-    }
+    const isUnsure = repeatAgeMs !== undefined && (repeatAgeMs > SURE_MS || sinceEvictionMs < KEEP_MS);
+    if (known === undefined && isUnsure) throw new LoopsyError('outcome_unknown');
     const controller = new AbortController();
     const answer = run(controller.signal);
-    const record = newRecord(digest, controller, answer);
+    const record = newRecord({ digest, knowsRepeats }, controller, answer);
+    this.#records.delete(key);
     this.#records.set(key, record);
     void answer.then(
-      (answer) => this.#settle(record, answer.body.length),
+      ({ body }) => {
+        const isKept = !knowsRepeats || body.length <= SMALL_BYTES;
+        if (!isKept) record.answer = undefined;
+        this.#settle(record, isKept ? body.length : 0);
+      },
       () => this.#settle(record, 0),
     );
     return record;
@@ -160,15 +173,20 @@ export class EffectTable {
         if (record.done) return;
         continue;
       }
-      if (!expired && record.answer !== undefined) this.#evictedAtMs = now;
+      if (!expired && (record.answer !== undefined || record.knowsRepeats)) this.#evictedAtMs = now;
       this.#bytes -= record.bytes;
       this.#records.delete(key);
     }
   }
 }
 
-const newRecord = (digest: string, controller: AbortController, answer: Record['answer']): Record => ({
+const newRecord = (
+  { digest, knowsRepeats }: Pick<Record, 'digest' | 'knowsRepeats'>,
+  controller: AbortController,
+  answer: Record['answer'],
+): Record => ({
   digest,
+  knowsRepeats,
   answer,
   controller,
   waiting: 0,

@@ -12,7 +12,7 @@ interface Entry {
   readonly digest: string;
 }
 
-/** Which run a request has started: a repeat of it within 10 minutes joins that run instead of starting another. */
+/** Which run a request has started: a repeat of it until 10 minutes after the run's end joins that run instead of starting another. */
 export class Repeats {
   readonly #clock: Clock;
   readonly #entries = new Map<string, Entry & { readonly at: number }>();
@@ -40,6 +40,7 @@ export class Repeats {
     return sinceMs > KEEP_MS || this.#clock.monotonicMs() - this.#evictedMs <= sinceMs;
   }
 
+  /** Keeps it for ten minutes from now. */
   add(caller: string, requestId: string, entry: Entry): void {
     const now = this.#clock.monotonicMs();
     for (const [key, { at }] of this.#entries) {
@@ -48,6 +49,9 @@ export class Repeats {
       if (kept) this.#evictedMs = at;
       this.#entries.delete(key);
     }
-    this.#entries.set(`${caller} ${requestId}`, { ...entry, at: now });
+    const key = `${caller} ${requestId}`;
+    // In the order in which they were said last.
+    this.#entries.delete(key);
+    this.#entries.set(key, { ...entry, at: now });
   }
 }

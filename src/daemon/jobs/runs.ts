@@ -109,8 +109,7 @@ export class Runs {
     const { run, plan } = this.#create(input, call);
     const mayStart = this.#queue.enter(run);
     this.#live.set(run.id, run);
-    const { requestId, digest } = call;
-    if (call.resumable) this.#repeats.add(run.record.caller, requestId, { jobId: run.id, digest });
+    if (call.resumable) this.#knowRepeats(run, call);
     call.announce(run.id);
     if (run instanceof Job) {
       this.records.save(run.record);
@@ -230,6 +229,12 @@ export class Runs {
       isLive: (jobId) => this.#live.has(jobId),
       signal: this.#stopping.signal,
     });
+  }
+
+  #knowRepeats(run: LiveRun, { requestId, digest }: Call): void {
+    const know = (): void => this.#repeats.add(run.record.caller, requestId, { jobId: run.id, digest });
+    know();
+    void run.outcome().then(know);
   }
 
   #repeat(jobId: string, call: Call): LiveRun | EndedRun {

@@ -111,6 +111,23 @@ describe('effects', () => {
     expect((await table.once('a\n1', run, request)).body).toBe('done');
   });
 
+  it('a large answer is asked for again where the effect knows its repeats, and room for it is no reason to forget others', async () => {
+    const table = new EffectTable(new FakeClock());
+    const request = { digest: 'run', gone: never, repeatAgeMs: undefined, knowsRepeats: true };
+    let asked = 0;
+    const run = (): Promise<EffectAnswer> => Promise.resolve(answer(`${(asked += 1)}`.padEnd(1_000_000)));
+    for (let at = 0; at < 40; at += 1) await table.once(`a\n${at}`, run, request);
+    expect((await table.once('a\n0', run, request)).body).toMatch(/^41 /);
+    await expect(table.once('a\n0', run, { ...request, digest: 'remove' })).rejects.toMatchObject({
+      error: 'invalid_request',
+    });
+    // A repeat of what never arrived is carried out: nothing was dropped that it could be.
+    expect((await table.once('a\n99', run, { ...request, repeatAgeMs: 0 })).body).toMatch(/^42 /);
+    const small = (): Promise<EffectAnswer> => Promise.resolve(answer(`small ${(asked += 1)}`));
+    await table.once('a\nsmall', small, request);
+    expect((await table.once('a\nsmall', small, request)).body).toBe('small 43');
+  });
+
   it('forgets results after ten minutes', async () => {
     const clock = new FakeClock();
     const table = new EffectTable(clock);

@@ -1,8 +1,11 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
 import { describe, expect, it } from 'vitest';
 
 import { Repeats } from '../../../src/daemon/jobs/repeats.ts';
 import { FakeClock } from '../../helpers/clock.ts';
-import { call, sh, startJobs } from './setup.ts';
+import { call, sh, startJobs, until } from './setup.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -20,6 +23,22 @@ describe('what a repeat is known by', () => {
     expect(repeats.mayHaveForgotten(9 * MINUTE_MS + 1)).toBe(true);
   });
 
+  it('is kept for ten minutes from when it was last said, and makes room in that order', () => {
+    const clock = new FakeClock();
+    const repeats = new Repeats(clock);
+    const entry = { jobId: 'job', digest: 'd' };
+    repeats.add('owner', 'long', entry);
+    clock.advance(15 * MINUTE_MS);
+    expect(repeats.find('owner', 'long')).toBeUndefined();
+    repeats.add('owner', 'other', entry);
+    repeats.add('owner', 'long', entry);
+    clock.advance(9 * MINUTE_MS);
+    expect(repeats.find('owner', 'long')).toBe('job');
+    for (let at = 0; at < 49_999; at++) repeats.add('owner', String(at), entry);
+    expect(repeats.find('owner', 'other')).toBeUndefined();
+    expect(repeats.find('owner', 'long')).toBe('job');
+  });
+
   it('may have been forgotten where a full table made room, but only by a repeat that is old enough for it', () => {
     const clock = new FakeClock();
     const repeats = new Repeats(clock);
@@ -35,6 +54,22 @@ describe('what a repeat is known by', () => {
 });
 
 describe('a repeat of a request', () => {
+  it('joins its run for ten minutes from its end, however long it ran', async () => {
+    const clock = new FakeClock();
+    const { jobs, home } = await startJobs({}, { clock });
+    const first = call({ resumable: true, digest: 'a' });
+    const line = sh(`while [ ! -e ${home}/go ]; do sleep 0.02; done; echo ran`);
+    const running = jobs.execute({ ...line, timeout: 0 }, first);
+    await until(() => jobs.counts().active === 1);
+    clock.advance(11 * MINUTE_MS);
+    await writeFile(join(home, 'go'), '');
+    const { jobId, stdout } = await running;
+    expect(stdout).toBe('ran\n');
+    clock.advance(9 * MINUTE_MS);
+    const again = { ...first, repeatAgeMs: 8_000 };
+    expect(await jobs.execute(sh('echo twice'), again)).toMatchObject({ jobId, stdout: 'ran\n' });
+  });
+
   it('gets its run, and the same id with another input, which is none, neither that run nor one of its own', async () => {
     const { jobs } = await startJobs();
     const first = call({ resumable: true, digest: 'a' });

@@ -272,6 +272,23 @@ describe('the id of a request', () => {
     }
   });
 
+  it('brings a large result again, whole, from the run that it began', async () => {
+    const { node, keys } = cast;
+    for (const path of ['/execute', '/execute?peer=other']) {
+      const asking = {
+        method: 'POST',
+        path,
+        key: keys.far,
+        headers: { 'loopsy-request-id': `dd${path.length.toString(16).padStart(30, '0')}` },
+        body: { command: process.execPath, args: ['-p', '"ä".repeat(300_000) + process.pid'] },
+      };
+      const [first, again] = [await node.ask(asking), await node.ask(asking)];
+      expect([first.status, first.text.length]).toEqual([200, expect.any(Number)]);
+      expect(JSON.parse(first.text)).toMatchObject({ stdout: expect.stringMatching(/^ä{300000}\d+\n$/) });
+      expect(again.text === first.text).toBe(true);
+    }
+  });
+
   it('that was used before never makes another request look done: it is refused, and nothing happens', async () => {
     const { node } = cast;
     const { tokens } = node;
