@@ -91,6 +91,7 @@ export const REQUIREMENTS = {
   'pair.replaced': 'a new pairing ends the one that is still waited for with the same machine',
   'pair.silence': 'who falls silent, at any step, is told of in time, and nothing is trusted',
   'pair.strange-answers': 'another version, another program and another machine each have a text of their own',
+  'pair.crowd': '50 sources that guess at full speed for all of its five minutes keep nobody from pairing by a code',
   'pair.full-disk': 'a yes that finds no room is none, is said to be none, and counts once there is room',
   'rest.bearer': 'everything but health and the pairing steps of strangers needs a key',
   'rest.owner-loopback': "the owner's key and the registration's token count on loopback only",
