@@ -29,7 +29,7 @@ export const resolveDataDir = (option: string | undefined, { env, home, cwd, pla
   return chosen === undefined ? path.join(home, '.loopsy') : path.resolve(cwd, expandPath(chosen, home, platform));
 };
 
-/** Where a node keeps its things (CONTRACT §6). Folders end in `Dir`; all else are files. */
+/** Where a node keeps its things. Folders end in `Dir`; all else are files. */
 export interface NodePaths {
   readonly dataDir: string;
   /** The settings, edited by people. */

@@ -40,7 +40,7 @@ const authSchema = z
     return new Set(keys).size === keys.length;
   }, 'two names have the same key: a key tells who is asking');
 
-/** Every key of the settings file with its default (CONTRACT §6). Unknown keys are errors. */
+/** Every key of the settings file with its default. Unknown keys are errors. */
 export const configSchema = z.strictObject({
   version: z.literal(CONFIG_VERSION),
   server: z

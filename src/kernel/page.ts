@@ -1,4 +1,4 @@
-/** The most items that one answer lists (CONTRACT §3). */
+/** The most items that one answer lists. */
 export const MAX_PAGE_ITEMS = 1000;
 /** The most bytes that one answer with a list has. */
 const MAX_PAGE_BYTES = 4 * 1_048_576;

@@ -5,7 +5,7 @@ import { isRecord } from './record.ts';
  * happened, and the hint what to do next. Every surface maps errors through this table and nothing else.
  */
 
-/** What a process ends with, as CONTRACT §2 lists them. */
+/** What a process ends with. */
 export const EXIT = {
   ok: 0,
   failed: 1,
@@ -143,7 +143,7 @@ export const ERRORS = {
 /** The name of an error: what programs compare. */
 export type ErrorName = keyof typeof ERRORS;
 
-/** The body of every error answer on every surface (CONTRACT §3). */
+/** The body of every error answer on every surface. */
 export interface ErrorBody {
   readonly error: {
     readonly code: number;

@@ -21,10 +21,11 @@ export type LimitCategory = 'execute' | 'transfer' | 'context';
 export type Kind = 'json' | 'stream' | 'upload';
 
 /**
- * How an operation relates to objects that have owners (DESIGN §4).
- * `creates`: the answer names a new object, and a repeat of the request gets the same one. `uses`: the input field `field` names one. `lists`: the output's `list`
- * holds rows whose `field` names one; rows of other callers are left out. Where the input field `lasting` is true, the
- * object outlives its request: who started it is on disk before the answer names it.
+ * How an operation relates to objects that have owners.
+ * `creates`: the answer names a new object, and a repeat of the request gets the same one. `uses`: the input field
+ * `field` names one. `lists`: the output's `list` holds rows whose `field` names one; rows of other callers are left
+ * out. Where the input field `lasting` is true, the object outlives its request: who started it is on disk before the
+ * answer names it.
  */
 interface ObjectRule {
   readonly kind: 'job';

@@ -38,7 +38,7 @@ export const pairJoinSchema = z.strictObject({
   ...choices,
 });
 
-/** Where a pairing stands (CONTRACT §3). */
+/** Where a pairing stands. */
 const pairStateSchema = z.enum(['idle', 'waiting', 'exchanging', 'confirm', 'waiting-peer', 'completed', 'failed']);
 
 /** The exchange has begun; GET /pair/status tells what comes of it. */

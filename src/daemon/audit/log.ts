@@ -29,7 +29,7 @@ const MAX_FOLLOWERS = 32;
 /** Records stand in the order in which they were decided, counts where their time was up: so much may lie between. */
 const DISORDER_MS = HEARTBEATS.windowMs + FLOODS.windowMs + 2 * CHATTER.windowMs;
 
-/** Who asked for what, and what came of it: one line a request (CONTRACT §6), repeats and chatter counted. */
+/** Who asked for what, and what came of it: one line a request, repeats and chatter counted. */
 export class AuditLog implements Service {
   readonly name = 'audit';
   readonly #log: AppendLog;

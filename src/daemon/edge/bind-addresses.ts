@@ -14,7 +14,7 @@ const LOOPBACK_NAMES = new Set(['127.0.0.1', '::1', 'localhost']);
 
 /**
  * The addresses that `server.host` stands for. `0.0.0.0` and `::` mean every address of both families, in one
- * dual-stack socket, so that nobody else can take `[::1]` (LESSONS 33). Any other host brings both loopback addresses
+ * dual-stack socket, so that nobody else can take `[::1]`. Any other host brings both loopback addresses
  * with it: local clients dial 127.0.0.1.
  */
 export const bindAddresses = (host: string, localOnly = false): Binding[] => {

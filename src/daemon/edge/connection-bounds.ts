@@ -26,7 +26,7 @@ export interface ConnectionLimits {
   readonly penaltyBox: number;
 }
 
-/** DESIGN §4. */
+/** As SECURITY.md promises them: what a stranger can hold is little, and not for long. */
 export const CONNECTION_LIMITS: ConnectionLimits = {
   perStranger: 8,
   strangers: 256,

@@ -25,7 +25,7 @@ export interface ListenerLimits extends ConnectionLimits, ConnectionTimes {
   readonly drainMs: number;
 }
 
-/** DESIGN §4. */
+/** As SECURITY.md promises them: what a stranger can hold is little, and not for long. */
 export const LISTENER_LIMITS: ListenerLimits = {
   ...CONNECTION_LIMITS,
   firstByteMs: 5000,
@@ -149,7 +149,7 @@ export class Listener implements Service {
   async start(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     await this.#fronts.open(this.#options.bindings, this.#options.port);
-    // It never listens itself: without this no time limit of its own would work (LESSONS 31).
+    // It never listens itself: without this no time limit of its own would work.
     this.#http?.emit('listening');
     this.#check = this.#options.clock.every(this.#limits.checkMs, () => this.#endOverdue());
   }

@@ -12,7 +12,7 @@ import { verifies } from '../../requirements.ts';
 import { LAN } from './cast.ts';
 import { openStream } from './streams.ts';
 
-/** CONTRACT §3, by hand. */
+/** What programs rely on, by hand. */
 const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number]>> = {
   missing_key: [1001, 401],
   invalid_key: [1002, 403],

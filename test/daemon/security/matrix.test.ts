@@ -10,7 +10,7 @@ import { EVERYBODY, type Who } from './callers.ts';
 import { type Cast, castOf, dismiss } from './cast.ts';
 import { requestFor, Turns } from './requests.ts';
 
-/** The rules in the words of DESIGN §4, one line each; not those of the code under test. */
+/** The rules in words, one line each; not those of the code under test. */
 const ruleFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
   if (who.door !== undefined) return who.door;
   // No node lends another its authority, and what is this node's own is never forwarded.
