@@ -62,6 +62,8 @@ export class WineMachine {
   readonly #folder: string;
   readonly #env: NodeJS.ProcessEnv;
   #runs = 0;
+  #last: Promise<void> = Promise.resolve();
+  #isRemoved = false;
 
   private constructor(place: { wine: string; folder: string; env: NodeJS.ProcessEnv }) {
     this.drive = join(place.folder, 'prefix', 'drive_c');
@@ -72,6 +74,7 @@ export class WineMachine {
 
   /** Makes one, or says why there is none here. It takes 10 s, and some more where npm must bring Node. */
   static async create(): Promise<WineMachine | string> {
+    if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x64, with Wine';
     const wine = findProgram('wine64', 'wine');
     if (wine === undefined) return 'needs Wine (wine64 of Debian)';
     let program: string;
@@ -84,6 +87,8 @@ export class WineMachine {
     const env = {
       PATH: process.env['PATH'],
       HOME: folder,
+      // Where Wine's server has its socket.
+      TMPDIR: folder,
       NO_COLOR: '1',
       WINEPREFIX: join(folder, 'prefix'),
       WINEDEBUG: '-all',
@@ -109,11 +114,14 @@ export class WineMachine {
 
   /** Runs its Node to its end. */
   async node(args: readonly string[], input: string | Buffer = ''): Promise<Finished> {
+    // Wine would make all of it again, for a test that took too long and goes on.
+    if (this.#isRemoved) throw new Error('this Windows is removed');
     this.#runs += 1;
     const name = `run-${this.#runs}.json`;
     await writeFile(join(this.drive, name), JSON.stringify({ args, input: Buffer.from(input).toString('base64') }));
     const program = [NODE, String.raw`C:\run-with-pipes.mjs`, `C:\\${name}`];
-    await runWine(this.#wine, program, this.#env);
+    this.#last = runWine(this.#wine, program, this.#env);
+    await this.#last;
     const done = doneSchema.parse(JSON.parse(await readFile(join(this.drive, `${name}.done`), 'utf8')));
     if (done.error !== undefined) throw new Error(done.error);
     const bytes = Buffer.from(done.stdout, 'base64');
@@ -145,8 +153,11 @@ export class WineMachine {
   }
 
   /** Ends all of its programs, and removes it. */
-  remove(): Promise<void> {
-    return removeFolder(this.#folder, this.#env);
+  async remove(): Promise<void> {
+    this.#isRemoved = true;
+    await endAll(this.#env);
+    await this.#last.catch(() => undefined);
+    await removeFolder(this.#folder, this.#env);
   }
 }
 
@@ -165,9 +176,13 @@ const install = async (drive: string, program: string): Promise<void> => {
   await copyFile(join(ROOT, 'test/fixtures/programs/run-with-pipes.mjs'), join(drive, 'run-with-pipes.mjs'));
 };
 
-const removeFolder = async (folder: string, env: NodeJS.ProcessEnv): Promise<void> => {
+const endAll = async (env: NodeJS.ProcessEnv): Promise<void> => {
   const server = findProgram('wineserver64', 'wineserver');
   // It fails where nothing runs.
   if (server !== undefined) await run(server, ['-k'], { env }).catch(() => undefined);
+};
+
+const removeFolder = async (folder: string, env: NodeJS.ProcessEnv): Promise<void> => {
+  await endAll(env);
   await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 };
