@@ -30,8 +30,10 @@ export interface AskOptions {
   readonly limitMs?: number;
   /** How often the same bytes may be sent. */
   readonly maxSends?: number;
-  /** The one machine that may be asked, where it is known: no other receives a byte behind the handshake. */
-  readonly machineId?: string | undefined;
+  /** Why a machine is not the one to ask; it then receives no byte behind the handshake. */
+  readonly refuse: (machineId: string) => LoopsyError | undefined;
+  /** Told for how long the host asks to wait (ms); undefined once it is asked again. */
+  readonly onWait?: (ms: number | undefined) => void;
 }
 
 const REQUEST_MS = 10_000;
@@ -59,18 +61,20 @@ const notLoopsy = (at: Address): LoopsyError =>
     hint: 'check the address and the port; `loopsy status` on the other machine shows both',
   });
 
-const notMeant = (at: Address): LoopsyError =>
+/** Somebody else is at that address. */
+export const notMeant = (at: Address): LoopsyError =>
   new LoopsyError('peer_handshake', {
     message: `another machine answers at ${formatAddress(at)} than the one that is meant`,
     hint: 'check the address; nothing was sent there',
   });
 
-/** The certificate of whoever answers, DER: a loopsy machine, and the one that is meant. */
-const certificateOf = (socket: TLSSocket, at: Address, machineId: string | undefined): Buffer => {
+/** The certificate of whoever answers, DER: of a loopsy machine that may be asked. */
+const certificateOf = (socket: TLSSocket, at: Address, refuse: AskOptions['refuse']): Buffer => {
   const certificate = socket.getPeerX509Certificate()?.raw;
   const machine = certificate === undefined ? undefined : readMachineCertificate(certificate);
   if (certificate === undefined || machine === undefined) throw notLoopsy(at);
-  if (machineId !== undefined && nodeIdOf(machine.spki) !== machineId) throw notMeant(at);
+  const reason = refuse(nodeIdOf(machine.spki));
+  if (reason !== undefined) throw reason;
   return certificate;
 };
 
@@ -104,7 +108,7 @@ const exchange = (socket: TLSSocket, step: Step, { text, at }: { text: string; a
   });
 
 /** Sends a step once. @throws {Cut} where it may have arrived; `LoopsyError` where nobody is there, or no machine. */
-const send = async (at: Address, step: Step, { text, signal, limitMs, machineId }: SendOptions) => {
+const send = async (at: Address, step: Step, { text, signal, limitMs, refuse }: SendOptions) => {
   const limit = AbortSignal.timeout(limitMs);
   const socket = await dialAnyone(at, AbortSignal.any([signal, limit])).catch((error: unknown) => {
     throw explain(error, at);
@@ -113,7 +117,7 @@ const send = async (at: Address, step: Step, { text, signal, limitMs, machineId 
   signal.addEventListener('abort', end, { once: true });
   limit.addEventListener('abort', end, { once: true });
   try {
-    const certificate = certificateOf(socket, at, machineId);
+    const certificate = certificateOf(socket, at, refuse);
     return { ...(await exchange(socket, step, { text, at })), certificate };
   } catch (error) {
     throw error instanceof LoopsyError ? error : new Cut(String(error));
@@ -128,7 +132,7 @@ interface SendOptions {
   readonly text: string;
   readonly signal: AbortSignal;
   readonly limitMs: number;
-  readonly machineId: string | undefined;
+  readonly refuse: AskOptions['refuse'];
 }
 
 /** Answers whose meaning is this protocol's: told in this side's words, whatever the other side's are. */
@@ -164,12 +168,12 @@ const refusalOf = (text: string, at: Address): LoopsyError => {
  * @throws {LoopsyError} what it answered, or why it can't be asked.
  */
 export const askHost = async (at: Address, [step, message]: readonly [Step, Message], options: AskOptions) => {
-  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS, machineId } = options;
+  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS, refuse, onWait = () => undefined } = options;
   const text = JSON.stringify(message);
   const patientUntilMs = clock.monotonicMs() + PATIENCE_MS;
   for (let sends = 1; ;) {
     try {
-      const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs, machineId });
+      const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs, refuse });
       if (status === 200) return { body: parseJson(answer), certificate } satisfies HostAnswer;
       throw refusalOf(answer, at);
     } catch (error) {
@@ -178,7 +182,9 @@ export const askHost = async (at: Address, [step, message]: readonly [Step, Mess
         throw error instanceof Cut ? cutAt(at) : error;
       if (error instanceof Cut && sends >= maxSends) throw cutAt(at);
       if (error instanceof Cut) sends += 1;
+      else onWait(waitMs);
       await sleep(waitMs, clock);
+      onWait(undefined);
     }
   }
 };

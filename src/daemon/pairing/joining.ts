@@ -6,7 +6,8 @@ import { JoinerPairing } from '../../trust/pairing-joiner.ts';
 import type { PairingParty } from '../../trust/pairing-party.ts';
 import type { Place } from '../../trust/pairing-record.ts';
 import type { Spake2 } from '../../trust/spake2.ts';
-import { askHost } from './ask.ts';
+import { formatAddress } from '../peers/dial.ts';
+import { askHost, notMeant } from './ask.ts';
 
 /** What joining needs. */
 export interface JoiningParts {
@@ -17,7 +18,16 @@ export interface JoiningParts {
   readonly place: Place;
   /** The machineId of who proved this node's own code, where one did. */
   readonly hosting: () => string | undefined;
+  /** Something that a person may see has changed. */
+  readonly changed: () => void;
 }
+
+const itselfAt = (place: Place): LoopsyError =>
+  new LoopsyError('invalid_request', {
+    message: `${formatAddress(place)} is this machine itself`,
+    hint: 'give the address of the machine that shows the code',
+    details: { field: 'address', reason: 'self' },
+  });
 
 /** Reads what a person entered. @throws {LoopsyError} `invalid_request` where it is no code. */
 export const readCode = (entered: string): Code => {
@@ -34,6 +44,7 @@ export class Joining {
   readonly pairing: JoinerPairing;
   readonly #parts: JoiningParts;
   readonly #stopped = new AbortController();
+  #wait: number | undefined;
 
   /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
   constructor(parts: JoiningParts) {
@@ -43,6 +54,12 @@ export class Joining {
 
   get place(): Place {
     return this.#parts.place;
+  }
+
+  /** Why nothing goes on at the moment. */
+  get trouble(): string | undefined {
+    if (this.#wait === undefined) return undefined;
+    return `${formatAddress(this.place)} asks to wait ${Math.ceil(this.#wait / 1000)} s: too many tries in a short time`;
   }
 
   /** The person gives up, before there is a number. */
@@ -73,9 +90,22 @@ export class Joining {
   }
 
   #ask(step: 'pair.initiate' | 'pair.prove' | 'pair.reveal', message: Parameters<typeof askHost>[1][1]) {
-    const { clock, place, code } = this.#parts;
+    const { clock, place } = this.#parts;
+    const refuse = (machineId: string) => this.#refuse(machineId);
+    const onWait = (ms: number | undefined): void => this.#noteWait(ms);
+    return askHost(place, [step, message], { clock, signal: this.#stopped.signal, refuse, onWait });
+  }
+
+  #refuse(machineId: string): LoopsyError | undefined {
+    const { place, code, own } = this.#parts;
+    if (machineId === own.machineId) return itselfAt(place);
     // An invitation names the machine that made it, from the first byte.
-    const machineId = code.kind === 'invitation' ? code.nodeId : undefined;
-    return askHost(place, [step, message], { clock, signal: this.#stopped.signal, machineId });
+    return code.kind === 'invitation' && code.nodeId !== machineId ? notMeant(place) : undefined;
+  }
+
+  #noteWait(ms: number | undefined): void {
+    if (ms === this.#wait) return;
+    this.#wait = ms;
+    this.#parts.changed();
   }
 }

@@ -17,7 +17,7 @@ import type { Address } from '../peers/dial.ts';
 import { Changes } from './changes.ts';
 import { Joining, readCode } from './joining.ts';
 import { Parties, TOLD_MS, type Driven } from './parties.ts';
-import { clashOf, failed, hostView, IDLE, partyView, peerOf, type View } from './view.ts';
+import { clashOf, hostView, IDLE, joinerView, partyView, peerOf, type View } from './view.ts';
 
 /** What pairing needs. */
 export interface PairingParts {
@@ -137,7 +137,15 @@ export class Pairing implements Service {
     const metBefore = hosting();
     // Only who proves this node's code meanwhile joins it at the same time.
     const meets = (): string | undefined => (hosting() === metBefore ? undefined : hosting());
-    const joining = new Joining({ spake2, own: own(), clock, code, place, hosting: meets });
+    const joining = new Joining({
+      spake2,
+      own: own(),
+      clock,
+      code,
+      place,
+      hosting: meets,
+      changed: () => this.#changes.note(),
+    });
     const turn = this.#begin(joining, choices);
     this.#joiner = turn;
     void joining.run().then((party) => {
@@ -284,12 +292,12 @@ export class Pairing implements Service {
     const now = clock.now();
     const turn = role === 'host' ? this.#host : this.#joiner;
     const driven = turn?.driven ?? (turn === undefined ? this.#resumed(role) : undefined);
-    if (driven !== undefined) return partyView(driven.driver, { trust, now, trouble: driven.settling?.trouble });
+    if (driven !== undefined) {
+      const [wanted, trouble] = [turn?.choices.name, driven.settling?.trouble];
+      return partyView(driven.driver, { trust, now, wanted, trouble });
+    }
     if (role === 'host') return this.#host === undefined ? IDLE : hostView(this.#host.pairing, now);
-    const joining = this.#joiner?.pairing.pairing;
-    if (joining === undefined) return IDLE;
-    if (joining.state === 'ended') return failed(joining.failure ?? new LoopsyError('pair_expired'));
-    return { active: true, state: 'exchanging' };
+    return this.#joiner === undefined ? IDLE : joinerView(this.#joiner.pairing);
   }
 
   #resumed(role: PairRole): Driven | undefined {

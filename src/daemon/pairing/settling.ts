@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { PairingParty } from '../../trust/pairing-party.ts';
 import { pollDelayMs } from '../../trust/pairing-party.ts';
 import type { Place } from '../../trust/pairing-record.ts';
-import { askHost } from './ask.ts';
+import { askHost, notMeant } from './ask.ts';
 
 /** What asking again and again needs. */
 export interface SettlingParts {
@@ -67,8 +67,9 @@ export class Settling {
     signal.addEventListener('abort', stop, { once: true });
     const unfollow = this.#party.onChange(() => this.#says() !== before && stop());
     try {
-      const { machineId } = this.#party.facts.peer;
-      const options = { clock, signal: stopped.signal, limitMs: HELD_MS, maxSends: 1, machineId };
+      const { machineId: meant } = this.#party.facts.peer;
+      const refuse = (machineId: string) => (machineId === meant ? undefined : notMeant(this.#place));
+      const options = { clock, signal: stopped.signal, limitMs: HELD_MS, maxSends: 1, refuse };
       const { body } = await askHost(this.#place, ['pair.settle', message], options);
       unfollow();
       this.#party.takeReply(body);

@@ -4,6 +4,7 @@ import type { PairPeer, PairStatus } from '../../protocol/pairing.ts';
 import type { HostPairing } from '../../trust/pairing-host.ts';
 import type { PairingParty } from '../../trust/pairing-party.ts';
 import type { TrustBook } from '../../trust/pins.ts';
+import type { Joining } from './joining.ts';
 import type { PartyDriver } from './party-driver.ts';
 
 /** What a person sees of a pairing, without what is the same for all. */
@@ -13,7 +14,7 @@ export type View = Omit<PairStatus, 'revision' | 'role'>;
 export const IDLE: View = { active: false, state: 'idle' };
 
 /** Why a pairing is over, for the person. */
-export const failed = (error: LoopsyError): View => ({
+const failed = (error: LoopsyError): View => ({
   active: false,
   state: 'failed',
   reason: error.message,
@@ -97,6 +98,12 @@ export const partyView = (
     case 'expired':
       return { peer, ...failed(refusal(driver, peer.name)) };
   }
+};
+
+/** A joiner before the number. */
+export const joinerView = ({ pairing, trouble }: Pick<Joining, 'pairing' | 'trouble'>): View => {
+  if (pairing.state === 'ended') return failed(pairing.failure ?? new LoopsyError('pair_expired'));
+  return { active: true, state: 'exchanging', ...(trouble === undefined ? {} : { trouble }) };
 };
 
 /** A host before the number. */

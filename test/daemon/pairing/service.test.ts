@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 
+import { FakeClock } from '../../helpers/clock.ts';
 import { type InProcessNode, type InProcessOptions, startNode } from '../../helpers/in-process-node.ts';
 import { otherCode, Person } from './two-nodes.ts';
 import { verifies } from '../../requirements.ts';
@@ -92,6 +93,22 @@ describe('a pairing between two nodes', () => {
     expect((await host.look()).state).toBe('waiting');
   });
 
+  it('who tries again too soon after a wrong code is told for how long it waits, and then gets through', async () => {
+    const clock = new FakeClock(Date.now());
+    const host = new Person(await node('maria', { clock }), 'host');
+    const joiner = new Person(await node('kai', { clock }), 'joiner');
+    const code = await host.start();
+    await joiner.join(otherCode(code), host.node.port);
+    await joiner.reaches('failed');
+    await joiner.join(code, host.node.port);
+    expect(await joiner.until(({ trouble }) => trouble !== undefined)).toMatchObject({
+      state: 'exchanging',
+      trouble: expect.stringMatching(/^127\.0\.0\.1:\d+ asks to wait (?:9|10) s: too many tries in a short time$/),
+    });
+    clock.advance(10_000);
+    await joiner.reaches('confirm');
+  });
+
   it('the other side says no: both say so, and nothing is trusted', async () => {
     const [host, joiner] = await compared();
     await host.confirm();
@@ -132,6 +149,7 @@ describe('a pairing between two nodes', () => {
     const myself = new Person(host.node, 'joiner');
     await myself.join(own, host.node.port);
     expect(await myself.reaches('failed')).toMatchObject({ reason: expect.stringContaining('this machine itself') });
+    expect((await host.look()).state).toBe('waiting');
   });
 
   it('a code without an address asks for one', async () => {
