@@ -87,6 +87,9 @@ export const REQUIREMENTS = {
   'pair.capture': 'a capture of a whole pairing holds no code, number, key, token or name',
   'pair.page': 'no page in a browser takes part in a pairing',
   'pair.crash': 'a kill behind a yes loses neither the yes nor the pairing',
+  'pair.killed':
+    'a kill of either node at any step leaves trust on both sides or on none, and a new pairing works at once',
+  'pair.unreachable': 'a filtered port, a refused one and a machine without a way there each have a text of their own',
   'pair.crossed': 'two who join each other at the same moment end paired',
   'pair.replaced': 'a new pairing ends the one that is still waited for with the same machine',
   'pair.silence': 'who falls silent, at any step, is told of in time, and nothing is trusted',
