@@ -4,7 +4,7 @@ import type { Ask } from './ask.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { plain } from './output.ts';
-import { qrLines } from './qr.ts';
+import { clashLines, consequences, isInvitation, numberLines, showDigits } from './pairing-texts.ts';
 
 type Status = OutputOf<'pair.status'>;
 type Peer = NonNullable<Status['peer']>;
@@ -28,23 +28,6 @@ export interface PairRun {
 const WAIT_MS = 20_000;
 /** The other person has 300 s; then a little for the way. */
 const PATIENCE_MS = 330_000;
-
-/** `482913` as it is read aloud: `482 913`. */
-const inGroups = (digits: string): string =>
-  /^\d+$/.test(digits) ? digits.replaceAll(/(\d{3})(?=\d)/g, '$1 ') : digits;
-
-/** Digits that are seen across the room. */
-export const showDigits = ({ out }: Cli, code: string): void => {
-  const text = inGroups(code).split('').join(' ');
-  const bar = '─'.repeat(text.length + 6);
-  out.print('', `  ┌${bar}┐`, `  │   ${out.paint.bold(text)}   │`, `  └${bar}┘`, '');
-};
-
-/** An invitation is copied, or read by a phone. */
-export const showInvitation = async ({ out, io: { stdout } }: Cli, code: string): Promise<void> => {
-  const qr = out.json ? [] : await qrLines(code, { stdout, paint: out.paint });
-  out.print('', code, '', ...(qr.length === 0 ? [] : [...qr, '']));
-};
 
 /** Follows a pairing to its end. Ctrl-C cancels it, on both sides. @returns the exit code. */
 export const followPairing = async (run: PairRun): Promise<number> => {
@@ -168,32 +151,35 @@ class Follow {
   }
 
   #unasked(peer: Peer): 'yes' {
-    const { cli, words, code = '' } = this.#run;
-    const isInvited = code.startsWith('loopsy-');
+    const { cli, words } = this.#run;
     cli.out.print(`${plain(peer.proposedName)} (${peer.nodeId.slice(0, 8)}) ${words}.`);
-    if (!isInvited) cli.out.note('The numbers were not compared: the code alone was the protection.');
+    if (!isInvitation(this.#run.code))
+      cli.out.note('The numbers were not compared: the code alone was the protection.');
     return 'yes';
   }
 
   /** @returns undefined where the other side ended it meanwhile. */
   async #person(ask: Ask, status: Status, peer: Peer): Promise<'yes' | 'no' | 'replace' | undefined> {
     const { cli } = this.#run;
+    const isInvited = isInvitation(this.#run.code);
     const name = plain(peer.proposedName);
     const address = peer.address === undefined ? '' : `, at ${plain(peer.address)}`;
     cli.out.print(
       '',
-      `The other machine is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}). Both screens must show:`,
-      '',
-      `      ${cli.out.paint.bold(inGroups(status.sas ?? ''))}`,
-      '',
-      'Anything else there, or an error, means no.',
-      ...this.#consequences(peer),
+      `The other machine is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}).`,
+      ...(isInvited ? ['It made the invitation: there is no number to compare.'] : numberLines(status, cli.out.paint)),
+      ...consequences(peer, this.#run),
     );
     const over = new AbortController();
     const watch = this.#watchEnd(status.revision, over);
     const replaces = peer.clash !== undefined && (await this.#clash(ask, peer, over.signal));
     const yes =
-      replaces === undefined ? undefined : await ask.confirm('Is it the same number there, and may it?', over.signal);
+      replaces === undefined
+        ? undefined
+        : await ask.confirm(
+            isInvited ? `Do you trust ${name}?` : `Is the number there the same, and do you trust ${name}?`,
+            over.signal,
+          );
     const wasOver = over.signal.aborted;
     over.abort();
     await watch;
@@ -203,24 +189,9 @@ class Follow {
     return yes !== true ? 'no' : replaces === true ? 'replace' : 'yes';
   }
 
-  /** What a yes will do here. */
-  #consequences({ trusted, name, proposedName, clash }: Peer): string[] {
-    const { choices, words } = this.#run;
-    const isRenamed = !trusted && clash === undefined && name !== proposedName;
-    return [
-      ...(trusted ? ['It is trusted here already: what you do not change stays.'] : []),
-      ...(!trusted || choices.grant !== undefined ? [`With your yes it ${words}.`] : []),
-      ...(isRenamed || (trusted && choices.name !== undefined) ? [`It will be called ${plain(name)} here.`] : []),
-    ];
-  }
-
   async #clash(ask: Ask, { clash, name }: Peer, signal: AbortSignal): Promise<boolean | undefined> {
     const taken = plain(clash?.name ?? '');
-    this.#run.cli.out.print(
-      '',
-      `Another machine is called ${taken} here (${(clash?.nodeId ?? '').slice(0, 8)}), with another key: the same machine set up anew, or one that poses as it.`,
-      `No keeps both, and calls the new one ${plain(name)}; yes drops the trust in the old one.`,
-    );
+    this.#run.cli.out.print('', ...clashLines(taken, { nodeId: clash?.nodeId ?? '', name }));
     return ask.confirm(`Replace the old ${taken}?`, signal);
   }
 

@@ -6,7 +6,8 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { levelWords } from '../grant-options.ts';
 import { plain } from '../output.ts';
-import { followPairing, showDigits, showInvitation, type PairRun } from '../pairing.ts';
+import { showDigits, showInvitation } from '../pairing-texts.ts';
+import { followPairing, type PairRun } from '../pairing.ts';
 import { usageError } from '../parse.ts';
 import { typedAddress } from '../values.ts';
 
