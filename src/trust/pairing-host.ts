@@ -84,6 +84,8 @@ const crossed = (): LoopsyError =>
     message: 'both machines joined each other: the pairing goes on where the code was entered here',
     hint: 'compare the numbers there',
   });
+const waits = (): LoopsyError =>
+  new LoopsyError('rate_limited', { message: 'this proof waits for its turn', details: { retryAfterMs: 1000 } });
 const replaced = (): LoopsyError =>
   new LoopsyError('pair_expired', {
     message: 'after too many wrong codes that one is no longer valid',
@@ -96,6 +98,8 @@ export class HostPairing {
   readonly #random: RandomBytes;
   readonly #initiations: Turnstile;
   readonly #proofs: Turnstile;
+  /** Attempts whose proof waits for its turn. */
+  readonly #waiting = new Set<string>();
   readonly #guessedFrom = new Set<string>();
   #killedBy: readonly string[] = [];
   #trouble: string | undefined;
@@ -167,6 +171,7 @@ export class HostPairing {
     const prove = readFields(body, MESSAGES.prove);
     if ('prove' in this.#state && isSame(prove, this.#state.prove)) return this.#state.proved;
     const { attempts } = this.#openForProof();
+    if (this.#waiting.has(write(prove.attempt))) throw waits();
     const attempt = attempts.take(prove.attempt);
     if (attempt === undefined) throw new LoopsyError('pair_expired', { message: 'this attempt is over, or never was' });
     await this.#proofTurn(attempt, attempts, sourceOf(address));
@@ -196,8 +201,9 @@ export class HostPairing {
   /** The person here gives up, at any time before their yes. @throws {LoopsyError} `conflict` after it. */
   cancel(): void {
     if (this.party !== undefined) return this.party.refuse();
-    const cancelled = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled there' });
-    if (this.#state.at !== 'ended') this.#enter({ at: 'ended', failure: cancelled, answer: cancelled });
+    const failure = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled' });
+    const answer = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled there' });
+    if (this.#state.at !== 'ended') this.#enter({ at: 'ended', failure, answer });
   }
 
   /** The person here has joined that machine at the same moment, and it is that pairing which goes on. */
@@ -238,12 +244,16 @@ export class HostPairing {
   }
 
   async #proofTurn(attempt: Attempt, attempts: Attempts, source: string): Promise<void> {
+    const id = write(attempt.id);
+    this.#waiting.add(id);
     try {
       await this.#proofs.turn(source);
     } catch (error) {
       // Who is told to come back finds the attempt again.
       attempts.add(attempt);
       throw error;
+    } finally {
+      this.#waiting.delete(id);
     }
   }
 

@@ -2,11 +2,10 @@ import { randomBytes } from 'node:crypto';
 
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { LoopsyError } from '../../src/protocol/errors.ts';
 import { HostPairing } from '../../src/trust/pairing-host.ts';
 import { JoinerPairing } from '../../src/trust/pairing-joiner.ts';
 import { Spake2 } from '../../src/trust/spake2.ts';
-import { codeOf, errorOf, kai, mallory, maria, spake2, TwoMachines } from './two-machines.ts';
+import { codeOf, errorOf, kai, mallory, maria, spake2, TwoMachines, wrongCode } from './two-machines.ts';
 
 const QUARTERS = process.env['LOOPSY_LONG'] === '1' ? [1, 2, 3, 4] : [1];
 
@@ -133,9 +132,19 @@ describe('special cases', () => {
     expect(two.host.status.state).toBe('proved');
   });
 
+  it('a proof that is sent again while it waits for its turn: told to wait, and the code is not lost', async () => {
+    const guesser = two.joiner({ code: wrongCode(two.host) });
+    const [guess, m3] = [await two.ask(guesser, '10.0.0.1'), await two.ask(two.joiner())];
+    expect(await errorOf(async () => two.host.prove(guess, '10.0.0.1'))).toBe('pair_wrong_code');
+    const first = two.host.prove(m3, '192.0.2.9');
+    expect(await errorOf(async () => two.host.prove(m3, '192.0.2.9'))).toBe('rate_limited');
+    const m4 = await two.passing(first);
+    expect(await two.host.prove(m3, '192.0.2.9')).toEqual(m4);
+  });
+
   it('a node that has no pairing open, or cancelled it', async () => {
     two.host.cancel();
-    expect(two.host.status.failure).toBeInstanceOf(LoopsyError);
+    expect(two.host.status.failure?.message).toBe('the pairing was cancelled');
     expect(await errorOf(async () => two.initiate({}, '10.0.0.1'))).toBe('pair_not_open');
     expect(two.host.status).toMatchObject({ state: 'ended', expiresInMs: 0 });
   });
