@@ -6,6 +6,7 @@ import { defineConfig } from 'vitest/config';
 const ALONE = [
   'test/daemon/audit/log.test.ts',
   'test/daemon/jobs/endings.test.ts',
+  'test/daemon/pairing/crowd.test.ts',
   'test/daemon/jobs/load.test.ts',
   'test/daemon/security/{old-credentials,revocation,time-limits}.test.ts',
   'test/e2e/{exec-many,load,presence,trust-file}.test.ts',

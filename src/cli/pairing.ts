@@ -1,9 +1,10 @@
+import { sleep } from '../kernel/sleep.ts';
 import { EXIT, LoopsyError, type ErrorName } from '../protocol/errors.ts';
 import type { InputOf, OutputOf } from '../protocol/operations.ts';
 import type { Ask } from './ask.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
-import { plain } from './output.ts';
+import { errorLines, plain } from './output.ts';
 import { clashLines, consequences, isInvitation, numberLines, showDigits } from './pairing-texts.ts';
 
 type Status = OutputOf<'pair.status'>;
@@ -28,6 +29,8 @@ export interface PairRun {
 const WAIT_MS = 20_000;
 /** The other person has 300 s; then a little for the way. */
 const PATIENCE_MS = 330_000;
+/** Before a yes is said again that nobody is asked for. */
+const AGAIN_MS = 3000;
 
 /** Follows a pairing to its end. Ctrl-C cancels it, on both sides. @returns the exit code. */
 export const followPairing = async (run: PairRun): Promise<number> => {
@@ -122,9 +125,10 @@ class Follow {
         bothSaidYes === true ? `You both said yes; waiting for ${name} to answer.` : `Waiting for ${name} to say yes.`;
       this.#say(text);
     }
-    if (trouble === undefined || trouble === this.#trouble) return;
+    // Before a question stands what it is about, and why an answer could not be kept.
+    if (trouble === undefined || trouble === this.#trouble || state === 'confirm') return;
     this.#trouble = trouble;
-    cli.out.note(`${plain(trouble)}; trying again`);
+    cli.out.note(plain(trouble));
   }
 
   /** Said once. */
@@ -145,9 +149,25 @@ class Follow {
       return;
     }
     const replace = asked === 'replace' ? { replace: true } : {};
-    await node.client.call('pair.confirm', { confirmed: true, role, sas, ...replace });
-    this.#answered = true;
+    this.#answered = await this.#sayYes({ confirmed: true, role, sas, ...replace });
     this.#waitUntil = this.#run.cli.io.clock.now() + PATIENCE_MS;
+  }
+
+  /** @returns false where it could not be kept: then the question stands again. */
+  async #sayYes(yes: InputOf<'pair.confirm'>): Promise<boolean> {
+    const { node, cli, ask } = this.#run;
+    try {
+      await node.client.call('pair.confirm', yes);
+      return true;
+    } catch (thrown) {
+      if (!(thrown instanceof LoopsyError)) throw thrown;
+      if (thrown.error === 'outcome_unknown') throw perhapsKept(thrown);
+      const isOpen = thrown.error === 'internal' && (await this.#look(undefined)).state === 'confirm';
+      if (!isOpen) throw thrown;
+      for (const line of errorLines(thrown.toBody(), cli.out.paint)) cli.out.note(line);
+      if (ask === undefined) await sleep(AGAIN_MS, cli.io.clock);
+      return false;
+    }
   }
 
   #unasked(peer: Peer): 'yes' {
@@ -215,6 +235,13 @@ class Follow {
 const failureOf = ({ error = 'internal', reason = 'the pairing failed', hint }: Status): LoopsyError =>
   // The node's own word, from the same catalogue.
   new LoopsyError(error as ErrorName, { message: reason, ...(hint === undefined ? {} : { hint }) });
+
+const perhapsKept = (cause: LoopsyError): LoopsyError =>
+  new LoopsyError('outcome_unknown', {
+    message: 'the node ended before it answered: whether your yes was kept is not known',
+    hint: '`loopsy start`, then `loopsy peers`: a yes that was kept goes on by itself',
+    cause,
+  });
 
 const silent = (): LoopsyError =>
   new LoopsyError('request_timeout', {

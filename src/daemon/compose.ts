@@ -240,10 +240,10 @@ const makeKeys = ({ options, trust, agents }: Parts): Keys =>
     now: () => options.clock.now(),
   });
 
-const makeListener = ({ options, peers, sources }: Parts): Listener =>
+const makeListener = ({ options, peers, pairing, sources }: Parts): Listener =>
   new Listener({
     ...listenerOptions(options),
-    isKnownAddress: (address) => peers.isKnownAddress(address),
+    isKnownAddress: (address) => peers.isKnownAddress(address) || pairing.meets(address),
     callerOf: (certificate) => {
       const caller = sources.certificate(certificate);
       return typeof caller === 'string' ? undefined : callerName(caller);

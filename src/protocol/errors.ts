@@ -113,7 +113,7 @@ export const ERRORS = {
     hint: 'was it not you? Say no on the other screen, and run `loopsy pair` there again',
   }),
   pair_open: row([8005, 409, EXIT.failed], 'a pairing is open already', {
-    hint: 'finish or cancel it first',
+    hint: '`loopsy pair` goes on with it, and Ctrl-C there ends it',
   }),
   pair_refused: row([8006, 409, EXIT.failed], 'the other side said no', {
     hint: 'if that was a mistake, run `loopsy pair` again',

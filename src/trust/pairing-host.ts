@@ -135,6 +135,12 @@ export class HostPairing {
     return this.#state.at === 'compare' ? this.#state.party : undefined;
   }
 
+  /** Of who proved the code, as the socket named it, until the pairing is over. */
+  get address(): string | undefined {
+    if (this.#state.at === 'proved') return this.#state.address;
+    return this.party?.isOver === false ? this.party.facts.place?.host : undefined;
+  }
+
   /** The machineId of who proved the code. */
   get peerId(): string | undefined {
     if (this.#state.at === 'proved') return this.#state.greeting.peer.machineId;

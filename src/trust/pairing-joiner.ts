@@ -175,11 +175,7 @@ export class JoinerPairing {
       throw suspect('invitation', 'another machine answered than the one that made the invitation');
     if (peer.machineId === own.machineId) throw itself();
     // Where each joined the other at the same moment, both keep the same one of the two pairings.
-    if (hosting === peer.machineId && own.machineId > peer.machineId)
-      throw new LoopsyError('pair_busy', {
-        message: 'both machines joined each other: the pairing goes on where the code is shown here',
-        hint: 'compare the numbers there',
-      });
+    if (hosting === peer.machineId && own.machineId > peer.machineId) throw crossedAtHost();
   }
 
   #expect<At extends State['at']>(at: At): State & { readonly at: At } {
@@ -200,5 +196,12 @@ export class JoinerPairing {
     }
   }
 }
+
+/** Each joined the other at the same moment, and the pairing goes on in which this machine is the host. */
+export const crossedAtHost = (): LoopsyError =>
+  new LoopsyError('pair_busy', {
+    message: 'both machines joined each other: the pairing goes on where the code is shown here',
+    hint: 'compare the numbers there',
+  });
 
 const itself = (): LoopsyError => suspect('self', 'this is this machine itself');

@@ -53,10 +53,7 @@ const shownNames = (names: readonly string[]): string => {
 export const peerNotFound = (reference: string, known: readonly string[]): LoopsyError =>
   new LoopsyError('peer_not_found', {
     message: `no peer is called "${reference}"`,
-    hint:
-      known.length === 0
-        ? 'no peer is trusted here yet: `loopsy pair`'
-        : `known peers: ${shownNames(known)}`,
+    hint: known.length === 0 ? 'no peer is trusted here yet: `loopsy pair`' : `known peers: ${shownNames(known)}`,
     details: { peer: reference, known: known.slice(0, 100) },
   });
 

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { isIP } from 'node:net';
 
 import type { Clock, Timer } from '../kernel/clock.ts';
+import { unmapped } from '../kernel/unmapped.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 
 /** How a turnstile is made. */
@@ -147,11 +148,10 @@ const tooMany = (retryAfterMs: number): LoopsyError =>
  * is not known (a link over a Duplex): unknown is never local.
  */
 export const sourceOf = (address: string | undefined): string => {
-  const plain = address?.replace(/%.*$/, '').toLowerCase() ?? '';
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(plain)?.[1] ?? plain;
-  const family = isIP(mapped);
+  const plain = unmapped(address ?? '').replace(/%.*$/, '');
+  const family = isIP(plain);
   if (family === 0) return 'unknown';
-  return family === 4 ? mapped : `${networkOf(mapped)}::/64`;
+  return family === 4 ? plain : `${networkOf(plain)}::/64`;
 };
 
 /** The first four groups of an IPv6 address. */

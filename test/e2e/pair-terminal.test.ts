@@ -111,6 +111,29 @@ describe('two people who pair their machines at two terminals', () => {
     expect(host.screen).toContain('Cancelled: nothing was trusted.');
   });
 
+  it('a terminal that was closed leaves no pairing out of reach: the next command goes on with it', async () => {
+    const [one, other] = await Promise.all([machine('maria'), machine('kai')]);
+    const lost = at(one, 'pair', '--grant', 'observe');
+    await lost.shows(/Waiting for 5 minutes/);
+    lost.kill();
+    await lost.ended();
+    const code = await codeOf(one);
+    expect((await one.run(['pair', '--yes'])).stderr).toContain('a pairing is open already');
+    const host = at(one, 'pair');
+    await host.shows(/A pairing is open here already/);
+    await host.shows(new RegExp(code.split('').join(' +')));
+    const joiner = at(other, 'pair', await addressOf(one), '--code', code);
+    await joiner.shows(QUESTION);
+    joiner.kill();
+    await joiner.ended();
+    const again = at(other, 'pair', await addressOf(one), '--code', code);
+    await Promise.all([host.shows(/may see the state of this node/), again.shows(QUESTION)]);
+    host.type('y');
+    again.type('y');
+    expect(await Promise.all([host.ended(), again.ended()])).toEqual([0, 0]);
+    expect(await one.json(['peers', 'show', 'kai'])).toMatchObject({ grant: { level: 'observe' } });
+  });
+
   it('a name that another machine has is asked about: no keeps both, yes drops the old trust', async () => {
     const one = await machine('maria');
     const [old, second, third] = await Promise.all([machine('kai'), machine('kai'), machine('kai')]);
@@ -145,6 +168,12 @@ describe('two people who pair their machines at two terminals', () => {
     );
   });
 });
+
+/** The code that a machine shows. */
+const codeOf = async (of: Machine): Promise<string> => {
+  const answer = await of.fetch('GET', '/pair/status?role=host');
+  return ((await answer.json()) as { inviteCode: string }).inviteCode;
+};
 
 /** An invitation of a machine, which goes on waiting for its guest. */
 const inviteFrom = async (of: Machine): Promise<string> => {

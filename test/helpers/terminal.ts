@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 
 /** Why no real terminal can be had here; undefined where it can: `script` of util-linux. */
 export const NO_TERMINAL = String(spawnSync('script', ['--version']).stdout).includes('util-linux')
@@ -57,6 +57,16 @@ export class Terminal {
 
   type(keys: string): void {
     this.#child.stdin?.write(keys);
+  }
+
+  /** Closes the window, so hard that the program can do nothing about it. */
+  kill(): void {
+    const { pid } = this.#child;
+    if (pid === undefined) return;
+    for (const line of execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)])
+      .toString()
+      .split('\n'))
+      if (line.trim() !== '') process.kill(Number(line), 'SIGKILL');
   }
 
   /** Resolves with the exit code when the program has ended. */

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { HostPairing } from '../../src/trust/pairing-host.ts';
 import { JoinerPairing } from '../../src/trust/pairing-joiner.ts';
 import { Spake2 } from '../../src/trust/spake2.ts';
-import { codeOf, errorOf, kai, mallory, maria, spake2, TwoMachines, wrongCode } from './two-machines.ts';
+import { TwoMachines, codeOf, errorOf, kai, mallory, maria, spake2, wire, wrongCode } from './two-machines.ts';
 
 const QUARTERS = process.env['LOOPSY_LONG'] === '1' ? [1, 2, 3, 4] : [1];
 
@@ -66,6 +66,19 @@ describe('special cases', () => {
   it('the own address: `self`, on both sides', async () => {
     const joiner = two.joiner({ own: kai });
     expect(await errorOf(async () => two.prove(joiner))).toBe('invalid_request self');
+  });
+
+  it('who proved the code is known by address from then until it is over, and nobody else is', async () => {
+    const joiner = two.joiner();
+    const guesser = two.joiner({ code: wrongCode(two.host) });
+    expect(await errorOf(() => two.prove(guesser, '192.0.2.66'))).toBe('pair_wrong_code');
+    expect(two.host.address).toBeUndefined();
+    const m4 = await two.prove(joiner, '::ffff:192.0.2.9');
+    expect(two.host.address).toBe('::ffff:192.0.2.9');
+    two.host.reveal(wire(joiner.reveal(m4, { tlsCertificate: kai.certificate })));
+    expect(two.host.address).toBe('::ffff:192.0.2.9');
+    two.host.cancel();
+    expect(two.host.address).toBeUndefined();
   });
 
   it('both join each other: the second proof gets `pair_busy`, and costs neither code nor guess', async () => {

@@ -1,15 +1,18 @@
-import { EXIT } from '../../protocol/errors.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import type { OutputOf } from '../../protocol/operations.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
 import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { levelWords } from '../grant-options.ts';
-import { plain } from '../output.ts';
-import { showDigits, showInvitation } from '../pairing-texts.ts';
+import { count, plain } from '../output.ts';
+import { isInvitation, showDigits, showInvitation } from '../pairing-texts.ts';
 import { followPairing, type PairRun } from '../pairing.ts';
 import { usageError } from '../parse.ts';
 import { typedAddress } from '../values.ts';
+
+type Status = OutputOf<'pair.status'>;
 
 const pair: Command = async (cli) => {
   const { invocation } = cli;
@@ -25,31 +28,57 @@ const pair: Command = async (cli) => {
 
 /** Shows a code and waits. */
 const host = async (cli: Cli): Promise<number> => {
-  const { invocation, out } = cli;
-  const isInvitation = invocation.has('invite');
+  const isInvited = cli.invocation.has('invite');
   const choices = choicesOf(cli);
-  const ask = await answerer(cli, isInvitation);
+  const ask = await answerer(cli, isInvited);
   const node = await cli.node();
-  const words = await wordsOf(cli, node);
-  const started = await node.client.call('pair.start', { ...(isInvitation ? { invite: true } : {}), ...choices });
-  const { inviteCode, expiresAt, addresses } = started;
-  if (out.json) out.document(started);
-  const [first = '<this machine>', ...others] = addresses.map((one) => plain(short(one)));
-  const line = isInvitation ? `loopsy pair ${first} --code <invitation>` : `loopsy pair ${first}`;
+  const { user, addresses } = await node.client.call('system.status', {});
+  const input = { ...(isInvited ? { invite: true } : {}), ...choices };
+  const begun = await begin(cli, { role: 'host', node, ask, start: () => node.client.call('pair.start', input) });
+  if (cli.out.json) cli.out.document(begun);
+  const chosen = 'active' in begun ? (begun.chosen ?? {}) : choices;
+  const words = levelWords(chosen.grant ?? 'full', plain(user));
+  const { inviteCode: code, expiresAt } = begun;
+  if (code !== undefined && expiresAt !== undefined) await show(cli, { code, expiresAt, addresses, words });
+  const standingYes = isInvitation(code);
+  return followPairing({
+    cli,
+    node,
+    role: 'host',
+    ask,
+    choices: chosen,
+    words,
+    standingYes,
+    ...(code === undefined ? {} : { code }),
+  });
+};
+
+interface Shown {
+  readonly code: string;
+  readonly expiresAt: number;
+  readonly addresses: readonly string[];
+  readonly words: string;
+}
+
+/** The code, and what to do with it. */
+const show = async (cli: Cli, { code, expiresAt, addresses, words }: Shown): Promise<void> => {
+  const { out, io } = cli;
+  const isInvited = isInvitation(code);
   if (addresses.length === 0)
     out.note(
       '! No other machine can reach this node where it listens now: `loopsy stop`, then `loopsy start --lan`, opens it.',
     );
-  out.print(isInvitation ? 'The invitation, for one machine:' : 'The code, for one machine:');
-  if (isInvitation) await showInvitation(cli, inviteCode);
-  else showDigits(cli, inviteCode);
+  out.print(isInvited ? 'The invitation, for one machine:' : 'The code, for one machine:');
+  if (isInvited) await showInvitation(cli, code);
+  else showDigits(cli, code);
+  const [first = '<this machine>', ...others] = addresses.map((one) => plain(short(one)));
+  const minutes = Math.max(1, Math.round((expiresAt - io.clock.now()) / 60_000));
   out.print(
-    `On the other machine: ${out.paint.bold(line)}`,
+    `On the other machine: ${out.paint.bold(`loopsy pair ${first}${isInvited ? ' --code <invitation>' : ''}`)}`,
     ...(others.length === 0 ? [] : [out.paint.dim(`(this machine also has ${others.slice(0, 3).join(', ')})`)]),
-    isInvitation ? `Whoever enters it ${words}.` : 'Then both screens show a number: compare it, and say yes on both.',
-    out.paint.dim(`Waiting for ${Math.round((expiresAt - cli.io.clock.now()) / 60_000)} minutes; Ctrl-C ends it.`),
+    isInvited ? `Whoever enters it ${words}.` : 'Then both screens show a number: compare it, and say yes on both.',
+    out.paint.dim(`Waiting for ${count(minutes, 'minute')}; Ctrl-C ends it.`),
   );
-  return followPairing({ cli, node, role: 'host', ask, choices, words, standingYes: isInvitation, code: inviteCode });
 };
 
 const short = (address: string): string => address.replace(new RegExp(`:${DEFAULT_PORT}$`), '');
@@ -61,17 +90,42 @@ const join = async (cli: Cli, address: string | undefined, given: string | undef
   const ask = await answerer(cli, false);
   if (given === undefined && ask === undefined) throw usageError('"loopsy pair --yes" with an address needs --code');
   const node = await cli.node();
+  const { user } = await node.client.call('system.status', {});
   const code = given ?? (await ask?.text('The code that the other machine shows', 'six digits'));
   if (code === undefined) return left(cli);
-  const words = await wordsOf(cli, node);
-  await node.client.call('pair.join', { ...at, code, ...choices });
-  const run: PairRun = { cli, node, role: 'joiner', ask, choices, words, standingYes: false, code: code.trim() };
-  return followPairing(run);
+  const input = { ...at, code, ...choices };
+  const begun = await begin(cli, { role: 'joiner', node, ask, start: () => node.client.call('pair.join', input) });
+  const chosen = 'active' in begun ? (begun.chosen ?? {}) : choices;
+  const words = levelWords(chosen.grant ?? 'full', plain(user));
+  const run: PairRun = { cli, node, role: 'joiner', ask, choices: chosen, words, standingYes: false };
+  return followPairing('active' in begun ? run : { ...run, code: code.trim() });
+};
+
+interface Beginning<Begun> {
+  readonly role: PairRun['role'];
+  readonly node: LocalNode;
+  readonly ask: Ask | undefined;
+  readonly start: () => Promise<Begun>;
+}
+
+/** Begins a pairing, or goes on with one that a command left open which is gone: where a person can answer. */
+const begin = async <Begun>(cli: Cli, { role, node, ask, start }: Beginning<Begun>): Promise<Begun | Status> => {
+  try {
+    return await start();
+  } catch (thrown) {
+    const isOpen = thrown instanceof LoopsyError && thrown.error === 'pair_open';
+    const wantsAnother = cli.invocation.has('invite') || Object.keys(choicesOf(cli)).length > 0;
+    if (!isOpen || wantsAnother || ask === undefined) throw thrown;
+    const status = await node.client.call('pair.status', { role });
+    if (!status.active) throw thrown;
+    cli.out.note('A pairing is open here already: this goes on with it, and Ctrl-C ends it.');
+    return status;
+  }
 };
 
 /** Who says yes at this side; undefined: it was said with the command. */
-const answerer = async ({ invocation, out, io }: Cli, isInvitation: boolean): Promise<Ask | undefined> => {
-  if (invocation.has('yes') || isInvitation) return undefined;
+const answerer = async ({ invocation, out, io }: Cli, isInvited: boolean): Promise<Ask | undefined> => {
+  if (invocation.has('yes') || isInvited) return undefined;
   const ask = out.json ? undefined : await askPerson(io);
   if (ask !== undefined) return ask;
   throw usageError(
@@ -90,12 +144,6 @@ const levelOf = (text: string): Level => {
   const level = LEVELS.find((one) => one === text);
   if (level !== undefined) return level;
   throw usageError(`"${text}" is no level`, `use ${LEVELS.join(', ')}`);
-};
-
-/** What the other machine will be able to do here: `may …`. */
-const wordsOf = async (cli: Cli, node: LocalNode): Promise<string> => {
-  const { user } = await node.client.call('system.status', {});
-  return levelWords(choicesOf(cli).grant ?? 'full', plain(user));
 };
 
 const left = ({ out }: Cli): number => {

@@ -7,6 +7,7 @@ import { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
+import { unmapped } from '../../kernel/unmapped.ts';
 import { type Binding, Fronts } from './bind-addresses.ts';
 import { CONNECTION_LIMITS, ConnectionBounds, type ConnectionLimits } from './connection-bounds.ts';
 import { Connection, type ConnectionTimes, type SocketFacts } from './connection.ts';
@@ -275,7 +276,10 @@ export class Listener implements Service {
   #originOf(raw: Duplex): { address: string | undefined; loopback: boolean } {
     if (!(raw instanceof net.Socket)) return { address: undefined, loopback: false };
     const { remoteAddress, localAddress } = raw;
-    return { address: plainAddress(remoteAddress), loopback: this.#options.isLoopback(remoteAddress, localAddress) };
+    return {
+      address: remoteAddress === undefined ? undefined : unmapped(remoteAddress),
+      loopback: this.#options.isLoopback(remoteAddress, localAddress),
+    };
   }
 
   #endOverdue(): void {
@@ -291,7 +295,3 @@ export class Listener implements Service {
     return this.#options.clock.monotonicMs();
   }
 }
-
-/** `::ffff:10.0.0.7`, as a dual-stack socket reports IPv4, in its plain form. */
-const plainAddress = (address: string | undefined): string | undefined =>
-  address?.toLowerCase().startsWith('::ffff:') === true && address.includes('.') ? address.slice(7) : address;

@@ -32,13 +32,16 @@ export interface AskOptions {
   readonly maxSends?: number;
   /** Why a machine is not the one to ask; it then receives no byte behind the handshake. */
   readonly refuse: (machineId: string) => LoopsyError | undefined;
-  /** Told for how long the host asks to wait (ms); undefined once it is asked again. */
-  readonly onWait?: (ms: number | undefined) => void;
+  /** Told why the host is asked again only after a while; undefined once it is. */
+  readonly onTrouble?: (text: string | undefined) => void;
 }
 
 const REQUEST_MS = 10_000;
 const MAX_SENDS = 3;
 const RESEND_PAUSE_MS = 250;
+/** A node that many strangers call at once hangs up on some of them. */
+const REDIAL_PAUSE_MS = 2000;
+const MAX_DIALS = 6;
 /** For how long a host may tell to come again later. */
 const PATIENCE_MS = 30_000;
 const MAX_ANSWER_BYTES = 16_384;
@@ -168,23 +171,21 @@ const refusalOf = (text: string, at: Address): LoopsyError => {
  * @throws {LoopsyError} what it answered, or why it can't be asked.
  */
 export const askHost = async (at: Address, [step, message]: readonly [Step, Message], options: AskOptions) => {
-  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS, refuse, onWait = () => undefined } = options;
+  const { clock, signal, limitMs = REQUEST_MS, maxSends = MAX_SENDS, refuse, onTrouble = () => undefined } = options;
   const text = JSON.stringify(message);
   const patientUntilMs = clock.monotonicMs() + PATIENCE_MS;
-  for (let sends = 1; ;) {
+  for (const tries: Tries = { sends: 1, dials: 1, maxSends }; ;) {
     try {
       const { status, text: answer, certificate } = await send(at, step, { text, signal, limitMs, refuse });
       if (status === 200) return { body: parseJson(answer), certificate } satisfies HostAnswer;
       throw refusalOf(answer, at);
     } catch (error) {
-      const waitMs = retryMs(error);
+      const waitMs = retryMs(error, tries);
       if (signal.aborted || waitMs === undefined || clock.monotonicMs() + waitMs > patientUntilMs)
         throw error instanceof Cut ? cutAt(at) : error;
-      if (error instanceof Cut && sends >= maxSends) throw cutAt(at);
-      if (error instanceof Cut) sends += 1;
-      else onWait(waitMs);
+      onTrouble(troubleOf(error, { at, waitMs }));
       await sleep(waitMs, clock);
-      onWait(undefined);
+      onTrouble(undefined);
     }
   }
 };
@@ -194,10 +195,28 @@ const cutAt = (at: Address): LoopsyError =>
     message: `the connection to ${formatAddress(at)} was cut, or it did not answer in time`,
   });
 
-/** When the same request may be sent again; undefined: never. */
-const retryMs = (error: unknown): number | undefined => {
-  if (error instanceof Cut) return RESEND_PAUSE_MS;
-  if (!(error instanceof LoopsyError) || error.error !== 'rate_limited') return undefined;
-  const ms = error.details?.['retryAfterMs'];
-  return typeof ms === 'number' ? Math.max(50, ms) : 1000;
+interface Tries {
+  sends: number;
+  dials: number;
+  readonly maxSends: number;
+}
+
+const isToldToWait = (error: unknown): boolean => error instanceof LoopsyError && error.error === 'rate_limited';
+
+/** What a person reads meanwhile; nothing where that is not worth the time to read it. */
+const troubleOf = (error: unknown, { at, waitMs }: { at: Address; waitMs: number }): string | undefined => {
+  if (isToldToWait(error))
+    return `${formatAddress(at)} asks to wait ${Math.ceil(waitMs / 1000)} s: too many tries in a short time`;
+  return error instanceof LoopsyError ? `${error.message}; trying again` : undefined;
+};
+
+/** When the same request may be sent again, counted as a further try; undefined: never. */
+const retryMs = (error: unknown, tries: Tries): number | undefined => {
+  if (error instanceof Cut) return (tries.sends += 1) > tries.maxSends ? undefined : RESEND_PAUSE_MS;
+  if (!(error instanceof LoopsyError)) return undefined;
+  const { retryAfterMs, cause } = error.details ?? {};
+  if (isToldToWait(error)) return typeof retryAfterMs === 'number' ? Math.max(50, retryAfterMs) : 1000;
+  const isHungUp = error.error === 'peer_unreachable' && cause === 'ECONNRESET';
+  if (!isHungUp || tries.maxSends === 1) return undefined;
+  return (tries.dials += 1) > MAX_DIALS ? undefined : REDIAL_PAUSE_MS;
 };

@@ -2,7 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { type Code, parseCode } from '../../trust/pairing-codes.ts';
 import type { OwnMachine } from '../../trust/pairing-hello.ts';
-import { JoinerPairing } from '../../trust/pairing-joiner.ts';
+import { crossedAtHost, JoinerPairing } from '../../trust/pairing-joiner.ts';
 import type { PairingParty } from '../../trust/pairing-party.ts';
 import type { Place } from '../../trust/pairing-record.ts';
 import type { Spake2 } from '../../trust/spake2.ts';
@@ -44,7 +44,7 @@ export class Joining {
   readonly pairing: JoinerPairing;
   readonly #parts: JoiningParts;
   readonly #stopped = new AbortController();
-  #wait: number | undefined;
+  #trouble: string | undefined;
 
   /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
   constructor(parts: JoiningParts) {
@@ -58,8 +58,7 @@ export class Joining {
 
   /** Why nothing goes on at the moment. */
   get trouble(): string | undefined {
-    if (this.#wait === undefined) return undefined;
-    return `${formatAddress(this.place)} asks to wait ${Math.ceil(this.#wait / 1000)} s: too many tries in a short time`;
+    return this.#trouble;
   }
 
   /** The person gives up, before there is a number. */
@@ -83,17 +82,23 @@ export class Joining {
       const revealed = await this.#ask('pair.reveal', pairing.reveal(proved.body, context));
       return pairing.compare(revealed.body);
     } catch (error) {
-      const failure = error instanceof LoopsyError ? error : new LoopsyError('internal', { cause: error });
+      const failure = this.#failureOf(error);
       if (pairing.state !== 'ended') pairing.cancel(failure);
       return undefined;
     }
   }
 
+  /** A host that is busy with this machine itself, as the joiner that it is there, is no stranger's victim. */
+  #failureOf(error: unknown): LoopsyError {
+    if (!(error instanceof LoopsyError)) return new LoopsyError('internal', { cause: error });
+    return error.error === 'pair_busy' && this.#parts.hosting() !== undefined ? crossedAtHost() : error;
+  }
+
   #ask(step: 'pair.initiate' | 'pair.prove' | 'pair.reveal', message: Parameters<typeof askHost>[1][1]) {
     const { clock, place } = this.#parts;
     const refuse = (machineId: string) => this.#refuse(machineId);
-    const onWait = (ms: number | undefined): void => this.#noteWait(ms);
-    return askHost(place, [step, message], { clock, signal: this.#stopped.signal, refuse, onWait });
+    const onTrouble = (text: string | undefined): void => this.#noteTrouble(text);
+    return askHost(place, [step, message], { clock, signal: this.#stopped.signal, refuse, onTrouble });
   }
 
   #refuse(machineId: string): LoopsyError | undefined {
@@ -103,9 +108,9 @@ export class Joining {
     return code.kind === 'invitation' && code.nodeId !== machineId ? notMeant(place) : undefined;
   }
 
-  #noteWait(ms: number | undefined): void {
-    if (ms === this.#wait) return;
-    this.#wait = ms;
+  #noteTrouble(text: string | undefined): void {
+    if (text === this.#trouble) return;
+    this.#trouble = text;
     this.#parts.changed();
   }
 }

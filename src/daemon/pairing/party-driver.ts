@@ -51,8 +51,10 @@ export class PartyDriver {
     this.#follow();
   }
 
+  /** What keeps it from going on. */
   get trouble(): string | undefined {
-    return this.#trouble;
+    const isOver = this.party.stage === 'compare' && this.#standingYes === undefined;
+    return this.#trouble === undefined || isOver ? this.#trouble : `${this.#trouble}; trying again`;
   }
 
   /** The last stage in which it was not over. */

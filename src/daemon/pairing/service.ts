@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
+import { unmapped } from '../../kernel/unmapped.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import { MAX_PAIR_WAIT_MS, type PairRole } from '../../protocol/pairing.ts';
@@ -188,7 +189,13 @@ export class Pairing implements Service {
     await this.#changes.next(since ?? this.#changes.revision, { ms, clock, signal });
     const wanted = role ?? this.#latest();
     const view = wanted === undefined ? IDLE : this.#view(wanted);
-    return { ...view, revision: this.#changes.revision, ...(wanted === undefined ? {} : { role: wanted }) };
+    const chosen = (wanted === 'host' ? this.#host : this.#joiner)?.choices;
+    return {
+      ...view,
+      ...(view.active && chosen !== undefined ? { chosen } : {}),
+      revision: this.#changes.revision,
+      ...(wanted === undefined ? {} : { role: wanted }),
+    };
   }
 
   /** M1. @throws {LoopsyError} as the host does. */
@@ -226,6 +233,12 @@ export class Pairing implements Service {
     const words = party.hear(tokens);
     await this.#news(party, () => party.hasNewsFor(words), signal);
     return party.reply();
+  }
+
+  /** True for the address of one who has proved the code: it gets through where strangers crowd. */
+  meets(address: string): boolean {
+    const met = this.#host?.pairing.address;
+    return met !== undefined && unmapped(met) === unmapped(address);
   }
 
   /** The key of a trusted machine was seen on a link, as one that trusts this machine. */

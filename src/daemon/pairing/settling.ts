@@ -77,7 +77,7 @@ export class Settling {
       return 'done';
     } catch (error) {
       if (stopped.signal.aborted) return 'interrupted';
-      this.#note(error instanceof Error ? error.message : String(error));
+      this.#note(`${error instanceof Error ? error.message : String(error)}; trying again`);
       return 'failed';
     } finally {
       unfollow();

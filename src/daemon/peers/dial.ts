@@ -39,6 +39,8 @@ const anonymous = (): SecureContext => createSecureContext({ ca: [], minVersion:
 const CONNECT_TIMEOUT_MS = 2000;
 const STAGGER_MS = 250;
 const KEEP_ALIVE_MS = 10_000;
+/** Somebody is there: the network let the connection through, and nobody shakes hands. */
+const SILENT = 'ESILENT';
 
 const explain = (error: unknown, address: Address): LoopsyError => {
   if (error instanceof LoopsyError) return error;
@@ -65,6 +67,12 @@ const explain = (error: unknown, address: Address): LoopsyError => {
       return new LoopsyError('peer_unreachable', {
         message: `no answer from ${at} within ${CONNECT_TIMEOUT_MS / 1000} s`,
         hint: 'is the machine awake, and does its firewall let this port in?',
+        details,
+      });
+    case SILENT:
+      return new LoopsyError('peer_unreachable', {
+        message: `${at} took the connection, and says nothing`,
+        hint: 'is the machine awake, and is that the port of its loopsy?',
         details,
       });
     case 'ECONNRESET':
@@ -108,10 +116,10 @@ const shakeHands = ({ address, context, signal }: Attempt): Promise<TLSSocket> =
       reject(explain(error, address));
     };
     const onAbort = (): void => stop(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }));
-    const timer = setTimeout(
-      () => stop(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })),
-      CONNECT_TIMEOUT_MS,
-    );
+    let isConnected = false;
+    socket.once('connect', () => (isConnected = true));
+    const late = (): void => stop(Object.assign(new Error('timeout'), { code: isConnected ? SILENT : 'ETIMEDOUT' }));
+    const timer = setTimeout(late, CONNECT_TIMEOUT_MS);
     const cleanUp = (): void => {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);

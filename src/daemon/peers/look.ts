@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
 
+import { unmapped } from '../../kernel/unmapped.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { fingerprintOf, readMachineCertificate } from '../../trust/certificates.ts';
 import type { Identity } from '../../trust/identity.ts';
@@ -50,7 +51,7 @@ const VIRTUAL =
 const isLinkLocal = (address: string): boolean => /^(?:169\.254\.|fe[89ab])/i.test(address);
 
 /** How a socket of this machine says where it is: IPv4 in its plain form, without a zone. */
-const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '').replace(/%.*$/, '');
+const plainAddress = (address: string): string => unmapped(address).replace(/%.*$/, '');
 
 /** The addresses of this machine's cards, the likely ones alone where there are any. */
 const cardAddresses = (interfaces: ReturnType<typeof networkInterfaces>): string[] => {

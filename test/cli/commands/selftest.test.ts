@@ -72,10 +72,7 @@ describe('selftest', () => {
     const node = await liar();
     node.on('peer.show', () => ({ ...PEER, trusted: false, reason: 'not trusted: `loopsy pair 10.0.0.7`' }));
     const { code, stderr } = await runCli(['selftest', 'maria'], { dataDir: node.folder });
-    expect([code, stderr]).toEqual([
-      1,
-      'loopsy: maria is not trusted here\n  not trusted: `loopsy pair 10.0.0.7`\n',
-    ]);
+    expect([code, stderr]).toEqual([1, 'loopsy: maria is not trusted here\n  not trusted: `loopsy pair 10.0.0.7`\n']);
   });
 
   it('does not count what was measured while it had to wait', async () => {

@@ -98,7 +98,8 @@ const pairInACrowd = async (crowdSeconds: number, waitMs: number): Promise<strin
   const begunAt = performance.now();
   const strangers = crowd(maria.port, crowdSeconds);
   const asked = health(maria);
-  const { inviteCode, killedBy } = await host.until((status) => status.inviteCode !== first);
+  ends.push(() => asked.stop().catch(() => undefined));
+  const { inviteCode, killedBy } = await host.until((status) => status.inviteCode !== first, 20_000);
   expect(inviteCode).toMatch(/^\d{9}$/);
   expect(killedBy?.every((source) => source.startsWith('127.0.1.'))).toBe(true);
   const killedMs = performance.now() - begunAt;
