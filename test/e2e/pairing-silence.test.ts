@@ -44,7 +44,10 @@ describe('the other machine closes its lid', () => {
       const askedAt = performance.now();
       try {
         const ended = await joiner.machine.run(['pair', at, '--code', code, '--yes']);
-        expect(ended).toMatchObject({ code: 5, stderr: expect.stringContaining(`${at} took the connection, and says nothing`) });
+        expect(ended).toMatchObject({
+          code: 5,
+          stderr: expect.stringContaining(`${at} took the connection, and says nothing`),
+        });
         expect(ended.stderr).toContain('awake');
         expect(performance.now() - askedAt).toBeLessThan(8000);
       } finally {

@@ -234,7 +234,8 @@ export class Runs {
   #knowRepeats(run: LiveRun, { requestId, digest }: Call): void {
     const know = (): void => this.#repeats.add(run.record.caller, requestId, { jobId: run.id, digest });
     know();
-    void run.outcome().then(know);
+    // One that could not begin has ended, too.
+    void run.outcome().then(know, know);
   }
 
   #repeat(jobId: string, call: Call): LiveRun | EndedRun {

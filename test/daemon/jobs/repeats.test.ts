@@ -54,6 +54,16 @@ describe('what a repeat is known by', () => {
 });
 
 describe('a repeat of a request', () => {
+  it('of a run that could not begin hears so again, and nothing goes on behind it', async () => {
+    const { jobs } = await startJobs();
+    const first = call({ resumable: true, digest: 'a' });
+    for (const repeat of [first, { ...first, repeatAgeMs: 0 }])
+      await expect(jobs.execute({ command: 'no-such-program' }, repeat)).rejects.toMatchObject({
+        error: 'execution_failed',
+      });
+    expect(jobs.counts()).toMatchObject({ active: 0, total: 1 });
+  });
+
   it('joins its run for ten minutes from its end, however long it ran', async () => {
     const clock = new FakeClock();
     const { jobs, home } = await startJobs({}, { clock });
