@@ -137,10 +137,11 @@ describe('the process of a command', () => {
       },
     });
     const child = start(['exec', '-n', 'maria', 'yes'], node.folder);
+    const ended = once(child, 'close');
     await once(child.stdout ?? child, 'data');
     child.stdout?.destroy();
     await gone;
-    const [code, stderr] = [(await once(child, 'close'))[0], child.stderr?.read()];
+    const [code, stderr] = [(await ended)[0], child.stderr?.read()];
     expect([code, stderr]).toEqual([141, null]);
   });
 

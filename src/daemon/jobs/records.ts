@@ -11,6 +11,8 @@ const WRITE_MS = 100;
 const RETRY_MS = 1_000;
 /** Changed records that the disk has not taken; beyond it the oldest are given up. */
 const MAX_UNWRITTEN = 10_000;
+/** So many are looked for in the store when runs are counted; with a disk that takes nothing, the others count as new. */
+const MAX_LOOKED = 1000;
 const DAY_MS = 86_400_000;
 
 /** What records need. */
@@ -30,8 +32,6 @@ export class JobRecords {
   #unwritten = new Map<string, JobRecord>();
   #writing = new Map<string, JobRecord>();
   readonly #marked = new Set<string>();
-  /** How many of those that are being written are not in the store at all. */
-  #writingFirst = 0;
   #timer: Timer | undefined;
   #flushing: Promise<void> | undefined;
   #faultSaid = false;
@@ -76,8 +76,11 @@ export class JobRecords {
 
   /** How many there are, with those that the store does not have yet. */
   count(): number {
-    const isNew = (jobId: string): boolean => !this.#marked.has(jobId) && !this.#writing.has(jobId);
-    return this.#options.store.count(PREFIX) + this.#writingFirst + [...this.#unwritten.keys()].filter(isNew).length;
+    const { store } = this.#options;
+    let looked = 0;
+    const isMissing = (jobId: string): boolean => (looked += 1) > MAX_LOOKED || store.get(PREFIX + jobId) === undefined;
+    const fresh = new Set([...this.#writing.keys(), ...this.#unwritten.keys()]);
+    return store.count(PREFIX) + [...fresh].filter(isMissing).length;
   }
 
   /** Runs that went on when the node ended: read once, at the start. */
@@ -109,7 +112,6 @@ export class JobRecords {
   async #write(): Promise<void> {
     this.#writing = this.#unwritten;
     this.#unwritten = new Map();
-    this.#writingFirst = [...this.#writing.keys()].filter((jobId) => !this.#marked.has(jobId)).length;
     const changes = [...this.#writing.values()].flatMap((record) => this.#changesOf(record));
     try {
       await this.#options.store.commit(changes, { durability: 'later' });
@@ -118,7 +120,6 @@ export class JobRecords {
       this.#keepForLater(error);
     }
     this.#writing = new Map();
-    this.#writingFirst = 0;
   }
 
   #changesOf(record: JobRecord): Change[] {
