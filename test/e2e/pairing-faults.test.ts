@@ -125,7 +125,7 @@ const ALL = POINTS.flatMap((point) =>
   [`host, ${point.name}`, `joiner, ${point.name}`].map((name) => ({ point, name })),
 );
 const FEW = [
-  'host, M3 on its way',
+  'host, the number on both screens',
   'joiner, M6 on its way',
   "joiner, the host's yes kept",
   'joiner, both yes kept, and neither knows',

@@ -102,7 +102,8 @@ describe('the built command and its node, as Windows has them under Wine', () =>
     });
   });
 
-  it('a run that takes too long is ended', async () => {
+  it('a run that takes too long is ended', async ({ skip }) => {
+    skip(!LONG, 'takes 5 s: in test:long');
     // Wine's taskkill knows no /T and fails: what ends the main process is loopsy, and nothing but libuv its children.
     const script = 'console.log(process.pid); setTimeout(() => {}, 60000)';
     const { code, stdout } = await exec('--timeout', '3s', 'node', '-e', script);
@@ -114,7 +115,8 @@ describe('the built command and its node, as Windows has them under Wine', () =>
 
   it(
     verifies(['jobs.detached', 'cli.restart'], 'a detached run outlives a restart, with output and exit code'),
-    async () => {
+    async ({ skip }) => {
+      skip(!LONG, 'takes 10 s: in test:long');
       const script = 'console.log(1); setTimeout(() => { console.log(2); process.exitCode = 5 }, 4000)';
       const { stdout } = await exec('--detach', 'node', '-e', script);
       const restarted = await windows.run(['restart']);
@@ -126,7 +128,8 @@ describe('the built command and its node, as Windows has them under Wine', () =>
 
   it(
     verifies('platform.in-rows', 'it is a peer of a node of this system, both ways, over the pinned connection'),
-    async () => {
+    async ({ skip }) => {
+      skip(!LONG, 'takes 5 s: in test:long');
       const here = await Machine.create('kai');
       try {
         await connectMachines(here, windows);

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -59,6 +60,9 @@ export interface MachineOptions {
 /** A machine of a test: an own home with a node of the real build. */
 export class Machine {
   readonly home: string;
+  /** What `init` writes. The nodes make their identities themselves, at their first start. */
+  static #config: Promise<string> | undefined;
+
   /** What stands before each command, e.g. to run it in another network. */
   readonly #within: readonly string[];
 
@@ -73,9 +77,11 @@ export class Machine {
     { extra = '', start = true, host = '127.0.0.1', within = [] }: MachineOptions = {},
   ): Promise<Machine> {
     const machine = new Machine(await mkdtemp(join(tmpdir(), `loopsy-${name}-`)), within);
-    const init = await machine.run(['init', '--no-mcp']);
-    if (init.code !== 0) throw new Error(`init failed: ${init.stdout}${init.stderr}`);
-    const config = await readFile(machine.path('config.yaml'), 'utf8');
+    const config = (await (Machine.#config ??= initialConfig())).replace(
+      /[0-9a-f]{64}/,
+      randomBytes(32).toString('hex'),
+    );
+    await mkdir(machine.path(), { mode: 0o700 });
     const port = `server:\n  port: ${await freePort()}\n  host: ${host}\n  hostname: ${name}\n`;
     await writeFile(machine.path('config.yaml'), `${config}\n${port}${extra}`, { mode: 0o600 });
     if (start) await machine.start();
@@ -157,6 +163,16 @@ export class Machine {
     await rm(this.home, { recursive: true, force: true, maxRetries: 5 });
   }
 }
+
+const initialConfig = async (): Promise<string> => {
+  const home = await mkdtemp(join(tmpdir(), 'loopsy-init-'));
+  const child = spawn(process.execPath, [CLI, 'init', '--no-mcp'], { env: environment(home) });
+  const { code, stdout, stderr } = await finished(child);
+  if (code !== 0) throw new Error(`init failed: ${stdout}${stderr}`);
+  const config = await readFile(join(home, '.loopsy', 'config.yaml'), 'utf8');
+  await rm(home, { recursive: true });
+  return config;
+};
 
 /** A port that was free a moment ago. */
 export const freePort = async (): Promise<number> => {

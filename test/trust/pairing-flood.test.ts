@@ -79,8 +79,10 @@ const pairThrough = async (two: TwoMachines): Promise<{ tookMs: number; same: bo
   return { tookMs: two.clock.monotonicMs() - begun, same: party.sas === two.host.party?.sas };
 };
 
+const CROWD_S = process.env['LOOPSY_LONG'] === '1' ? 290 : 60;
+
 describe('strangers at full speed, from 50 sources', () => {
-  it('send wrong codes for 290 s: they can’t kill the long code, and don’t lock out the right one', async () => {
+  it(`send wrong codes for ${CROWD_S} s (290 in test:long): they can’t kill the long code, and don’t lock out the right one`, async () => {
     const two = new TwoMachines();
     let isOver = false;
     const strangers = crowd(two, 50, true);
@@ -89,10 +91,10 @@ describe('strangers at full speed, from 50 sources', () => {
     expect(two.host.status.code).toMatch(/^[0-9]{9}$/);
     expect(two.host.status.killedBy.length).toBe(3);
     const { code } = two.host.status;
-    await pass(two, 290_000);
+    await pass(two, CROWD_S * 1000);
     expect(two.host.status.code).toBe(code);
-    expect(strangers.counts.guessed).toBeGreaterThan(1000);
-    expect(strangers.counts.guessed).toBeLessThanOrEqual(5 * 300);
+    expect(strangers.counts.guessed).toBeGreaterThan(3.5 * CROWD_S);
+    expect(strangers.counts.guessed).toBeLessThanOrEqual(5 * (CROWD_S + 10));
 
     let result: { tookMs: number; same: boolean } | undefined;
     void pairThrough(two).then((one) => (result = one));
@@ -100,7 +102,7 @@ describe('strangers at full speed, from 50 sources', () => {
     isOver = true;
     expect(result?.same).toBe(true);
     expect(result?.tookMs).toBeLessThanOrEqual(2000);
-    console.log(`${strangers.counts.guessed} guesses in 295 s; the right code took ${result?.tookMs} ms`);
+    console.log(`${strangers.counts.guessed} guesses in ${CROWD_S + 5} s; the right code took ${result?.tookMs} ms`);
   });
 
   it('open attempts for 60 s and prove nothing: the right code gets through, and no guess is counted', async () => {
