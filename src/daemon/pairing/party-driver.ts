@@ -134,6 +134,8 @@ export class PartyDriver {
       const outcome = await carryOut(effect);
       kept(party, effect.kind);
       if (effect.kind === 'trust') paired(party);
+      if (effect.kind === 'untrust')
+        log.warn('trust taken back: the other side never answered', { peer: party.facts.peer.machineId });
       this.#isBusy = false;
       this.#trouble = undefined;
       party.done(outcome);
