@@ -66,6 +66,7 @@ describe('a data folder of another user', () => {
     async ({ skip }) => {
       skip(NOT_ROOT !== undefined, NOT_ROOT);
       const machine = await machineOf('left');
+      expect((await machine.run(['init', '--no-mcp'])).code).toBe(0);
       execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, machine.home]);
       execFileSync('chown', ['0:0', machine.path('tls', 'key.pem')]);
       const { code, stderr } = await finished(
