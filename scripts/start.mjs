@@ -24,10 +24,12 @@ function ownEnv(dataDir) {
 }
 
 /** Runs one loopsy command on a data folder; answers with its JSON. */
-async function loopsy(dataDir, args, env = {}) {
-  const child = { env: { ...ownEnv(dataDir), ...env }, maxBuffer: 16 * 1024 * 1024 };
+async function loopsy(dataDir, args, { env = {}, input = '' } = {}) {
+  const options = { env: { ...ownEnv(dataDir), ...env }, maxBuffer: 16 * 1024 * 1024 };
   try {
-    const { stdout } = await run(process.execPath, [CLI, '--data-dir', dataDir, '--json', ...args], child);
+    const running = run(process.execPath, [CLI, '--data-dir', dataDir, '--json', ...args], options);
+    running.child.stdin.on('error', () => undefined).end(input);
+    const { stdout } = await running;
     return stdout === '' ? undefined : JSON.parse(stdout);
   } catch (error) {
     throw new Error(reasonOf(error), { cause: error });
@@ -66,7 +68,7 @@ async function nextFreePort() {
 async function up(dataDir, env) {
   const begun = performance.now();
   const isNew = !existsSync(path.join(dataDir, 'config.yaml'));
-  const { started, status } = await loopsy(dataDir, ['up'], isNew ? await env() : {});
+  const { started, status } = await loopsy(dataDir, ['up'], { env: isNew ? await env() : {} });
   return {
     ...status,
     dataDir,
@@ -106,12 +108,20 @@ async function connect(first, second) {
   const ended = new Promise((resolve) => host.once('close', resolve));
   const lines = createInterface({ input: host.stdout });
   const line = await new Promise((resolve) => lines.once('line', resolve).once('close', () => resolve('{}')));
-  const { inviteCode, error } = JSON.parse(line);
-  if (inviteCode === undefined) throw new Error(error?.message ?? 'the second node shows no invitation');
-  const choices = ['--code', inviteCode, '--yes', ...(there === undefined ? ['--name', 'second'] : [])];
-  const { peer } = await loopsy(first.dataDir, ['pair', `127.0.0.1:${second.port}`, ...choices]);
-  if ((await ended) !== 0) throw new Error('the second node did not finish pairing');
-  return peer.name;
+  try {
+    const { inviteCode, error } = JSON.parse(line);
+    if (inviteCode === undefined) throw new Error(error?.message ?? 'the second node shows no invitation');
+    const choices = ['--code', '-', '--yes', ...(there === undefined ? ['--name', 'second'] : [])];
+    const { peer } = await loopsy(first.dataDir, ['pair', `127.0.0.1:${second.port}`, ...choices], {
+      input: inviteCode,
+    });
+    if ((await ended) !== 0) throw new Error('the second node did not finish pairing');
+    return peer.name;
+  } finally {
+    // An invitation that was not used is taken back.
+    if (host.exitCode === null) host.kill('SIGINT');
+    lines.close();
+  }
 }
 
 /** What one node calls the other, where it trusts it. */

@@ -126,7 +126,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'trust another machine, and be trusted: by a code that one shows and the other enters',
     args: [{ name: 'address', optional: true }],
     options: [
-      { name: 'code', value: 'code', summary: 'the code, or the invitation, that the other machine shows' },
+      {
+        name: 'code',
+        value: 'code',
+        summary: 'the code, or the invitation, that the other machine shows; - reads it from stdin',
+      },
       { name: 'invite', summary: 'show an invitation for scripts: long, used once, and the yes of this side' },
       { name: 'grant', value: 'level', summary: 'what it may do here: observe, collaborate or full (default)' },
       { name: 'name', value: 'name', summary: 'what to call it here; default: its host name' },
@@ -136,7 +140,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy pair', 'show a code and wait'],
       ['loopsy pair 192.168.1.20', 'on the other machine: enter it, compare the numbers, say yes on both'],
       ['loopsy pair --invite --json', 'for scripts: the first line holds the invitation'],
-      ['loopsy pair kai.local --code loopsy-… --yes', 'for scripts, on the other machine'],
+      ['… | loopsy pair kai.local --code - --yes', 'for scripts, on the other machine: the invitation comes in'],
     ],
     details: LEVEL_DETAILS,
   },

@@ -1,3 +1,4 @@
+import { type ErrorName, LoopsyError } from '../protocol/errors.ts';
 import type { OutputOf } from '../protocol/operations.ts';
 import type { Cli } from './cli.ts';
 import { plain, type Paint } from './output.ts';
@@ -24,8 +25,11 @@ export const showInvitation = async ({ out, io: { stdout } }: Cli, code: string)
   out.print('', code, '', ...(qr.length === 0 ? [] : [...qr, '']));
 };
 
-/** True for a code whose secret is proof enough: there is no number to compare. */
-export const isInvitation = (code: string | undefined): boolean => code?.startsWith('loopsy-') === true;
+/** Who it is, as far as that is proved. */
+export const machineLine = ({ proposedName, nodeId, address }: Peer, paint: Paint): string => {
+  const at = address === undefined ? '' : `, at ${plain(address)}`;
+  return `The other machine is ${paint.bold(plain(proposedName))} (${nodeId.slice(0, 8)}${at}).`;
+};
 
 /** What two people compare. */
 export const numberLines = ({ sas = '' }: Status, paint: Paint): string[] => [
@@ -49,8 +53,31 @@ export const consequences = (
   ];
 };
 
-/** Another machine has the name that this one would get. */
-export const clashLines = (taken: string, { nodeId, name }: { nodeId: string; name: string }): string[] => [
-  `Another machine is called ${taken} here (${nodeId.slice(0, 8)}), with another key: the same machine set up anew, or one that poses as it.`,
-  `No keeps both, and calls the new one ${plain(name)}; yes drops the trust in the old one.`,
+/** Another machine has the name that this one would get; and what it will be called beside it. */
+export const clashLines = ({ name: taken, nodeId }: NonNullable<Peer['clash']>, { name }: Peer): string[] => [
+  `Another machine is called ${plain(taken)} here (${nodeId.slice(0, 8)}), with another key: the same machine set up anew, or one that poses as it.`,
+  `Both are kept, and the new one is called ${plain(name)}.`,
 ];
+
+/** Why a pairing is over. */
+export const failureOf = ({ error = 'internal', reason = 'the pairing failed', hint }: Status): LoopsyError =>
+  // The node's own word, from the same catalogue.
+  new LoopsyError(error as ErrorName, { message: reason, ...(hint === undefined ? {} : { hint }) });
+
+/** The node was lost while it kept the yes. */
+export const perhapsKept = (cause: LoopsyError): LoopsyError =>
+  new LoopsyError('outcome_unknown', {
+    message: 'the node ended before it answered: whether your yes was kept is not known',
+    hint: '`loopsy start`, then `loopsy peers`: a yes that was kept goes on by itself',
+    cause,
+  });
+
+/** The other person's time is over. */
+export const silent = (role: PairRun['role']): LoopsyError =>
+  new LoopsyError('request_timeout', {
+    message: 'the other side did not answer in time',
+    hint:
+      role === 'joiner'
+        ? 'your yes is kept, and this machine goes on asking for a day: `loopsy peers` shows the other once it is there'
+        : 'your yes is kept, and counts for a day: `loopsy peers` shows the other once it said yes',
+  });

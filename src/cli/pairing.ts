@@ -1,11 +1,20 @@
 import { sleep } from '../kernel/sleep.ts';
-import { EXIT, LoopsyError, type ErrorName } from '../protocol/errors.ts';
+import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import type { InputOf, OutputOf } from '../protocol/operations.ts';
 import type { Ask } from './ask.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, plain } from './output.ts';
-import { clashLines, consequences, isInvitation, numberLines, showDigits } from './pairing-texts.ts';
+import {
+  clashLines,
+  consequences,
+  failureOf,
+  machineLine,
+  numberLines,
+  perhapsKept,
+  showDigits,
+  silent,
+} from './pairing-texts.ts';
 
 type Status = OutputOf<'pair.status'>;
 type Peer = NonNullable<Status['peer']>;
@@ -15,6 +24,8 @@ export interface PairRun {
   readonly cli: Cli;
   readonly node: LocalNode;
   readonly role: 'host' | 'joiner';
+  /** The node's name of it: another command's pairing is none of this one's business. */
+  readonly id: string;
   /** Undefined: the person said yes beforehand. */
   readonly ask: Ask | undefined;
   /** What the person chose with the command. */
@@ -23,6 +34,7 @@ export interface PairRun {
   readonly words: string;
   /** Nobody at this side says yes: an invitation did. */
   readonly standingYes: boolean;
+  /** The digits that are shown already. */
   readonly code?: string;
 }
 
@@ -49,13 +61,13 @@ export const followPairing = async (run: PairRun): Promise<number> => {
 };
 
 /** Gives the pairing up. What was said yes to can't be unsaid. */
-const cancel = async ({ cli, node, role }: PairRun): Promise<number> => {
+const cancel = async ({ cli, node, role, id }: PairRun): Promise<number> => {
   try {
-    await node.client.call('pair.confirm', { confirmed: false, role });
-    cli.out.note('Cancelled: nothing was trusted.');
+    const { message } = await node.client.call('pair.confirm', { confirmed: false, role, id });
+    cli.out.note(`Cancelled: ${plain(message)}.`);
   } catch (thrown) {
     if (!(thrown instanceof LoopsyError) || thrown.error !== 'conflict') throw thrown;
-    cli.out.note(`Not waiting any more. This machine goes on by itself: ${plain(thrown.message)}.`);
+    cli.out.note(`Not waiting any more: ${plain(thrown.message)}.`);
     if (thrown.hint !== undefined) cli.out.note(`  ${plain(thrown.hint)}`);
   }
   return EXIT.failed;
@@ -89,14 +101,14 @@ class Follow {
   }
 
   async #look(since: number | undefined): Promise<Status> {
-    const { cli, node, role } = this.#run;
-    if (cli.io.clock.now() > this.#waitUntil) throw silent();
-    const input = since === undefined ? { role } : { role, wait: WAIT_MS, since };
+    const { cli, node, role, id } = this.#run;
+    if (cli.io.clock.monotonicMs() > this.#waitUntil) throw silent(role);
+    const input = since === undefined ? { role, id } : { role, id, wait: WAIT_MS, since };
     return node.client.call('pair.status', input, { signal: this.#stop.signal });
   }
 
   #end(status: Status): number | undefined {
-    const { cli, node: _node } = this.#run;
+    const { cli } = this.#run;
     const { state, peer } = status;
     if (state === 'failed') throw failureOf(status);
     if (state === 'idle')
@@ -113,10 +125,10 @@ class Follow {
 
   #show({ inviteCode, killedBy = [], state, bothSaidYes, peer, trouble }: Status): void {
     const { cli } = this.#run;
-    if (inviteCode !== undefined && inviteCode !== this.#code) {
+    if (inviteCode !== undefined && inviteCode !== this.#code && killedBy.length > 0) {
       this.#code = inviteCode;
       if (cli.out.json) cli.out.document({ inviteCode, killedBy });
-      cli.out.print(`Three wrong codes came, from ${plain(killedBy.join(', '))}: that code is dead. The new one:`);
+      cli.out.print(`Wrong codes came, from ${plain(killedBy.join(', '))}: the old code is dead. The new one:`);
       showDigits(cli, inviteCode);
     }
     if (state === 'waiting-peer' && peer !== undefined) {
@@ -139,18 +151,19 @@ class Follow {
   }
 
   async #answer(status: Status): Promise<void> {
-    const { node, role } = this.#run;
+    const { node, role, id } = this.#run;
     const { sas = '', peer } = status;
     if (peer === undefined) return;
-    const asked = this.#run.ask === undefined ? this.#unasked(peer) : await this.#person(this.#run.ask, status, peer);
+    const asked =
+      this.#run.ask === undefined ? this.#unasked(status, peer) : await this.#person(this.#run.ask, status, peer);
     if (asked === undefined) return;
     if (asked === 'no') {
-      await node.client.call('pair.confirm', { confirmed: false, role });
+      await node.client.call('pair.confirm', { confirmed: false, role, id });
       return;
     }
     const replace = asked === 'replace' ? { replace: true } : {};
-    this.#answered = await this.#sayYes({ confirmed: true, role, sas, ...replace });
-    this.#waitUntil = this.#run.cli.io.clock.now() + PATIENCE_MS;
+    this.#answered = await this.#sayYes({ confirmed: true, role, id, sas, ...replace });
+    this.#waitUntil = this.#run.cli.io.clock.monotonicMs() + PATIENCE_MS;
   }
 
   /** @returns false where it could not be kept: then the question stands again. */
@@ -170,29 +183,28 @@ class Follow {
     }
   }
 
-  #unasked(peer: Peer): 'yes' {
-    const { cli, words } = this.#run;
-    cli.out.print(`${plain(peer.proposedName)} (${peer.nodeId.slice(0, 8)}) ${words}.`);
-    if (!isInvitation(this.#run.code))
-      cli.out.note('The numbers were not compared: the code alone was the protection.');
+  #unasked({ invited }: Status, peer: Peer): 'yes' {
+    const { out } = this.#run.cli;
+    out.print(machineLine(peer, out.paint), ...consequences(peer, this.#run));
+    if (peer.clash !== undefined) out.print(...clashLines(peer.clash, peer));
+    if (invited !== true) out.note('The numbers were not compared: the code alone was the protection.');
     return 'yes';
   }
 
   /** @returns undefined where the other side ended it meanwhile. */
   async #person(ask: Ask, status: Status, peer: Peer): Promise<'yes' | 'no' | 'replace' | undefined> {
-    const { cli } = this.#run;
-    const isInvited = isInvitation(this.#run.code);
+    const { out } = this.#run.cli;
+    const isInvited = status.invited === true;
     const name = plain(peer.proposedName);
-    const address = peer.address === undefined ? '' : `, at ${plain(peer.address)}`;
-    cli.out.print(
+    out.print(
       '',
-      `The other machine is ${cli.out.paint.bold(name)} (${peer.nodeId.slice(0, 8)}${address}).`,
-      ...(isInvited ? ['It made the invitation: there is no number to compare.'] : numberLines(status, cli.out.paint)),
+      machineLine(peer, out.paint),
+      ...(isInvited ? ['It made the invitation: there is no number to compare.'] : numberLines(status, out.paint)),
       ...consequences(peer, this.#run),
     );
     const over = new AbortController();
     const watch = this.#watchEnd(status.revision, over);
-    const replaces = peer.clash !== undefined && (await this.#clash(ask, peer, over.signal));
+    const replaces = await this.#clash(ask, peer, over.signal);
     const yes =
       replaces === undefined
         ? undefined
@@ -209,19 +221,24 @@ class Follow {
     return yes !== true ? 'no' : replaces === true ? 'replace' : 'yes';
   }
 
-  async #clash(ask: Ask, { clash, name }: Peer, signal: AbortSignal): Promise<boolean | undefined> {
-    const taken = plain(clash?.name ?? '');
-    this.#run.cli.out.print('', ...clashLines(taken, { nodeId: clash?.nodeId ?? '', name }));
-    return ask.confirm(`Replace the old ${taken}?`, signal);
+  async #clash(ask: Ask, peer: Peer, signal: AbortSignal): Promise<boolean | undefined> {
+    if (peer.clash === undefined) return false;
+    const [first = '', last = ''] = clashLines(peer.clash, peer);
+    this.#run.cli.out.print('', first, `No: ${last} Yes drops the trust in the old one.`);
+    return ask.confirm(`Replace the old ${plain(peer.clash.name)}?`, signal);
   }
 
   /** Takes the question back where the other side ends it. */
   async #watchEnd(revision: number, over: AbortController): Promise<void> {
-    const { node, role } = this.#run;
+    const { node, role, id } = this.#run;
     let since = revision;
     while (!over.signal.aborted) {
       try {
-        const status = await node.client.call('pair.status', { role, wait: WAIT_MS, since }, { signal: over.signal });
+        const status = await node.client.call(
+          'pair.status',
+          { role, id, wait: WAIT_MS, since },
+          { signal: over.signal },
+        );
         since = status.revision;
         if (status.state !== 'confirm') over.abort();
       } catch {
@@ -231,20 +248,3 @@ class Follow {
     }
   }
 }
-
-const failureOf = ({ error = 'internal', reason = 'the pairing failed', hint }: Status): LoopsyError =>
-  // The node's own word, from the same catalogue.
-  new LoopsyError(error as ErrorName, { message: reason, ...(hint === undefined ? {} : { hint }) });
-
-const perhapsKept = (cause: LoopsyError): LoopsyError =>
-  new LoopsyError('outcome_unknown', {
-    message: 'the node ended before it answered: whether your yes was kept is not known',
-    hint: '`loopsy start`, then `loopsy peers`: a yes that was kept goes on by itself',
-    cause,
-  });
-
-const silent = (): LoopsyError =>
-  new LoopsyError('request_timeout', {
-    message: 'the other side did not answer in time',
-    hint: 'your yes is kept, and this machine goes on asking for a day: `loopsy peers` shows it once it is there',
-  });

@@ -9,6 +9,30 @@ const holdProcess = (): (() => void) => {
   return () => clearInterval(hold);
 };
 
+/** How a wait may end before its time. */
+export interface PauseOptions {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** Is given the way to end the wait; returns the way to forget it. */
+  readonly wake?: (end: () => void) => () => void;
+}
+
+/** Resolves after `ms`, or when `signal` is aborted, or when it is woken. Does not keep the process alive. */
+export const pause = (ms: number, { clock, signal, wake }: PauseOptions): Promise<void> =>
+  new Promise((resolve) => {
+    let forget = (): void => undefined;
+    const end = (): void => {
+      timer.cancel();
+      forget();
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = clock.after(ms, end);
+    signal.addEventListener('abort', end, { once: true });
+    if (wake !== undefined) forget = wake(end);
+    if (signal.aborted) end();
+  });
+
 /** Resolves after `ms`. Keeps the process alive meanwhile, so that a command that waits doesn't just end. */
 export const sleep = (ms: number, clock: Clock): Promise<void> =>
   new Promise((resolve) => {

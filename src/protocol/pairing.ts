@@ -6,6 +6,10 @@ import { hostSchema, nodeIdSchema, peerNameSchema, portSchema } from './ids.ts';
 /** The longest that a question for the state of a pairing is held, ms. */
 export const MAX_PAIR_WAIT_MS = 25_000;
 
+const idSchema = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/)
+  .describe('one pairing, from its code or entry on');
 const roleSchema = z.enum(['host', 'joiner']).describe('host: shows the code; joiner: enters it');
 
 /** What the person may decide with the yes. */
@@ -21,6 +25,7 @@ export const pairStartSchema = z.strictObject({
 });
 /** The code that the other machine enters. */
 export const pairStartedSchema = z.object({
+  id: idSchema,
   inviteCode: z.string().describe('6 digits, or the invitation'),
   expiresAt: z.int().describe('ms since 1970'),
   addresses: z
@@ -42,7 +47,7 @@ export const pairJoinSchema = z.strictObject({
 const pairStateSchema = z.enum(['idle', 'waiting', 'exchanging', 'confirm', 'waiting-peer', 'completed', 'failed']);
 
 /** The exchange has begun; GET /pair/status tells what comes of it. */
-export const pairJoinedSchema = z.object({ state: pairStateSchema });
+export const pairJoinedSchema = z.object({ id: idSchema, state: pairStateSchema });
 
 /** POST /pair/confirm: the person's yes or no. */
 export const pairConfirmSchema = z.strictObject({
@@ -50,6 +55,7 @@ export const pairConfirmSchema = z.strictObject({
   sas: z.string().max(20).optional().describe('must be the number that is shown, where it is given'),
   replace: z.boolean().optional().describe('drop the peer that has this name with another key'),
   role: roleSchema.optional(),
+  id: idSchema.optional().describe('default: the one of that role that was begun last'),
   ...choices,
 });
 
@@ -78,6 +84,7 @@ export const pairConfirmedSchema = z.object({
 /** GET /pair/status. */
 export const pairStatusInputSchema = z.strictObject({
   role: roleSchema.optional().describe('default: the one that was begun last'),
+  id: idSchema.optional(),
   wait: z.coerce.number().int().min(0).max(MAX_PAIR_WAIT_MS).optional().describe('ms to wait for a change'),
   since: z.coerce.number().int().min(0).optional().describe('the `revision` that is known'),
 });
@@ -88,6 +95,9 @@ export const pairStatusSchema = z.object({
   state: pairStateSchema,
   revision: z.int().describe('another one after each change'),
   role: roleSchema.optional(),
+  id: idSchema.optional(),
+  invited: z.boolean().optional().describe('by an invitation: there is no number to compare'),
+  at: z.object({ address: z.string(), port: portSchema }).optional().describe('whom a joiner asks'),
   inviteCode: z.string().optional().describe('changes when strangers killed the first'),
   killedBy: z.array(z.string()).optional().describe('from where strangers guessed wrong'),
   sas: z.string().optional(),

@@ -52,11 +52,18 @@ export class Attempts {
     this.#open = [...kept, attempt].sort((one, other) => one.atMs - other.atMs);
   }
 
+  /** Puts back one that was taken, where no other has its place by now. */
+  giveBack(attempt: Attempt): void {
+    const hasRoom = this.#open.length < MAX_ATTEMPTS && this.#of(attempt.source).length < MAX_PER_SOURCE;
+    if (hasRoom) this.add(attempt);
+  }
+
   /** Takes an attempt out, for good. @returns undefined where there is none of that id, or it is older than 10 s. */
   take(id: Buffer): Attempt | undefined {
     const attempt = this.#open.find((one) => one.id.equals(id));
+    if (attempt === undefined) return undefined;
     this.#open = this.#open.filter((one) => one !== attempt);
-    return attempt !== undefined && this.#clock.monotonicMs() - attempt.atMs < LIFE_MS ? attempt : undefined;
+    return this.#clock.monotonicMs() - attempt.atMs < LIFE_MS ? attempt : undefined;
   }
 
   #of(source: string): readonly Attempt[] {

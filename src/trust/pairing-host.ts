@@ -4,7 +4,16 @@ import type { Clock } from '../kernel/clock.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import type { Attempt, Attempts } from './pairing-attempts.ts';
 import type { OwnMachine } from './pairing-hello.ts';
-import { blameOther, checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
+import {
+  blameOther,
+  cancelledHere,
+  checkVersion,
+  MESSAGES,
+  readFields,
+  suspect,
+  write,
+  type Message,
+} from './pairing-messages.ts';
 import { openCode, type CodeKind, type OpenCode } from './pairing-open-code.ts';
 import { PairingParty } from './pairing-party.ts';
 import { factsOf, greetJoiner, judgeProof, openReveal, type Greeting, type Prove } from './pairing-proof.ts';
@@ -90,6 +99,7 @@ const replaced = (): LoopsyError =>
   new LoopsyError('pair_expired', {
     message: 'after too many wrong codes that one is no longer valid',
     hint: 'enter the new code that the other machine shows',
+    details: { reason: 'replaced' },
   });
 
 /** The host of one pairing, from its code to the number on both screens; what follows is its party's. */
@@ -179,7 +189,11 @@ export class HostPairing {
     const { attempts } = this.#openForProof();
     if (this.#waiting.has(write(prove.attempt))) throw waits();
     const attempt = attempts.take(prove.attempt);
-    if (attempt === undefined) throw new LoopsyError('pair_expired', { message: 'this attempt is over, or never was' });
+    if (attempt === undefined)
+      throw new LoopsyError('pair_expired', {
+        message: 'this attempt is over, or never was',
+        details: { reason: 'attempt' },
+      });
     await this.#proofTurn(attempt, attempts, sourceOf(address));
     const open = this.#openForProof();
     if (open.attempts !== attempts) throw replaced();
@@ -207,7 +221,7 @@ export class HostPairing {
   /** The person here gives up, at any time before their yes. @throws {LoopsyError} `conflict` after it. */
   cancel(): void {
     if (this.party !== undefined) return this.party.refuse();
-    const failure = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled' });
+    const failure = cancelledHere();
     const answer = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled there' });
     if (this.#state.at !== 'ended') this.#enter({ at: 'ended', failure, answer });
   }
@@ -256,7 +270,7 @@ export class HostPairing {
       await this.#proofs.turn(source);
     } catch (error) {
       // Who is told to come back finds the attempt again.
-      attempts.add(attempt);
+      attempts.giveBack(attempt);
       throw error;
     } finally {
       this.#waiting.delete(id);

@@ -6,7 +6,16 @@ import { readCertificate } from './certificates.ts';
 import type { Code } from './pairing-codes.ts';
 import { equalBytes, pairingHash, passwordOf, RunKeys } from './pairing-crypto.ts';
 import { makeHello, readHello, type OwnMachine, type PeerMachine } from './pairing-hello.ts';
-import { blameOther, checkVersion, MESSAGES, readFields, suspect, write, type Message } from './pairing-messages.ts';
+import {
+  blameOther,
+  cancelledHere,
+  checkVersion,
+  MESSAGES,
+  readFields,
+  suspect,
+  write,
+  type Message,
+} from './pairing-messages.ts';
 import { PairingParty } from './pairing-party.ts';
 import { factsOf } from './pairing-proof.ts';
 import type { Place } from './pairing-record.ts';
@@ -141,19 +150,33 @@ export class JoinerPairing {
     const proved = this.#expect('proved');
     return this.#orFail(() => {
       readFields(reply, MESSAGES.revealed);
-      const { clock, own, place } = this.#options;
-      const met = { attempt: proved.attempt, ownId: own.machineId, place, startedAt: clock.now() };
-      const facts = factsOf('joiner', proved, met);
-      const party = new PairingParty(facts, { clock, sas: proved.sas });
-      this.#state = { at: 'compare', party };
-      return party;
+      return this.#enterCompare(proved);
     });
   }
 
-  /** The person here gives up, or a request failed for good. @throws {LoopsyError} `conflict` after their yes. */
-  cancel(failure: LoopsyError = new LoopsyError('pair_not_open', { message: 'the pairing was cancelled' })): void {
-    if (this.party !== undefined) return this.party.refuse();
-    if (this.#state.at !== 'ended') this.#state = { at: 'ended', failure };
+  /** A request failed for good. */
+  fail(failure: LoopsyError): void {
+    if (this.#state.at !== 'ended' && this.#state.at !== 'compare') this.#state = { at: 'ended', failure };
+  }
+
+  /**
+   * The person here gives up. @returns where the host may show a number by now: who tells it so.
+   * @throws {LoopsyError} `conflict` after their yes.
+   */
+  cancel(): PairingParty | undefined {
+    if (this.#state.at === 'proved') this.#enterCompare(this.#state);
+    const { party } = this;
+    party?.refuse();
+    this.fail(cancelledHere());
+    return party;
+  }
+
+  #enterCompare(proved: State & { readonly at: 'proved' }): PairingParty {
+    const { clock, own, place } = this.#options;
+    const met = { attempt: proved.attempt, ownId: own.machineId, place, startedAt: clock.now() };
+    const party = new PairingParty(factsOf('joiner', proved, met), { clock, sas: proved.sas });
+    this.#state = { at: 'compare', party };
+    return party;
   }
 
   #meet({ keys, nonce, helloJoiner }: Exchange, box: Buffer): readonly [peer: PeerMachine, sas: string] {

@@ -97,6 +97,13 @@ const invalid = (field: string): LoopsyError =>
 export const suspect = (reason: string, message: string): LoopsyError =>
   new LoopsyError('invalid_request', { message, details: { reason } });
 
+/** The end of what the person here has given up. */
+export const cancelledHere = (): LoopsyError =>
+  new LoopsyError('pair_not_open', {
+    message: 'the pairing was cancelled: nothing was trusted',
+    hint: '`loopsy pair` begins anew',
+  });
+
 /** The same for this side's person: no fault of their input. */
 export const blameOther = (error: unknown): LoopsyError => {
   if (!(error instanceof LoopsyError)) return new LoopsyError('internal', { cause: error });
@@ -138,7 +145,7 @@ export const checkVersion = (body: unknown): void => {
   const v = isRecord(body) ? body['v'] : undefined;
   if (v === PAIRING_VERSION) return;
   throw new LoopsyError('peer_version', {
-    message: `the other side speaks version ${typeof v === 'number' ? v : '?'} of pairing, this one ${PAIRING_VERSION}`,
+    message: `the other side speaks ${typeof v === 'number' ? `version ${v}` : 'another version'} of pairing, this one ${PAIRING_VERSION}`,
   });
 };
 

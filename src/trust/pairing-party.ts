@@ -119,10 +119,13 @@ export class PairingParty {
   /** The person says no. @throws {LoopsyError} `conflict` after a yes: it may be on its way, and can't be unsaid. */
   refuse(): void {
     this.tick();
+    const remove = `\`loopsy peers remove ${this.facts.peer.machineId.slice(0, 8)}\``;
+    if (this.stage === 'settled')
+      throw new LoopsyError('conflict', { message: 'you are paired already', hint: `${remove} ends the trust` });
     if (this.saidYes && !this.isOver) {
       throw new LoopsyError('conflict', {
         message: 'you said yes, and that may have arrived: it can not be unsaid',
-        hint: `\`loopsy peers remove ${this.facts.peer.machineId.slice(0, 8)}\` ends the trust once it is there`,
+        hint: `${remove} ends the trust once it is there`,
       });
     }
     this.#step('say-no');

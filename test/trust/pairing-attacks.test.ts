@@ -42,7 +42,7 @@ describe('who does not know the code', () => {
       expiresInMs: 299_500,
     });
     // Even the right code is too late now.
-    expect(await errorOf(() => two.judge(lateM3, '192.0.2.77'))).toBe('pair_expired');
+    expect(await errorOf(() => two.judge(lateM3, '192.0.2.77'))).toBe('pair_expired attempt');
     expect(await stillPairs()).toBe(true);
   });
 
@@ -154,7 +154,7 @@ describe('who does not know the code', () => {
     const m3 = await two.ask(two.joiner());
     await two.judge(m3, '192.0.2.9');
     const later = new TwoMachines({ below: () => Number(codeOf(new TwoMachines().host).secret.toString()) });
-    expect(await errorOf(() => later.host.prove(m3, '192.0.2.9'))).toBe('pair_expired');
+    expect(await errorOf(() => later.host.prove(m3, '192.0.2.9'))).toBe('pair_expired attempt');
     const m2 = fields(await later.host.initiate(wire(later.joiner().initiate()), '10.0.0.1'));
     expect(await errorOf(() => later.host.prove({ ...fields(m3), attempt: m2['attempt'] }, '10.0.0.1'))).toBe(
       'pair_wrong_code',

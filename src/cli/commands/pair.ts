@@ -1,13 +1,13 @@
-import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import { EXIT } from '../../protocol/errors.ts';
 import type { OutputOf } from '../../protocol/operations.ts';
 import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
 import { askPerson, type Ask } from '../ask.ts';
-import type { Cli, Command, Commands } from '../cli.ts';
+import type { Cli, Command, Commands, Stdin } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { levelWords } from '../grant-options.ts';
 import { count, plain } from '../output.ts';
-import { isInvitation, showDigits, showInvitation } from '../pairing-texts.ts';
+import { showDigits, showInvitation } from '../pairing-texts.ts';
 import { followPairing, type PairRun } from '../pairing.ts';
 import { usageError } from '../parse.ts';
 import { typedAddress } from '../values.ts';
@@ -29,28 +29,19 @@ const pair: Command = async (cli) => {
 /** Shows a code and waits. */
 const host = async (cli: Cli): Promise<number> => {
   const isInvited = cli.invocation.has('invite');
-  const choices = choicesOf(cli);
   const ask = await answerer(cli, isInvited);
   const node = await cli.node();
   const { user, addresses } = await node.client.call('system.status', {});
-  const input = { ...(isInvited ? { invite: true } : {}), ...choices };
-  const begun = await begin(cli, { role: 'host', node, ask, start: () => node.client.call('pair.start', input) });
+  const open = await leftOpen(cli, { role: 'host', node, ask });
+  const input = { ...(isInvited ? { invite: true } : {}), ...choicesOf(cli) };
+  const begun = open ?? (await node.client.call('pair.start', input));
   if (cli.out.json) cli.out.document(begun);
-  const chosen = 'active' in begun ? (begun.chosen ?? {}) : choices;
-  const words = levelWords(chosen.grant ?? 'full', plain(user));
-  const { inviteCode: code, expiresAt } = begun;
+  const { choices, words } = chosenIn(cli, open, user);
+  const { id = '', inviteCode: code, expiresAt } = begun;
   if (code !== undefined && expiresAt !== undefined) await show(cli, { code, expiresAt, addresses, words });
-  const standingYes = isInvitation(code);
-  return followPairing({
-    cli,
-    node,
-    role: 'host',
-    ask,
-    choices: chosen,
-    words,
-    standingYes,
-    ...(code === undefined ? {} : { code }),
-  });
+  const standingYes = open?.invited ?? isInvited;
+  const run: PairRun = { cli, node, role: 'host', id, ask, choices, words, standingYes };
+  return followPairing(code === undefined ? run : { ...run, code });
 };
 
 interface Shown {
@@ -63,7 +54,7 @@ interface Shown {
 /** The code, and what to do with it. */
 const show = async (cli: Cli, { code, expiresAt, addresses, words }: Shown): Promise<void> => {
   const { out, io } = cli;
-  const isInvited = isInvitation(code);
+  const isInvited = !/^\d+$/.test(code);
   if (addresses.length === 0)
     out.note(
       '! No other machine can reach this node where it listens now: `loopsy stop`, then `loopsy start --lan`, opens it.',
@@ -86,41 +77,65 @@ const short = (address: string): string => address.replace(new RegExp(`:${DEFAUL
 /** Enters a code. */
 const join = async (cli: Cli, address: string | undefined, given: string | undefined): Promise<number> => {
   const at = address === undefined ? {} : typedAddress(address);
-  const choices = choicesOf(cli);
   const ask = await answerer(cli, false);
   if (given === undefined && ask === undefined) throw usageError('"loopsy pair --yes" with an address needs --code');
   const node = await cli.node();
   const { user } = await node.client.call('system.status', {});
-  const code = given ?? (await ask?.text('The code that the other machine shows', 'six digits'));
+  const open = await leftOpen(cli, { role: 'joiner', node, ask, at });
+  const { choices, words } = chosenIn(cli, open, user);
+  const run = { cli, node, role: 'joiner', ask, choices, words, standingYes: false } as const;
+  if (open !== undefined) return followPairing({ ...run, id: open.id ?? '' });
+  const code = (await codeOf(cli, given)) ?? (await ask?.text('The code that the other machine shows', 'six digits'));
   if (code === undefined) return left(cli);
-  const input = { ...at, code, ...choices };
-  const begun = await begin(cli, { role: 'joiner', node, ask, start: () => node.client.call('pair.join', input) });
-  const chosen = 'active' in begun ? (begun.chosen ?? {}) : choices;
-  const words = levelWords(chosen.grant ?? 'full', plain(user));
-  const run: PairRun = { cli, node, role: 'joiner', ask, choices: chosen, words, standingYes: false };
-  return followPairing('active' in begun ? run : { ...run, code: code.trim() });
+  const { id } = await node.client.call('pair.join', { ...at, code, ...choices });
+  return followPairing({ ...run, id });
 };
 
-interface Beginning<Begun> {
+/** `-`: the first line of stdin, so that an invitation is seen by nobody who lists processes. */
+const codeOf = async ({ io }: Cli, given: string | undefined): Promise<string | undefined> => {
+  if (given !== '-') return given;
+  const line = await firstLine(io.stdin());
+  if (line !== '') return line;
+  throw usageError(
+    '"--code -" reads the code from stdin, and there is none',
+    'pipe it: `… | loopsy pair <address> --code - --yes`',
+  );
+};
+
+const firstLine = async (stdin: Stdin): Promise<string> => {
+  if (stdin.kind === 'none') return '';
+  const { createInterface } = await import('node:readline');
+  const lines = createInterface({ input: stdin.stream });
+  const line = await new Promise<string>((resolve) => lines.once('line', resolve).once('close', () => resolve('')));
+  lines.close();
+  return line.trim();
+};
+
+/** What this side chose, now or when the pairing that goes on was begun; and what that lets the other do, in words. */
+const chosenIn = (cli: Cli, open: Status | undefined, user: string): Pick<PairRun, 'choices' | 'words'> => {
+  const choices = open === undefined ? choicesOf(cli) : (open.chosen ?? {});
+  return { choices, words: levelWords(choices.grant ?? 'full', plain(user)) };
+};
+
+interface Beginning {
   readonly role: PairRun['role'];
   readonly node: LocalNode;
   readonly ask: Ask | undefined;
-  readonly start: () => Promise<Begun>;
+  /** Whom a joiner means. */
+  readonly at?: { readonly address?: string; readonly port?: number };
 }
 
-/** Begins a pairing, or goes on with one that a command left open which is gone: where a person can answer. */
-const begin = async <Begun>(cli: Cli, { role, node, ask, start }: Beginning<Begun>): Promise<Begun | Status> => {
-  try {
-    return await start();
-  } catch (thrown) {
-    const isOpen = thrown instanceof LoopsyError && thrown.error === 'pair_open';
-    const wantsAnother = cli.invocation.has('invite') || Object.keys(choicesOf(cli)).length > 0;
-    if (!isOpen || wantsAnother || ask === undefined) throw thrown;
-    const status = await node.client.call('pair.status', { role });
-    if (!status.active) throw thrown;
-    cli.out.note('A pairing is open here already: this goes on with it, and Ctrl-C ends it.');
-    return status;
-  }
+/** A pairing that a command which is gone has left open: gone on with where a person can answer, and means the same. */
+const leftOpen = async (cli: Cli, { role, node, ask, at }: Beginning): Promise<Status | undefined> => {
+  const wantsAnother = cli.invocation.has('invite') || Object.keys(choicesOf(cli)).length > 0;
+  if (ask === undefined || wantsAnother) return undefined;
+  const status = await node.client.call('pair.status', { role });
+  const { active, state, at: asked } = status;
+  if (!active || state === 'waiting-peer') return undefined;
+  const isOther = asked !== undefined && (asked.address !== at?.address || asked.port !== (at.port ?? DEFAULT_PORT));
+  if (isOther) return undefined;
+  cli.out.note('A pairing is open here already: this goes on with it, and Ctrl-C ends it.');
+  return status;
 };
 
 /** Who says yes at this side; undefined: it was said with the command. */
@@ -130,7 +145,7 @@ const answerer = async ({ invocation, out, io }: Cli, isInvited: boolean): Promi
   if (ask !== undefined) return ask;
   throw usageError(
     '`loopsy pair` asks before it trusts, and nobody can answer here',
-    'in a script: `loopsy pair --invite` on one machine, `loopsy pair <address> --code <invitation> --yes` on the other',
+    'in a script: `loopsy pair --invite` on one machine, `loopsy pair <address> --code - --yes` on the other, which reads the invitation from stdin',
   );
 };
 

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../kernel/clock.ts';
 import { collectText } from '../../kernel/collect.ts';
 import { parseJson } from '../../kernel/parse-json.ts';
-import { sleep } from '../../kernel/sleep.ts';
+import { pause } from '../../kernel/sleep.ts';
 import { errorFromBody, LoopsyError, type ErrorName } from '../../protocol/errors.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
@@ -42,6 +42,8 @@ const RESEND_PAUSE_MS = 250;
 /** A node that many strangers call at once hangs up on some of them. */
 const REDIAL_PAUSE_MS = 2000;
 const MAX_DIALS = 6;
+/** Whatever a host says: it does not set this machine's pace. */
+const LEAST_WAIT_MS = 250;
 /** For how long a host may tell to come again later. */
 const PATIENCE_MS = 30_000;
 const MAX_ANSWER_BYTES = 16_384;
@@ -150,6 +152,21 @@ const OWN_WORDS: ReadonlySet<ErrorName> = new Set([
 ]);
 const MAX_WORDS = 300;
 
+/** Why a host says that it is over, where the person can enter a code again at once. */
+const EXPIRED: ReadonlyMap<unknown, { message: string; hint: string }> = new Map([
+  [
+    'replaced',
+    {
+      message: 'after too many wrong codes this one is no longer valid',
+      hint: 'enter the new code that the other machine shows',
+    },
+  ],
+  [
+    'attempt',
+    { message: 'this try took too long, and the code was not looked at', hint: 'enter the code again: it still holds' },
+  ],
+]);
+
 /** What a host's refusal means here. Its own words are a stranger's. */
 const refusalOf = (text: string, at: Address): LoopsyError => {
   const error = errorFromBody(parseJson(text));
@@ -157,8 +174,9 @@ const refusalOf = (text: string, at: Address): LoopsyError => {
   if (error.error === 'unknown_route')
     return new LoopsyError('peer_version', { message: `the loopsy at ${formatAddress(at)} can not pair` });
   if (OWN_WORDS.has(error.error)) {
-    const retryAfterMs = error.details?.['retryAfterMs'];
-    return new LoopsyError(error.error, typeof retryAfterMs === 'number' ? { details: { retryAfterMs } } : {});
+    const { retryAfterMs, reason } = error.details ?? {};
+    if (typeof retryAfterMs === 'number') return new LoopsyError(error.error, { details: { retryAfterMs } });
+    return new LoopsyError(error.error, EXPIRED.get(error.error === 'pair_expired' ? reason : undefined));
   }
   return new LoopsyError('peer_handshake', {
     message: `${formatAddress(at)} refused: ${error.message.slice(0, MAX_WORDS)}`,
@@ -184,7 +202,7 @@ export const askHost = async (at: Address, [step, message]: readonly [Step, Mess
       if (signal.aborted || waitMs === undefined || clock.monotonicMs() + waitMs > patientUntilMs)
         throw error instanceof Cut ? cutAt(at) : error;
       onTrouble(troubleOf(error, { at, waitMs }));
-      await sleep(waitMs, clock);
+      await pause(waitMs, { clock, signal });
       onTrouble(undefined);
     }
   }
@@ -210,12 +228,15 @@ const troubleOf = (error: unknown, { at, waitMs }: { at: Address; waitMs: number
   return error instanceof LoopsyError ? `${error.message}; trying again` : undefined;
 };
 
+/** A stranger's number is none before it was looked at. */
+const isSpan = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+
 /** When the same request may be sent again, counted as a further try; undefined: never. */
 const retryMs = (error: unknown, tries: Tries): number | undefined => {
   if (error instanceof Cut) return (tries.sends += 1) > tries.maxSends ? undefined : RESEND_PAUSE_MS;
   if (!(error instanceof LoopsyError)) return undefined;
   const { retryAfterMs, cause } = error.details ?? {};
-  if (isToldToWait(error)) return typeof retryAfterMs === 'number' ? Math.max(50, retryAfterMs) : 1000;
+  if (isToldToWait(error)) return isSpan(retryAfterMs) ? Math.max(LEAST_WAIT_MS, retryAfterMs) : 1000;
   const isHungUp = error.error === 'peer_unreachable' && cause === 'ECONNRESET';
   if (!isHungUp || tries.maxSends === 1) return undefined;
   return (tries.dials += 1) > MAX_DIALS ? undefined : REDIAL_PAUSE_MS;

@@ -1,4 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { pause } from '../../kernel/sleep.ts';
 
 /** Counts changes, and lets those who know one wait for the next. */
 export class Changes {
@@ -18,16 +19,10 @@ export class Changes {
   /** Resolves once the revision is another than `since`, after `ms`, or when `signal` is aborted. */
   async next(since: number, { ms, clock, signal }: { ms: number; clock: Clock; signal: AbortSignal }): Promise<void> {
     if (since !== this.#revision || ms <= 0 || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        this.#listeners.delete(end);
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = clock.after(ms, end);
+    const wake = (end: () => void): (() => void) => {
       this.#listeners.add(end);
-      signal.addEventListener('abort', end, { once: true });
-    });
+      return () => this.#listeners.delete(end);
+    };
+    await pause(ms, { clock, signal, wake });
   }
 }

@@ -11,10 +11,8 @@ import { askHost, notMeant } from './ask.ts';
 
 /** What joining needs. */
 export interface JoiningParts {
-  readonly spake2: Spake2;
   readonly own: OwnMachine;
   readonly clock: Clock;
-  readonly code: Code;
   readonly place: Place;
   /** The machineId of who proved this node's own code, where one did. */
   readonly hosting: () => string | undefined;
@@ -44,12 +42,19 @@ export class Joining {
   readonly pairing: JoinerPairing;
   readonly #parts: JoiningParts;
   readonly #stopped = new AbortController();
+  readonly #inviter: string | undefined;
   #trouble: string | undefined;
 
   /** @throws {LoopsyError} `invalid_request` for an invitation of this machine itself. */
-  constructor(parts: JoiningParts) {
+  constructor(parts: JoiningParts, { code, spake2 }: { code: Code; spake2: Spake2 }) {
     this.#parts = parts;
-    this.pairing = new JoinerPairing(parts);
+    // The secret itself is the pairing's alone, which drops it.
+    this.#inviter = code.kind === 'invitation' ? code.nodeId : undefined;
+    this.pairing = new JoinerPairing({ ...parts, code, spake2 });
+  }
+
+  get isInvited(): boolean {
+    return this.#inviter !== undefined;
   }
 
   get place(): Place {
@@ -61,10 +66,10 @@ export class Joining {
     return this.#trouble;
   }
 
-  /** The person gives up, before there is a number. */
-  cancel(): void {
-    this.pairing.cancel();
+  /** The person gives up. @returns what tells the host so, where that may show a number by now. */
+  cancel(): PairingParty | undefined {
     this.stop();
+    return this.pairing.cancel();
   }
 
   /** Asks no more. */
@@ -82,8 +87,7 @@ export class Joining {
       const revealed = await this.#ask('pair.reveal', pairing.reveal(proved.body, context));
       return pairing.compare(revealed.body);
     } catch (error) {
-      const failure = this.#failureOf(error);
-      if (pairing.state !== 'ended') pairing.cancel(failure);
+      pairing.fail(this.#failureOf(error));
       return undefined;
     }
   }
@@ -102,10 +106,10 @@ export class Joining {
   }
 
   #refuse(machineId: string): LoopsyError | undefined {
-    const { place, code, own } = this.#parts;
+    const { place, own } = this.#parts;
     if (machineId === own.machineId) return itselfAt(place);
     // An invitation names the machine that made it, from the first byte.
-    return code.kind === 'invitation' && code.nodeId !== machineId ? notMeant(place) : undefined;
+    return this.#inviter !== undefined && this.#inviter !== machineId ? notMeant(place) : undefined;
   }
 
   #noteTrouble(text: string | undefined): void {

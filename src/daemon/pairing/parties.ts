@@ -17,7 +17,7 @@ export interface Driven {
 export const TOLD_MS = 60_000;
 const MAX_PARTIES = 64;
 
-/** All parties from the number on, until their end has been told: by the attempt's id. */
+/** All parties from the number on, until their end has been told: by the run's id, on which both machines have a say. */
 export class Parties {
   readonly #parts: DriverParts;
   readonly #clock: Clock;
@@ -31,7 +31,7 @@ export class Parties {
   /** Begins to carry one out; a joiner's asks its host. */
   add(party: PairingParty, standingYes?: Wish): Driven {
     this.prune();
-    const { attempt, place, role } = party.facts;
+    const { id, place, role } = party.facts;
     const stopped = new AbortController();
     const settling =
       role === 'joiner' && place !== undefined
@@ -43,14 +43,22 @@ export class Parties {
       driver.close();
     };
     const driven = { driver, settling, close };
-    this.#all.set(attempt, driven);
+    this.#all.get(id)?.close();
+    this.#all.set(id, driven);
     void settling?.run();
     return driven;
   }
 
-  get(attempt: string): Driven | undefined {
+  /** The one that a joiner asks about here. */
+  hosted(attempt: string): PairingParty | undefined {
     this.prune();
-    return this.#all.get(attempt);
+    return this.list()
+      .map(({ driver }) => driver.party)
+      .find(({ facts }) => facts.role === 'host' && facts.attempt === attempt);
+  }
+
+  has({ driver }: Driven): boolean {
+    return this.#all.get(driver.party.facts.id)?.driver === driver;
   }
 
   /** The newest first. */
@@ -66,9 +74,9 @@ export class Parties {
   }
 
   /** Carries one out no more, and forgets it. */
-  drop({ facts: { attempt } }: PairingParty): void {
-    this.#all.get(attempt)?.close();
-    this.#all.delete(attempt);
+  drop({ facts: { id } }: PairingParty): void {
+    this.#all.get(id)?.close();
+    this.#all.delete(id);
   }
 
   stop(): void {

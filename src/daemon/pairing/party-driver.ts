@@ -113,7 +113,10 @@ export class PartyDriver {
   #watchEnd(): void {
     this.#deadline?.cancel();
     if (this.party.isOver) return;
-    this.#deadline = this.#parts.clock.after(Math.min(LOOK_MS, this.party.remainingMs + 1), () => {
+    // Late, and its end is not on disk yet: that is tried again by itself.
+    const { remainingMs } = this.party;
+    const lookMs = remainingMs === 0 ? LOOK_MS : Math.min(LOOK_MS, remainingMs + 1);
+    this.#deadline = this.#parts.clock.after(lookMs, () => {
       this.party.tick();
       this.#watchEnd();
     });
@@ -121,7 +124,7 @@ export class PartyDriver {
 
   #begin(): void {
     const { effect } = this.party;
-    if (effect === undefined || this.#isBusy || this.#isClosed) return;
+    if (effect === undefined || this.#isBusy || this.#isClosed || this.#retry !== undefined) return;
     this.#isBusy = true;
     void this.#carryOut(effect);
   }
@@ -142,16 +145,19 @@ export class PartyDriver {
     } catch (error) {
       this.#isBusy = false;
       this.#failures += 1;
-      this.#trouble = error instanceof Error ? error.message : String(error);
-      log.warn('pairing not kept', { effect: effect.kind, error: this.#trouble });
-      party.failed();
+      const trouble = error instanceof Error ? error.message : String(error);
+      if (trouble !== this.#trouble) log.warn('pairing not kept', { effect: effect.kind, error: trouble });
+      this.#trouble = trouble;
       if (!this.#isClosed) this.#retry = this.#parts.clock.after(RETRY_MS, () => this.#again());
+      party.failed();
     }
   }
 
   #again(): void {
     const { party } = this;
+    this.#retry = undefined;
     if (this.#standingYes !== undefined && party.stage === 'compare' && !party.isOver) party.confirm(this.#standingYes);
     else party.retry();
+    this.#begin();
   }
 }

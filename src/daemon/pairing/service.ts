@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
+import { pause } from '../../kernel/sleep.ts';
 import { unmapped } from '../../kernel/unmapped.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
@@ -14,10 +15,11 @@ import type { Wish } from '../../trust/pairing-record.ts';
 import type { TrustBook } from '../../trust/pins.ts';
 import { Spake2 } from '../../trust/spake2.ts';
 import type { TrustChange } from '../../trust/trust-changes.ts';
-import type { Address } from '../peers/dial.ts';
+import { type Address, formatAddress } from '../peers/dial.ts';
 import { Changes } from './changes.ts';
 import { Joining, readCode } from './joining.ts';
 import { Parties, TOLD_MS, type Driven } from './parties.ts';
+import { type Choices, factsOf, type HostTurn, type JoinerTurn, newTurnId, type Turn, Turns } from './turns.ts';
 import { clashOf, hostView, IDLE, joinerView, partyView, peerOf, type View } from './view.ts';
 
 /** What pairing needs. */
@@ -38,18 +40,6 @@ export interface PairingParts {
 }
 
 type Started = ParsedInputOf<'pair.start'>;
-type Choices = Pick<Started, 'name' | 'grant'>;
-
-/** A role that this machine plays at most once at a time. */
-interface Turn<Pairing> {
-  readonly pairing: Pairing;
-  readonly choices: Choices;
-  /** Counts up: which was begun last. */
-  readonly order: number;
-  /** There once both screens show the number. */
-  driven?: Driven;
-  endedAtMs?: number;
-}
 
 const TICK_MS = 1000;
 const PEER = 'peer:';
@@ -65,9 +55,7 @@ export class Pairing implements Service {
   readonly #parts: PairingParts;
   readonly #changes = new Changes();
   readonly #parties: Parties;
-  #host: Turn<HostPairing> | undefined;
-  #joiner: Turn<Joining> | undefined;
-  #turns = 0;
+  readonly #turns = new Turns();
   #spake2: Promise<Spake2> | undefined;
   #ticks: Timer | undefined;
   #unfollow: () => void = () => undefined;
@@ -94,8 +82,7 @@ export class Pairing implements Service {
     for (const record of trust.pairings()) {
       const { machineId } = record.peer;
       const isKnown = trust.machine(machineId) ?? trust.suspended().find((machine) => machine.machineId === machineId);
-      if (record.stage === 'trusted' && isKnown === undefined)
-        await trust.carryOutPairing({ kind: 'forget', id: record.id });
+      if (record.stage === 'trusted' && isKnown === undefined) this.#forget(record.id);
       else this.#parties.add(PairingParty.resume(record, clock));
     }
   }
@@ -103,98 +90,93 @@ export class Pairing implements Service {
   async stop(): Promise<void> {
     this.#unfollow();
     this.#ticks?.cancel();
-    this.#joiner?.pairing.stop();
+    for (const turn of this.#turns.all) if (turn.role === 'joiner') turn.pairing.stop();
     this.#parties.stop();
   }
 
   /** Shows a code. @throws {LoopsyError} `pair_open` while one is. */
-  async open({ invite, ...choices }: Started): Promise<OutputOf<'pair.start'>> {
-    this.#refuseSecond(this.#host, 'host');
+  async open({ invite = false, ...choices }: Started): Promise<OutputOf<'pair.start'>> {
+    this.#refuseSecond(this.#host);
     const spake2 = await this.#loadSpake2();
-    this.#refuseSecond(this.#host, 'host');
+    this.#refuseSecond(this.#host);
+    const { own, clock, addresses } = this.#parts;
     const pairing = new HostPairing({
       spake2,
-      own: this.#parts.own(),
-      clock: this.#parts.clock,
+      own: own(),
+      clock,
       isJoining: () => this.#isComparing,
-      ...(invite === true ? { invitation: wishOf(choices) } : {}),
+      ...(invite ? { invitation: wishOf(choices) } : {}),
     });
-    this.#host = this.#begin(pairing, choices);
+    const { id } = this.#begin({ id: newTurnId(), role: 'host', pairing, choices, invited: invite });
     const { code = '', expiresInMs } = pairing.status;
-    const { clock, addresses } = this.#parts;
-    return { inviteCode: code, expiresAt: Math.round(clock.now() + expiresInMs), addresses: [...addresses()] };
+    return { id, inviteCode: code, expiresAt: Math.round(clock.now() + expiresInMs), addresses: [...addresses()] };
   }
 
   /** Enters a code. What comes of it is told by `status`. @throws {LoopsyError} `pair_open`, `invalid_request`. */
   async join({ address, port, code: entered, ...choices }: ParsedInputOf<'pair.join'>): Promise<OutputOf<'pair.join'>> {
-    this.#refuseSecond(this.#joiner, 'joiner');
+    this.#refuseSecond(this.#joiner);
     const code = readCode(entered);
     if (address === undefined) throw noAddress(code.kind);
     const spake2 = await this.#loadSpake2();
-    this.#refuseSecond(this.#joiner, 'joiner');
+    this.#refuseSecond(this.#joiner);
     const { clock, own } = this.#parts;
     const place = { host: address, port: port ?? DEFAULT_PORT };
     const hosting = (): string | undefined => this.#host?.pairing.peerId;
     const metBefore = hosting();
     // Only who proves this node's code meanwhile joins it at the same time.
     const meets = (): string | undefined => (hosting() === metBefore ? undefined : hosting());
-    const joining = new Joining({
-      spake2,
-      own: own(),
-      clock,
-      code,
-      place,
-      hosting: meets,
-      changed: () => this.#changes.note(),
+    const changed = (): void => this.#changes.note();
+    const pairing = new Joining({ own: own(), clock, place, hosting: meets, changed }, { code, spake2 });
+    const turn = this.#begin<JoinerTurn>({
+      id: newTurnId(),
+      role: 'joiner',
+      pairing,
+      choices,
+      invited: pairing.isInvited,
     });
-    const turn = this.#begin(joining, choices);
-    this.#joiner = turn;
-    void joining.run().then((party) => {
+    void pairing.run().then((party) => {
       if (party !== undefined) {
         turn.driven = this.#parties.add(party);
         this.#host?.pairing.giveWay(party.facts.peer.machineId);
       }
       this.#changes.note();
     });
-    return { state: this.#view('joiner').state };
+    return { id: turn.id, state: this.#view(turn, 'joiner').state };
   }
 
   /** The person's yes, on disk when it resolves, or no. @throws {LoopsyError} `conflict` before there is a number. */
   async confirm(input: ParsedInputOf<'pair.confirm'>): Promise<OutputOf<'pair.confirm'>> {
-    const role = input.role ?? this.#latest();
-    const turn = role === 'host' ? this.#host : this.#joiner;
-    if (!input.confirmed) return this.#cancel(turn);
-    const driven = turn?.driven;
-    if (turn === undefined || driven === undefined) {
+    const turn = this.#turns.find(input);
+    if (!input.confirmed) return this.#cancel(turn, input.role);
+    if (turn?.driven === undefined) {
       throw new LoopsyError('conflict', {
         message: 'there is no number to compare yet',
         hint: '`loopsy pair` on both machines comes first',
       });
     }
-    const { party } = driven.driver;
-    await driven.driver.say(this.#wish(party, { ...turn.choices, ...input }), input.sas);
-    const peer = peerOf(party, this.#parts.trust);
+    const { driver } = turn.driven;
+    const wish = this.#wish(driver.party, { ...turn.choices, ...input });
+    await driver.say(wish, input.sas);
+    const peer = peerOf(driver.party, this.#parts.trust, wish.name);
     const message =
-      party.stage === 'settled' ? `paired with ${peer.name}` : `your yes is kept; waiting for ${peer.name}`;
+      driver.party.stage === 'settled' ? `paired with ${peer.name}` : `your yes is kept; waiting for ${peer.name}`;
     return { success: true, message, peer };
   }
 
   /** Where a pairing stands; with `wait`, once that is another than `since`. */
-  async status(
-    { role, wait = 0, since }: ParsedInputOf<'pair.status'>,
-    signal: AbortSignal,
-  ): Promise<OutputOf<'pair.status'>> {
+  async status(input: ParsedInputOf<'pair.status'>, signal: AbortSignal): Promise<OutputOf<'pair.status'>> {
+    const { wait = 0, since } = input;
     const { clock } = this.#parts;
     const ms = Math.min(wait, MAX_PAIR_WAIT_MS);
     await this.#changes.next(since ?? this.#changes.revision, { ms, clock, signal });
-    const wanted = role ?? this.#latest();
-    const view = wanted === undefined ? IDLE : this.#view(wanted);
-    const chosen = (wanted === 'host' ? this.#host : this.#joiner)?.choices;
+    const turn = this.#turns.find(input);
+    const role = turn?.role ?? input.role ?? this.#parties.list()[0]?.driver.party.facts.role;
+    const view = role === undefined ? IDLE : this.#view(turn, role);
     return {
       ...view,
-      ...(view.active && chosen !== undefined ? { chosen } : {}),
+      ...(turn === undefined ? {} : factsOf(turn)),
       revision: this.#changes.revision,
-      ...(wanted === undefined ? {} : { role: wanted }),
+      ...(role === undefined ? {} : { role }),
     };
   }
 
@@ -228,8 +210,8 @@ export class Pairing implements Service {
   /** M7: held while there is no news. */
   async settle(body: unknown, signal: AbortSignal): Promise<Message> {
     const { attempt, tokens } = readSettle(body);
-    const party = this.#parties.get(attempt)?.driver.party;
-    if (party === undefined || party.facts.role !== 'host') throw new LoopsyError('pair_not_open');
+    const party = this.#parties.hosted(attempt);
+    if (party === undefined) throw new LoopsyError('pair_not_open');
     const words = party.hear(tokens);
     await this.#news(party, () => party.hasNewsFor(words), signal);
     return party.reply();
@@ -246,11 +228,19 @@ export class Pairing implements Service {
     for (const party of this.#parties.with(nodeId)) party.contact();
   }
 
-  #begin<P>(pairing: P, choices: Choices): Turn<P> {
-    this.#turns += 1;
+  #begin<One extends Turn>(turn: One): One {
     this.#ticks ??= this.#parts.clock.every(TICK_MS, () => this.#tick());
+    this.#turns.begin(turn);
     this.#changes.note();
-    return { pairing, choices, order: this.#turns };
+    return turn;
+  }
+
+  get #host(): HostTurn | undefined {
+    return this.#turns.host;
+  }
+
+  get #joiner(): JoinerTurn | undefined {
+    return this.#turns.joiner;
   }
 
   #loadSpake2(): Promise<Spake2> {
@@ -274,18 +264,26 @@ export class Pairing implements Service {
   }
 
   /** A yes that is kept goes on by itself: it is no longer in the way. */
-  #refuseSecond(turn: Turn<unknown> | undefined, role: PairRole): void {
+  #refuseSecond(turn: Turn | undefined): void {
     if (turn === undefined) return;
-    const { active, state } = this.#view(role);
-    if (active && state !== 'waiting-peer') throw new LoopsyError('pair_open');
+    const { active, state } = this.#view(turn, turn.role);
+    if (!active || state === 'waiting-peer') return;
+    const at = turn.role === 'host' ? '' : ` with the machine at ${formatAddress(turn.pairing.place)}`;
+    throw new LoopsyError('pair_open', { message: `a pairing${at} is open already` });
   }
 
-  #cancel(turn: Turn<HostPairing> | Turn<Joining> | undefined): OutputOf<'pair.confirm'> {
-    if (turn === undefined) return { success: true, message: 'no pairing was open' };
-    if (turn.driven !== undefined) turn.driven.driver.party.refuse();
-    else turn.pairing.cancel();
+  #cancel(turn: Turn | undefined, role: PairRole = 'host'): OutputOf<'pair.confirm'> {
+    const driven = turn?.driven ?? (turn === undefined ? this.#resumed(role) : undefined);
+    if (driven !== undefined) driven.driver.party.refuse();
+    else if (turn === undefined) return { success: true, message: 'no pairing was open' };
+    else this.#giveUp(turn);
     this.#changes.note();
     return { success: true, message: 'nothing was trusted' };
+  }
+
+  #giveUp(turn: Turn): void {
+    const party = turn.pairing.cancel();
+    if (party !== undefined) turn.driven = this.#parties.add(party);
   }
 
   #wish({ facts: { peer } }: PairingParty, { replace, ...choices }: Choices & { replace?: boolean | undefined }): Wish {
@@ -295,47 +293,37 @@ export class Pairing implements Service {
     throw new LoopsyError('invalid_request', { message: 'no other peer has that name', details: { field: 'replace' } });
   }
 
-  #latest(): PairRole | undefined {
-    if (this.#host === undefined && this.#joiner === undefined) return this.#parties.list()[0]?.driver.party.facts.role;
-    return (this.#host?.order ?? 0) > (this.#joiner?.order ?? 0) ? 'host' : 'joiner';
-  }
-
-  #view(role: PairRole): View {
+  #view(turn: Turn | undefined, role: PairRole): View {
     const { clock, trust } = this.#parts;
     const now = clock.now();
-    const turn = role === 'host' ? this.#host : this.#joiner;
     const driven = turn?.driven ?? (turn === undefined ? this.#resumed(role) : undefined);
     if (driven !== undefined) {
       const [wanted, trouble] = [turn?.choices.name, driven.settling?.trouble];
       return partyView(driven.driver, { trust, now, wanted, trouble });
     }
-    if (role === 'host') return this.#host === undefined ? IDLE : hostView(this.#host.pairing, now);
-    return this.#joiner === undefined ? IDLE : joinerView(this.#joiner.pairing);
+    if (turn === undefined) return IDLE;
+    return turn.role === 'host' ? hostView(turn.pairing, now) : joinerView(turn.pairing);
   }
 
+  /** What goes on from an earlier start of this node. */
   #resumed(role: PairRole): Driven | undefined {
-    return this.#parties.list().find(({ driver }) => driver.party.facts.role === role);
+    const isOfTurn = (driven: Driven): boolean => this.#turns.all.some((turn) => turn.driven === driven);
+    return this.#parties.list().find((one) => one.driver.party.facts.role === role && !isOfTurn(one));
   }
 
   /** Ends what is late, tells a new code or an end to those who wait, and forgets what was told. */
   #tick(): void {
-    const seen = this.#host?.pairing.status.state;
-    this.#host?.pairing.tick();
-    if (this.#host?.pairing.status.state !== seen) this.#changes.note();
-    if (this.#isTold('host', this.#host)) this.#host = undefined;
-    if (this.#isTold('joiner', this.#joiner)) this.#joiner = undefined;
+    this.#turns.forget((turn) => this.#isTold(turn));
     this.#parties.prune();
   }
 
-  #isTold(role: PairRole, turn: Turn<unknown> | undefined): boolean {
-    if (turn === undefined) return false;
-    const { driven } = turn;
+  #isTold(turn: Turn): boolean {
     // Replaced, or its trust was removed: nobody waits for it.
-    if (driven !== undefined && this.#parties.get(driven.driver.party.facts.attempt) !== driven) {
+    if (turn.driven !== undefined && !this.#parties.has(turn.driven)) {
       this.#changes.note();
       return true;
     }
-    if (this.#view(role).active) return false;
+    if (this.#view(turn, turn.role).active) return false;
     const now = this.#parts.clock.monotonicMs();
     if (turn.endedAtMs === undefined) this.#changes.note();
     turn.endedAtMs ??= now;
@@ -349,25 +337,24 @@ export class Pairing implements Service {
       for (const party of this.#parties.with(caller.slice(PEER.length))) {
         if (party.stage !== 'trusted' || party.effect !== undefined) continue;
         this.#parties.drop(party);
-        void this.#parts.trust.carryOutPairing({ kind: 'forget', id: party.facts.id });
+        this.#forget(party.facts.id);
       }
     }
+  }
+
+  /** A record that nobody needs: where it can't be deleted now, the next start tries again. */
+  #forget(id: string): void {
+    const { trust, log } = this.#parts;
+    trust
+      .carryOutPairing({ kind: 'forget', id })
+      .catch((error: unknown) => log.warn('pairing not forgotten', { error: String(error) }));
   }
 
   async #news(party: PairingParty, isThere: () => boolean, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     if (isThere()) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        unfollow();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = clock.after(MAX_PAIR_WAIT_MS, end);
-      const unfollow = party.onChange(() => isThere() && end());
-      signal.addEventListener('abort', end, { once: true });
-    });
+    const wake = (end: () => void): (() => void) => party.onChange(() => isThere() && end());
+    await pause(MAX_PAIR_WAIT_MS, { clock, signal, wake });
   }
 }
 

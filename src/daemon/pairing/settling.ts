@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../../kernel/clock.ts';
+import type { Clock } from '../../kernel/clock.ts';
+import { pause } from '../../kernel/sleep.ts';
 import type { PairingParty } from '../../trust/pairing-party.ts';
 import { pollDelayMs } from '../../trust/pairing-party.ts';
 import type { Place } from '../../trust/pairing-record.ts';
@@ -95,18 +96,10 @@ export class Settling {
   async #pause(ms: number, message: string): Promise<void> {
     const { clock, signal } = this.#parts;
     if (this.#party.isOver || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        unfollow();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer: Timer = clock.after(Math.max(1, ms), end);
-      const unfollow = this.#party.onChange(() => {
+    const wake = (end: () => void): (() => void) =>
+      this.#party.onChange(() => {
         if (this.#says() !== message || this.#party.isOver) end();
       });
-      signal.addEventListener('abort', end, { once: true });
-    });
+    await pause(Math.max(1, ms), { clock, signal, wake });
   }
 }

@@ -8,7 +8,7 @@ import type { Joining } from './joining.ts';
 import type { PartyDriver } from './party-driver.ts';
 
 /** What a person sees of a pairing, without what is the same for all. */
-export type View = Omit<PairStatus, 'revision' | 'role' | 'chosen'>;
+export type View = Omit<PairStatus, 'revision' | 'role' | 'id' | 'chosen' | 'invited' | 'at'>;
 
 /** Nothing was begun. */
 export const IDLE: View = { active: false, state: 'idle' };

@@ -7,6 +7,7 @@ import { FakeNode, STATUS } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
 
 const CODE = '482913';
+const ID = '0123456789abcdef';
 const OTHER = {
   nodeId: 'k'.repeat(32),
   name: 'kai',
@@ -16,7 +17,7 @@ const OTHER = {
   version: '2.0.0',
   trusted: false,
 };
-const CONFIRM = { active: true, state: 'confirm', revision: 2, role: 'host', sas: '048225', peer: OTHER };
+const CONFIRM = { active: true, state: 'confirm', revision: 2, role: 'host', id: ID, sas: '048225', peer: OTHER };
 const DONE = { active: false, state: 'completed', revision: 3, role: 'host', peer: OTHER, bothSaidYes: true };
 
 /** A node that waits for this side's yes, and is paired once it took one. */
@@ -24,7 +25,7 @@ const waiting = async (take: (times: number) => void): Promise<FakeNode> => {
   const node = await FakeNode.start();
   let times = 0;
   let isKept = false;
-  node.on('pair.start', () => ({ inviteCode: CODE, expiresAt: 300_000, addresses: ['192.168.1.20:19532'] }));
+  node.on('pair.start', () => ({ id: ID, inviteCode: CODE, expiresAt: 300_000, addresses: ['192.168.1.20:19532'] }));
   node.on('pair.status', () => (isKept ? DONE : CONFIRM));
   node.on('pair.confirm', () => {
     take((times += 1));
@@ -42,10 +43,12 @@ describe('pair', () => {
     });
     expect(code).toBe(0);
     expect(node.inputs('pair.start')).toEqual([{ name: 'desk', grant: 'observe' }]);
-    expect(node.inputs('pair.confirm')).toEqual([{ confirmed: true, role: 'host', sas: '048225' }]);
+    expect(node.inputs('pair.confirm')).toEqual([{ confirmed: true, role: 'host', id: ID, sas: '048225' }]);
     expect(stdout).toContain('4 8 2   9 1 3');
     expect(stdout).toContain('On the other machine: loopsy pair 192.168.1.20\n');
-    expect(stdout).toContain('kai (kkkkkkkk) may see the state of this node');
+    expect(stdout).toContain(
+      'The other machine is kai (kkkkkkkk, at 192.168.1.7).\nWith your yes it may see the state of this node',
+    );
     expect(stdout).toContain('Paired with kai.');
   });
 
@@ -86,6 +89,30 @@ describe('pair', () => {
     const { code, stderr } = await runCli(['pair', '--yes'], { dataDir: node.folder });
     expect([code, stderr]).toEqual([5, expect.stringContaining('whether your yes was kept is not known')]);
     expect(stderr).toContain('`loopsy peers`');
+  });
+
+  it('says which name is taken, also where it asks nothing', async () => {
+    const node = await waiting(() => undefined);
+    const clash = { name: 'kai', nodeId: 'o'.repeat(32) };
+    node.on('pair.status', () =>
+      node.inputs('pair.confirm').length > 0 ? DONE : { ...CONFIRM, peer: { ...OTHER, name: 'kai-2', clash } },
+    );
+    const { stdout } = await runCli(['pair', '--yes'], { dataDir: node.folder });
+    expect(stdout).toContain('Another machine is called kai here (oooooooo), with another key');
+    expect(stdout).toContain('the new one is called kai-2.');
+  });
+
+  it('reads a code from stdin, so that no list of processes shows it', async () => {
+    const node = await waiting(() => undefined);
+    node.on('pair.join', () => ({ id: ID, state: 'exchanging' }));
+    const options = { dataDir: node.folder, stdin: `loopsy-${'a'.repeat(32)}-${'b'.repeat(26)}\nand more` };
+    const { code } = await runCli(['pair', 'kai.local', '--code', '-', '--yes'], options);
+    expect(code).toBe(0);
+    expect(node.inputs('pair.join')).toEqual([
+      { address: 'kai.local', code: `loopsy-${'a'.repeat(32)}-${'b'.repeat(26)}` },
+    ]);
+    const empty = await runCli(['pair', 'kai.local', '--code', '-', '--yes'], { dataDir: node.folder, stdin: '' });
+    expect([empty.code, empty.stderr]).toEqual([2, expect.stringContaining('reads the code from stdin')]);
   });
 
   it('leaves alone what another command has open, where nobody can be asked', async () => {

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
 import type { Identity } from '../../../src/trust/identity.ts';
+import { tokenOf } from '../../../src/trust/pairing-crypto.ts';
 import { type Shown, shownBy } from '../../helpers/ask.ts';
 import { type InProcessNode, startNode } from '../../helpers/in-process-node.ts';
 import { verifies } from '../../requirements.ts';
@@ -35,6 +37,19 @@ const formsOf = (secret: string | Buffer): Buffer[] => {
 
 const holds = (captured: Buffer, secret: string | Buffer): boolean =>
   formsOf(secret).some((form) => captured.includes(form));
+
+/** The private key itself: the last bytes of its DER are the public one. */
+const scalarOf = ({ privateKey }: Identity): Buffer =>
+  Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
+
+/** The key of the yes, no and trusts of a pairing that waits, as it lies on disk. */
+const decideKeyOf = async ({ paths }: InProcessNode): Promise<Buffer> => {
+  const files = [paths.trustDatabase, `${paths.trustDatabase}-wal`];
+  const text = Buffer.concat(await Promise.all(files.map((file) => readFile(file)))).toString('latin1');
+  const key = Buffer.from(/"decideKey":"([\w-]{43})"/.exec(text)?.[1] ?? '', 'base64url');
+  if (key.length !== 32) throw new Error('no pairing waits');
+  return key;
+};
 
 const asMachine = ({ privateKey, machineCertificate }: Identity) => ({
   key: privateKey,
@@ -97,19 +112,22 @@ describe('a capture of a whole pairing', () => {
       const { sas = '' } = await joiner.reaches('confirm');
       await host.reaches('confirm');
       await host.confirm();
+      const decideKey = await decideKeyOf(host.node);
       await joiner.confirm();
       await Promise.all([host.reaches('completed'), joiner.reaches('completed')]);
       const captures = [wire.bytes(), inside.bytes()] as const;
       for (const step of ['initiate', 'prove', 'reveal', 'settle'])
         expect(captures[1].includes(`${STEP}${step} `), step).toBe(true);
-      const keys = nodes.flatMap(({ identity, tokens }) => [
-        identity.privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(-32),
-        ...Object.values(tokens),
-      ]);
-      const secrets = [code, sas, 'maria', ...keys];
+      const keys = nodes.flatMap(({ identity, tokens }) => [scalarOf(identity), ...Object.values(tokens)]);
+      const secrets = [code, sas, 'maria', decideKey, ...keys];
+      const words = (['joiner', 'host'] as const).flatMap((role) =>
+        (['yes', 'trusts'] as const).map((word) => tokenOf(decideKey, role, word)),
+      );
       // Six digits turn up by chance in so many bytes: 1 in 10^8 for each place.
       for (const capture of captures)
         for (const secret of secrets) expect(holds(capture, secret), String(secret)).toBe(false);
+      // What the two say to each other is read inside of TLS alone.
+      for (const word of words) expect(captures.map((capture) => holds(capture, word))).toEqual([false, true]);
       await blurt(secrets, inside.port);
       const leaking = inside.bytes();
       for (const secret of secrets)

@@ -28,6 +28,23 @@ const compared = async (): Promise<[Person, Person, Gate]> => {
 
 const isRequest = (_connection: number, part: string): boolean => part === 'request';
 
+describe('a joiner who gives up while the host may show a number already', () => {
+  it('says no: the host shows none without a partner', async () => {
+    const [maria, kai] = [await startNode({ name: 'maria' }), await startNode({ name: 'kai' })];
+    nodes.push(maria, kai);
+    const [host, joiner] = [new Person(maria, 'host'), new Person(kai, 'joiner')];
+    const gate = await Gate.open(maria.port);
+    gates.push(gate);
+    const held = gate.hold((connection, part) => connection === 3 && part === 'reply');
+    await joiner.join(await host.start(), gate.port);
+    await held;
+    await host.reaches('confirm');
+    expect((await joiner.confirm({ confirmed: false })).outcome).toBe('allowed');
+    expect(await host.reaches('failed')).toMatchObject({ error: 'pair_refused', reason: 'the other side said no' });
+    expect(await joiner.look()).toMatchObject({ state: 'failed', reason: 'you said no: nothing was trusted' });
+  });
+});
+
 describe('a pairing that is waited for', () => {
   it(
     verifies(

@@ -121,6 +121,54 @@ describe('a pairing between two nodes', () => {
     expect([await host.peers(), await joiner.peers()]).toEqual([[], []]);
   });
 
+  it('a second code is no business of the command that showed the first', async () => {
+    const [host, joiner] = await two();
+    const first = await host.node.owner<{ id: string; inviteCode: string }>('POST', '/pair/start', {});
+    await joiner.join(first.inviteCode, host.node.port);
+    await Promise.all([host.reaches('confirm'), joiner.reaches('confirm')]);
+    await host.confirm({ id: first.id });
+    const second = await host.node.owner<{ id: string; inviteCode: string }>('POST', '/pair/start', {});
+    const look = (id: string) => host.node.owner('GET', `/pair/status?role=host&id=${id}`);
+    expect(await look(first.id)).toMatchObject({ id: first.id, state: 'waiting-peer', peer: { name: 'kai' } });
+    expect(await look(second.id)).toMatchObject({ id: second.id, state: 'waiting', inviteCode: second.inviteCode });
+    expect(await host.confirm({ id: first.id, confirmed: false })).toMatchObject({ outcome: 'conflict' });
+    expect(await look(second.id)).toMatchObject({ state: 'waiting' });
+    await joiner.confirm();
+    await joiner.reaches('completed');
+    await host.until(({ active }) => active);
+    expect(await look(first.id)).toMatchObject({ state: 'completed' });
+    expect(await host.confirm({ id: second.id, confirmed: false })).toMatchObject({ outcome: 'allowed' });
+    expect(await look('0'.repeat(16))).toMatchObject({ state: 'idle' });
+  });
+
+  it('who gives up what is done already hears that it is done', async () => {
+    const [host, joiner] = await compared();
+    await host.confirm();
+    await joiner.confirm();
+    for (const person of [host, joiner]) {
+      await person.reaches('completed');
+      const { outcome, json } = await person.confirm({ confirmed: false });
+      expect([outcome, json]).toEqual([
+        'conflict',
+        { error: expect.objectContaining({ message: 'you are paired already' }) },
+      ]);
+    }
+  });
+
+  it('the answer to a yes calls the other what it will be called', async () => {
+    const [host, joiner] = await two();
+    await joiner.join(await host.start({ name: 'desk' }), host.node.port, { name: 'attic' });
+    await Promise.all([host.reaches('confirm'), joiner.reaches('confirm')]);
+    expect((await host.confirm()).json).toMatchObject({
+      message: 'your yes is kept; waiting for desk',
+      peer: { name: 'desk' },
+    });
+    expect((await joiner.look()).peer).toMatchObject({ name: 'attic', proposedName: 'maria' });
+    await joiner.confirm({ name: 'cellar' });
+    await joiner.reaches('completed');
+    expect(await joiner.peers()).toMatchObject([{ name: 'cellar' }]);
+  });
+
   it('a second code is refused while one is open, and a cancelled one makes room', async () => {
     const [host] = await two();
     await host.start();
