@@ -11,7 +11,7 @@ import { VERSION } from '../../src/protocol/version.ts';
 import { type KnownRun, knownRun } from '../helpers/known-output.ts';
 import { clientOf } from '../helpers/links.ts';
 import { CLI, connectMachines, environment, finished, Machine } from '../helpers/nodes.ts';
-import { isAlive, until } from '../helpers/process-facts.ts';
+import { NO_PROC, isAlive, processesIn, until } from '../helpers/process-facts.ts';
 import { randomFrom, seedOfRun } from '../helpers/seed.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { verifies } from '../requirements.ts';
@@ -113,6 +113,11 @@ describe('detached jobs', () => {
       const living = await Promise.all(jobs.flatMap(({ pid }) => (pid === undefined ? [] : isAlive(pid))));
       expect(living.filter(Boolean)).toEqual([]);
       await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
+      // Whatever a run, or a start that was cut, may have left works in the machine's home.
+      if (NO_PROC === undefined) {
+        const left = await processesIn(machine.home);
+        expect(left.filter((line) => !line.includes('daemon/main.js'))).toEqual([]);
+      }
       console.log(`detached: ${started.size} jobs, ${KILLS} kills, ${unanswered} starts cut by one`);
     },
   );

@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 
 import { connectMachines, environment, finished, freePort, CLI, Machine } from '../helpers/nodes.ts';
-import { isAlive } from '../helpers/process-facts.ts';
+import { isAlive, until } from '../helpers/process-facts.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 import { verifies } from '../requirements.ts';
 
@@ -147,4 +147,27 @@ describe('uninstall', () => {
       expect(await b.json(['status'])).toMatchObject({ peers: { total: 1 } });
     },
   );
+
+  it('removes nothing where detached runs go on and can not be ended, and says which process has them', async () => {
+    const a = await machineOf('kept');
+    const started = await a.fetch('POST', '/execute', { command: 'sleep', args: ['300'], detach: true });
+    const { jobId } = z.object({ jobId: z.string() }).parse(await started.json());
+    expect((await a.run(['stop'])).code).toBe(0);
+    const [entry = ''] = (await readdir(a.path('supervisors'))).filter((name) => name.endsWith('.json'));
+    const supervisor = z
+      .object({ pid: z.number() })
+      .parse(JSON.parse(await readFile(a.path('supervisors', entry), 'utf8')));
+    await a.edit('version: 2', 'version: 2\nnonsense: 1');
+    const refused = await a.run(['uninstall', '--yes']);
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringMatching(new RegExp(`detached runs go on.*nothing was removed.*process ${supervisor.pid} `, 's')),
+    ]);
+    expect(await isAlive(supervisor.pid)).toBe(true);
+    await a.edit('\nnonsense: 1', '');
+    await a.start();
+    expect(await a.json(['jobs', 'show', jobId])).toMatchObject({ state: 'running' });
+    expect((await a.run(['uninstall', '--yes'])).code).toBe(0);
+    await until(async () => !(await isAlive(supervisor.pid)), 5000);
+  });
 });

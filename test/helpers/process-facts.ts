@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, readlink, writeFile } from 'node:fs/promises';
 
 /** Waits until a check holds; real processes have no fake clock. @returns the ms that it took. */
 export const until = async (check: () => boolean | Promise<boolean>, limitMs: number): Promise<number> => {
@@ -47,6 +47,16 @@ export const childrenOf = async (pid: number): Promise<number[]> => {
     children.push(...text.split(' ').filter(Boolean).map(Number));
   }
   return children;
+};
+
+/** The command lines of processes that work in a folder. */
+export const processesIn = async (folder: string): Promise<string[]> => {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = pids.map(async (pid) => {
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => undefined);
+    return cwd === folder ? readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined) : undefined;
+  });
+  return (await Promise.all(found)).filter((line) => line !== undefined).map((line) => line.replaceAll('\0', ' '));
 };
 
 /** Page faults of all children that a process has had and that have ended: another number, another child. */

@@ -1,10 +1,11 @@
-import { readdirSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { pagesOf } from '../../client/pages.ts';
 import { inspectDataFolder, removeDataFolder, type DataFolder } from '../../config/data-folder.ts';
 import { findNodeProgram } from '../../config/start-node.ts';
-import { EXIT } from '../../protocol/errors.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import { parseFields } from '../../protocol/record.ts';
 import { askPerson } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
@@ -92,32 +93,48 @@ const removeAll = async (cli: Cli, found: DataFolder, running: LocalNode | undef
   return { folder, stopped };
 };
 
-/** Detached runs may go on without a node; only a node can end them. */
+/**
+ * Detached runs may go on without a node; only a node can end them. Without the data folder nobody could any more, so
+ * that nothing is removed where they can't be ended.
+ */
 const wakeForRuns = async (cli: Cli): Promise<LocalNode | undefined> => {
-  if (isEmpty(cli.paths.supervisorsDir)) return undefined;
+  const pids = supervisorsIn(cli.paths.supervisorsDir);
+  if (pids.length === 0) return undefined;
   try {
     return (await bringUp(cli, ['--local-only'])).node;
   } catch (thrown) {
-    cli.out.note(`detached runs, if there are any, were not ended: ${plain(asError(thrown).message)}`);
-    return undefined;
+    throw new LoopsyError('conflict', {
+      message: `detached runs go on, and no node starts that could end them: ${plain(asError(thrown).message)}`,
+      hint: `nothing was removed; mend that, or end process ${pids.join(', ')} and say it again`,
+      cause: thrown,
+    });
   }
 };
 
-const isEmpty = (dir: string): boolean => {
+/** The processes that detached runs have, or had. */
+const supervisorsIn = (dir: string): number[] => {
+  const names = existsSync(dir) ? readdirSync(dir).filter((name) => /^[0-9a-f]{16}\.json$/.test(name)) : [];
+  return names.map((name) => Number(parseFields(readFileSync(join(dir, name), 'utf8'))?.['pid'])).filter(isThere);
+};
+
+const isThere = (pid: number): boolean => {
   try {
-    return readdirSync(dir).length === 0;
-  } catch (thrown) {
-    // There is none.
-    if (thrown instanceof Error && 'code' in thrown) return true;
-    throw thrown;
+    return process.kill(pid, 0);
+  } catch {
+    // It has ended, and so has what it had.
+    return false;
   }
 };
 
 /** Those that are detached would outlive the node. */
 const endRuns = async ({ client }: LocalNode): Promise<void> => {
-  for await (const { jobs } of pagesOf(client, 'job.list', { input: { state: 'active' } })) {
-    await Promise.all(jobs.map(({ jobId }) => client.call('job.cancel', { jobId }).catch(() => undefined)));
-  }
+  const end = (jobId: string): Promise<unknown> =>
+    client.call('job.cancel', { jobId }).catch((thrown: unknown) => {
+      // It has ended meanwhile.
+      if (!(thrown instanceof LoopsyError) || thrown.error !== 'job_not_found') throw thrown;
+    });
+  for await (const { jobs } of pagesOf(client, 'job.list', { input: { state: 'active' } }))
+    await Promise.all(jobs.map(({ jobId }) => end(jobId)));
 };
 
 /** How the command itself goes. */

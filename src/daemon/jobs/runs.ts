@@ -42,6 +42,8 @@ export class Runs {
   readonly #repeats: Repeats;
   readonly #outputs: Outputs;
   readonly #detached: DetachedRuns;
+  /** Detached runs that are not on disk yet. */
+  readonly #placing = new Map<string, Promise<void>>();
   readonly #live = new Map<string, LiveRun>();
   readonly #stopping = new AbortController();
   #host: JobHost | undefined;
@@ -98,7 +100,7 @@ export class Runs {
   /** The run of this request: the one that it started before, or a new one. */
   async obtain(input: ExecuteInput, call: Call): Promise<LiveRun | EndedRun> {
     const known = call.resumable ? this.#repeats.find(callerName(call.caller), call.requestId, call.digest) : undefined;
-    if (known !== undefined) return this.#repeat(known, call);
+    if (known !== undefined) return await this.#repeat(known, call);
     if (call.repeatAgeMs !== undefined && this.#repeats.mayHaveForgotten(call.repeatAgeMs)) {
       throw new LoopsyError('outcome_unknown', {
         message:
@@ -115,8 +117,9 @@ export class Runs {
       this.records.save(run.record);
       endWith(run, call);
     }
-    if (mayStart) await run.start();
-    if (run instanceof DetachedRun) await this.#place(run, plan, call);
+    const begun = mayStart ? run.start() : undefined;
+    if (run instanceof DetachedRun) await this.#placeOnce(run, { begun, plan, call });
+    else await begun;
     return run;
   }
 
@@ -191,6 +194,16 @@ export class Runs {
     return this.#host;
   }
 
+  async #placeOnce(run: DetachedRun, { begun, plan, call }: Placing): Promise<void> {
+    const placed = Promise.resolve(begun).then(() => this.#place(run, plan, call));
+    this.#placing.set(run.id, placed);
+    try {
+      await placed;
+    } finally {
+      this.#placing.delete(run.id);
+    }
+  }
+
   /** When it returns, the run is on disk, and its caller may be told of it: from then on it goes on without it. */
   async #place(run: DetachedRun, { command, env: sent, stdin, timeoutMs }: JobPlan, { signal }: Call): Promise<void> {
     const { processes, environment } = this.#running();
@@ -208,12 +221,13 @@ export class Runs {
       this.records.save(record.endedBy === undefined ? await closeLostRun(record, this.#options) : record);
     }
     const found = await this.#detached.recover(cutOff.filter(isOut));
-    await this.records.flush();
-    for (const run of found.sort((a, b) => (a.id < b.id ? -1 : 1))) {
+    // At once: one that ended in between would keep its place for ever.
+    for (const run of found.filter(({ isOver }) => !isOver).sort((a, b) => (a.id < b.id ? -1 : 1))) {
       this.#live.set(run.id, run);
       this.#queue.adopt(run, run.record.startedAt !== undefined);
       this.records.save(run.record);
     }
+    await this.records.flush();
     this.startNext();
   }
 
@@ -238,7 +252,9 @@ export class Runs {
     void run.outcome().then(know, know);
   }
 
-  #repeat(jobId: string, call: Call): LiveRun | EndedRun {
+  async #repeat(jobId: string, call: Call): Promise<LiveRun | EndedRun> {
+    // Nobody is told of a detached run before it is on disk.
+    await this.#placing.get(jobId);
     call.announce(jobId);
     const run = this.find(jobId, call.caller);
     if (run instanceof Job) {
@@ -274,6 +290,13 @@ export class Runs {
   #forgetIfOver(run: LiveRun): void {
     if (run.isForgettable) this.#live.delete(run.id);
   }
+}
+
+/** A detached run on its way to its supervisor. */
+interface Placing {
+  readonly begun: Promise<void> | undefined;
+  readonly plan: JobPlan;
+  readonly call: Call;
 }
 
 /** The caller no longer wants it. A lost connection of a resumable call is not said here, but by its follower's close. */

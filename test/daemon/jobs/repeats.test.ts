@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { Repeats } from '../../../src/daemon/jobs/repeats.ts';
+import { systemClock } from '../../../src/kernel/clock.ts';
+import { openMemoryStore } from '../../../src/store/memory.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { call, sh, startJobs, until } from './setup.ts';
 
@@ -54,6 +56,27 @@ describe('what a repeat is known by', () => {
 });
 
 describe('a repeat of a request', () => {
+  it('of a detached run is answered no earlier than the first: once it is on disk, or with why it can not be', async () => {
+    const store = openMemoryStore({ clock: systemClock });
+    const { jobs } = await startJobs({}, { store });
+    const first = call({ resumable: true, digest: 'a' });
+    let refuse: () => void = () => undefined;
+    const disk = new Promise<never>((_, reject) => (refuse = () => reject(new Error('the disk is gone'))));
+    const commit = store.commit.bind(store);
+    store.commit = () => disk;
+    const starts = [first, { ...first, repeatAgeMs: 0 }].map((one) =>
+      jobs.execute({ ...sh('echo ran'), detach: true }, one).then(
+        () => 'answered',
+        () => 'refused',
+      ),
+    );
+    const early = await Promise.race([...starts, new Promise((resolve) => setTimeout(resolve, 300, 'waits'))]);
+    expect(early).toBe('waits');
+    store.commit = commit;
+    refuse();
+    expect(await Promise.all(starts)).toEqual(['refused', 'refused']);
+  });
+
   it('of a run that could not begin hears so again, and nothing goes on behind it', async () => {
     const { jobs } = await startJobs();
     const first = call({ resumable: true, digest: 'a' });

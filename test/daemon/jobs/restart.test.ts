@@ -200,3 +200,21 @@ describe('records', () => {
     expect(await readdir(dir)).toEqual(['notes.txt']);
   });
 });
+
+it('a detached run that ends while a slow disk keeps the next start waiting gives its place free', async () => {
+  const first = await startJobs({ maxConcurrent: 1 });
+  const { jobId } = await first.jobs.execute({ ...sh('sleep 0.4; exit 3'), detach: true }, call());
+  await first.jobs.stop();
+  const { store, dir, home } = first;
+  const commit = store.commit.bind(store);
+  // Longer than the run takes: it ends while the start waits for its first commit.
+  store.commit = async (...given) => {
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    return commit(...given);
+  };
+  const second = await startJobs({ maxConcurrent: 1 }, { store, dir, supervisorsDir: join(home, 'supervisors') });
+  store.commit = commit;
+  await until(() => second.jobs.get({ jobId }, OWNER).state === 'ended');
+  expect(second.jobs.get({ jobId }, OWNER)).toMatchObject({ exitCode: 3 });
+  expect(await second.jobs.execute(sh('echo next'), call())).toMatchObject({ stdout: 'next\n' });
+});
