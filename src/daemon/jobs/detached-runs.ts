@@ -46,6 +46,7 @@ export class DetachedRuns {
       onNotice: (notice) => this.#hear(notice),
       isUsed: (id) => this.#runsOf(id).length > 0,
       onLinked: (id, link) => this.#compare(this.#onLinked(id, link)),
+      onMissed: (id) => this.#compare(this.#onMissed(id)),
       onGone: (id) => this.#compare(this.#onGone(id)),
     });
     this.#host = {
@@ -62,7 +63,12 @@ export class DetachedRuns {
   async recover(records: readonly JobRecord[]): Promise<DetachedRun[]> {
     for (const record of records) this.#add(this.#make(record));
     await this.#supervisors.find();
-    while (this.#comparing.length > 0) await Promise.all(this.#comparing.splice(0));
+    await this.#compared();
+    const expected = Array.from(this.#runs.values(), ({ record: { supervisor = '', supervisorProcess } }) =>
+      this.#supervisors.expect(supervisor, supervisorProcess),
+    );
+    await Promise.all(expected);
+    await this.#compared();
     for (const run of this.#runs.values()) {
       if (!this.#supervisors.lives(run.record.supervisor)) await this.#closeWithout(run);
     }
@@ -83,8 +89,10 @@ export class DetachedRuns {
   async place(run: DetachedRun, plan: WirePlan): Promise<void> {
     this.#add(run);
     try {
-      const { id, link } = await this.#supervisors.forNewRun();
+      const { entry, link } = await this.#supervisors.forNewRun();
+      const { id, pid, startedAt, token } = entry;
       run.record.supervisor = id;
+      run.record.supervisorProcess = { pid, startedAt, token };
       await this.#parts.records.commit(run.record);
       await run.place(link, plan);
     } catch (error) {
@@ -138,20 +146,32 @@ export class DetachedRuns {
     void done.then(() => (this.#comparing = this.#comparing.filter((one) => one !== done)));
   }
 
+  async #compared(): Promise<void> {
+    while (this.#comparing.length > 0) await Promise.all(this.#comparing.splice(0));
+  }
+
   /** Compares what this node knows with what the supervisor has. Runs that begin meanwhile are not looked at. */
   async #onLinked(id: string, link: SupervisorLink): Promise<void> {
     const mine = this.#runsOf(id);
     if (mine.length === 0 && this.#recovered) return;
     const { runs } = await link.ask({ do: 'list' });
-    const there = new Map(runs.flatMap((one) => toRecord(one) ?? []).map((record) => [record.jobId, record]));
+    const there = new Map(runs.map((one) => [one.jobId, toRecord(one)]));
     for (const run of mine) {
       const record = there.get(run.id);
-      if (record === undefined) await this.#closeWithout(run);
-      else run.update(record);
+      if (record !== undefined) run.update(record);
+      if (!there.has(run.id)) await this.#closeWithout(run);
       if (!run.isOver) run.relinked();
     }
     for (const record of there.values())
-      if (!this.#recovered && !this.#runs.has(record.jobId)) this.#add(this.#make(record));
+      if (record !== undefined && !this.#recovered && !this.#runs.has(record.jobId)) this.#add(this.#make(record));
+  }
+
+  /** It can't be asked, and goes on writing down what its runs do. */
+  async #onMissed(id: string): Promise<void> {
+    for (const run of this.#runsOf(id)) {
+      const stored = await this.#stored(run);
+      if (stored !== undefined) run.update(stored);
+    }
   }
 
   async #onGone(id: string): Promise<void> {
@@ -164,11 +184,12 @@ export class DetachedRuns {
 
   /** No supervisor has it any more: it has ended, as its file says, or nobody saw its end. */
   async #closeWithout(run: DetachedRun): Promise<void> {
-    const { dir } = this.#options;
-    const text = await readRunFile(dir, run.id);
-    const stored = text === undefined ? undefined : parseRecord(text);
-    const record = { ...run.record, ...stored };
+    const record = { ...run.record, ...(await this.#stored(run)) };
     run.update(record.endedBy === undefined ? await closeLostRun(record, this.#options) : record);
+  }
+
+  async #stored(run: DetachedRun): Promise<JobRecord | undefined> {
+    return parseRecord((await readRunFile(this.#options.dir, run.id)) ?? '');
   }
 }
 

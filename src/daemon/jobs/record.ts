@@ -27,7 +27,8 @@ export const clipWords = (command: string, args: readonly string[]): { command: 
 
 /** The row that callers see. */
 export const toJob = (record: JobRecord, place: number | undefined): Job => {
-  const { v: _v, token: _token, supervisor: _supervisor, kept: _kept, durationMs, failure, ...shown } = record;
+  const { v: _v, token: _token, kept: _kept, durationMs, failure, ...rest } = record;
+  const { supervisor: _supervisor, supervisorProcess: _process, ...shown } = rest;
   return {
     ...shown,
     state: stateOf(record),

@@ -44,6 +44,8 @@ const recordSchema = z.object({
   detached: z.literal(true).optional(),
   /** Which supervisor has it. */
   supervisor: z.string().optional(),
+  /** And that one's process: while it is there, the run is not lost, whatever became of the supervisor's own file. */
+  supervisorProcess: z.object({ pid: z.number(), startedAt: z.number(), token: z.string().optional() }).optional(),
   /** Goes on although its caller was removed. */
   kept: z.literal(true).optional(),
 });

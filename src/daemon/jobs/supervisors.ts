@@ -1,20 +1,21 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { readTextFile } from '../../kernel/atomic-file.ts';
+import { errorCode } from '../../kernel/atomic-file.ts';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import { parseFields } from '../../protocol/record.ts';
 import { VERSION } from '../../protocol/version.ts';
 import { isThere } from '../process/kill-tree.ts';
-import { isRunning } from '../process/process-identity.ts';
+import { isGone, type ProcessIdentity } from '../process/process-identity.ts';
 import { startSupervisor, type StartSupervisorOptions } from './start-supervisor.ts';
+import { readEntry } from './supervisor-entry.ts';
 import { LinkLost, SupervisorLink } from './supervisor-link.ts';
 import type { SupervisorEntry, WireNotice } from './wire.ts';
 
 /** How long a supervisor without runs stays connected: it ends soon after. */
 const IDLE_MS = 2_000;
+const ID = /^[0-9a-f]{16}$/;
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 10_000;
 
@@ -27,6 +28,8 @@ export interface SupervisorsOptions extends StartSupervisorOptions {
   readonly onNotice: (notice: WireNotice) => void;
   /** The link to it is there, again or for the first time. */
   readonly onLinked: (id: string, link: SupervisorLink) => void;
+  /** There is no link to it at the moment: what its runs have left on disk is all that is known. */
+  readonly onMissed: (id: string) => void;
   /** True while runs go on, or wait, there. */
   readonly isUsed: (id: string) => boolean;
   /** It has ended. */
@@ -34,7 +37,10 @@ export interface SupervisorsOptions extends StartSupervisorOptions {
 }
 
 interface Known {
-  readonly entry: SupervisorEntry;
+  readonly id: string;
+  /** What shows that it lives, where it can't be spoken with. */
+  process: ProcessIdentity | undefined;
+  entry: SupervisorEntry | undefined;
   link: SupervisorLink | undefined;
   timer: Timer | undefined;
   retryMs: number;
@@ -55,9 +61,15 @@ export class Supervisors {
 
   /** Connects to all that live, and forgets those that don't. */
   async find(): Promise<void> {
-    const names = await readdir(this.#options.dir).catch(() => []);
-    const entries = await Promise.all(names.map((name) => this.#read(name)));
-    await Promise.all(entries.filter((entry) => entry !== undefined).map((entry) => this.#take(entry)));
+    const names = await this.#names();
+    await Promise.all(names.map((name) => this.#take(name.replace(/\.json$/, ''))));
+  }
+
+  /** One that a run names: without a file that says so it lives, too, while its process does. */
+  async expect(id: string, process: ProcessIdentity | undefined): Promise<void> {
+    const known = this.#known.get(id);
+    if (known === undefined) return this.#take(id, process);
+    known.process ??= process;
   }
 
   /** The link to one; undefined where it is not there at the moment. */
@@ -71,12 +83,13 @@ export class Supervisors {
   }
 
   /** The one that takes new runs, started where there is none of this version. @throws {LoopsyError} internal */
-  async forNewRun(): Promise<{ readonly id: string; readonly link: SupervisorLink }> {
+  async forNewRun(): Promise<{ readonly entry: SupervisorEntry; readonly link: SupervisorLink }> {
     const known =
       this.#usable() ?? (await (this.#starting ??= this.#start().finally(() => (this.#starting = undefined))));
-    if (known.link === undefined)
+    const { entry, link } = known;
+    if (entry === undefined || link === undefined)
       throw new LoopsyError('internal', { message: 'the supervisor of detached runs has ended' });
-    return { id: known.entry.id, link: known.link };
+    return { entry, link };
   }
 
   /** A run of it has ended. */
@@ -102,7 +115,7 @@ export class Supervisors {
 
   #usable(): Known | undefined {
     return [...this.#known.values()].find(
-      ({ entry, link }) => link !== undefined && (entry.version === VERSION || this.#own.has(entry.id)),
+      ({ id, entry, link }) => link !== undefined && (entry?.version === VERSION || this.#own.has(id)),
     );
   }
 
@@ -112,55 +125,70 @@ export class Supervisors {
     const found = this.#usable();
     if (found !== undefined) return found;
     const id = await startSupervisor(this.#options);
-    const entry = await this.#read(`${id}.json`);
-    if (entry !== undefined) await this.#take(entry);
+    await this.#take(id);
     this.#own.add(id);
     const known = this.#known.get(id);
     if (known !== undefined) return known;
     throw new LoopsyError('internal', { message: 'the supervisor of detached runs ended as it began' });
   }
 
-  async #read(name: string): Promise<SupervisorEntry | undefined> {
-    if (!/^[0-9a-f]{16}\.json$/.test(name)) return undefined;
-    const text = await readTextFile(join(this.#options.dir, name)).catch(() => undefined);
-    const fields = parseFields(text ?? '');
-    const named = ['id', 'socket', 'secret', 'version'].every((field) => typeof fields?.[field] === 'string');
-    // Its supervisor writes it, whole or not at all.
-    return named && fields?.['v'] === 1 ? (fields as unknown as SupervisorEntry) : undefined;
+  async #names(): Promise<string[]> {
+    try {
+      return await readdir(this.#options.dir);
+    } catch (error) {
+      if (errorCode(error) !== 'ENOENT') this.#options.log.warn('supervisors not listed', { error });
+      return [];
+    }
   }
 
-  async #take(entry: SupervisorEntry): Promise<void> {
-    if (this.#known.has(entry.id)) return;
-    const known: Known = { entry, link: undefined, timer: undefined, retryMs: FIRST_RETRY_MS };
-    this.#known.set(entry.id, known);
+  async #take(id: string, process?: ProcessIdentity): Promise<void> {
+    if (!ID.test(id) || this.#known.has(id)) return;
+    const known = { id, process, entry: undefined, link: undefined, timer: undefined, retryMs: FIRST_RETRY_MS };
+    this.#known.set(id, known);
     await this.#connect(known);
   }
 
   async #connect(known: Known): Promise<void> {
-    const { clock, log, onNotice, onLinked } = this.#options;
-    const { entry } = known;
+    const { log, onLinked, onMissed } = this.#options;
+    const { id } = known;
     try {
-      const link = await SupervisorLink.open(entry, { clock, onNotice, onLost: () => this.#onLost(known) });
+      const link = await this.#open(known);
       if (this.#closed) return link.close();
       known.link = link;
       known.retryMs = FIRST_RETRY_MS;
       this.#configure(link);
-      onLinked(entry.id, link);
+      onLinked(id, link);
       this.#restIfIdle(known);
     } catch (error) {
       if (this.#closed) return;
-      if (await this.#hasEnded(entry, error)) return this.#forget(known);
-      if (known.retryMs === FIRST_RETRY_MS) log.warn('supervisor does not answer', { supervisor: entry.id, error });
+      if (await this.#hasEnded(known, error)) return this.#forget(known);
+      if (known.retryMs === FIRST_RETRY_MS) log.warn('supervisor does not answer', { supervisor: id, error });
+      onMissed(id);
       this.#retry(known);
     }
   }
 
-  /** A process that lives may be stopped, or has lost its socket: its runs go on, so it is asked again. */
-  async #hasEnded(entry: SupervisorEntry, error: unknown): Promise<boolean> {
+  /** Its file may be readable by now. @throws {LinkLost} refused where there is none. */
+  async #open(known: Known): Promise<SupervisorLink> {
+    const { clock, dir, onNotice } = this.#options;
+    const { id } = known;
+    if (known.entry === undefined) {
+      const found = await readEntry(dir, id);
+      known.entry = found?.entry;
+      known.process ??= found?.process;
+      if (known.entry === undefined)
+        throw new LinkLost(`supervisor ${id} does not say how it is reached`, { isRefused: found === undefined });
+    }
+    return SupervisorLink.open(known.entry, { clock, onNotice, onLost: () => this.#onLost(known) });
+  }
+
+  /** A process that lives may be stopped, or has lost its socket or its file: its runs go on, so it is asked again. */
+  async #hasEnded({ entry, process }: Known, error: unknown): Promise<boolean> {
     const { platform } = this.#options;
     const isRefused = error instanceof LinkLost && error.isRefused;
-    if (platform === 'win32') return isRefused;
-    return !isThere(entry.pid) || (isRefused && !(await isRunning(entry, platform)));
+    if (process === undefined || (platform === 'win32' && entry !== undefined)) return isRefused;
+    if (entry !== undefined && !isRefused) return !isThere(process.pid);
+    return isGone(process, platform);
   }
 
   #retry(known: Known): void {
@@ -176,10 +204,11 @@ export class Supervisors {
 
   async #forget(known: Known): Promise<void> {
     const { dir, log, onGone } = this.#options;
-    const { id, socket } = known.entry;
+    const { id, entry } = known;
+    const socket = entry?.socket.startsWith('\\\\') === false ? [entry.socket] : [];
     this.#known.delete(id);
     onGone(id);
-    for (const file of [join(dir, `${id}.json`), ...(socket.startsWith('\\\\') ? [] : [socket])]) {
+    for (const file of [join(dir, `${id}.json`), ...socket]) {
       await rm(file, { force: true }).catch((error: unknown) =>
         log.warn('supervisor not cleared away', { file, error }),
       );
@@ -188,7 +217,7 @@ export class Supervisors {
 
   #restIfIdle(known: Known): void {
     const { clock, isUsed } = this.#options;
-    const { id } = known.entry;
+    const { id } = known;
     if (known.link === undefined || isUsed(id)) return;
     known.timer?.cancel();
     known.timer = clock.after(IDLE_MS, () => {

@@ -17,7 +17,7 @@ export const MAX_LINE_BYTES = 67_108_864;
 /** The same before the other end has proved itself. */
 export const MAX_GREETING_BYTES = 1024;
 
-/** How a supervisor is found: `supervisors/<id>.json`, its user's alone. */
+/** How a supervisor is found: `supervisors/<id>.json`, its user's alone. Every form of it names its process so. */
 export interface SupervisorEntry {
   readonly v: 1;
   readonly id: string;

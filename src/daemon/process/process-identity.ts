@@ -1,7 +1,11 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
+import { isThere } from './kill-tree.ts';
 import { readRow } from './process-table.ts';
+
+/** The system says it in whole seconds. */
+const START_TOLERANCE_MS = 2_000;
 
 /** A process as a record names it: an id alone may belong to another process by now. */
 export interface ProcessIdentity {
@@ -9,7 +13,7 @@ export interface ProcessIdentity {
   /** Wall time in ms. */
   readonly startedAt: number;
   /** Linux: the boot and the start within it. */
-  readonly token?: string;
+  readonly token?: string | undefined;
 }
 
 /** What tells a living process from a later one with the same id; undefined where the platform gives nothing exact. */
@@ -26,12 +30,27 @@ export const isSameProcess = async (identity: ProcessIdentity, platform: NodeJS.
   if (platform === 'linux') return identity.token !== undefined && readToken(identity.pid) === identity.token;
   if (platform === 'win32') return false;
   const startedAt = await askStart(identity.pid);
-  return startedAt !== undefined && Math.abs(startedAt - identity.startedAt) <= 2_000;
+  return startedAt !== undefined && Math.abs(startedAt - identity.startedAt) <= START_TOLERANCE_MS;
 };
 
-/** As `isSameProcess`, and it is more than a zombie, dead and not yet collected by its parent. */
-export const isRunning = async (identity: ProcessIdentity, platform: NodeJS.Platform): Promise<boolean> =>
-  (await isSameProcess(identity, platform)) && (platform !== 'linux' || readRow(identity.pid)?.isZombie === false);
+/** True where the process that the record means has provably ended, or is a zombie. In doubt: false. */
+export const isGone = async (identity: ProcessIdentity, platform: NodeJS.Platform): Promise<boolean> => {
+  const { pid, startedAt, token } = identity;
+  if (!isThere(pid)) return true;
+  if (platform === 'win32') return false;
+  if (platform === 'linux') return isGoneHere(pid, token);
+  const foundAt = await askStart(pid);
+  return foundAt !== undefined && Math.abs(foundAt - startedAt) > START_TOLERANCE_MS;
+};
+
+const isGoneHere = (pid: number, token: string | undefined): boolean => {
+  try {
+    const row = readRow(pid);
+    return row !== undefined && (row.isZombie || (token !== undefined && `${bootId()}:${row.token}` !== token));
+  } catch {
+    return false; // out of files, say
+  }
+};
 
 const askStart = (pid: number): Promise<number | undefined> =>
   new Promise((resolve) => {
