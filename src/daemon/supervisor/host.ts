@@ -10,6 +10,7 @@ import { RunFile } from '../jobs/run-file.ts';
 import type { JobRecord } from '../jobs/stored-record.ts';
 import type { WireNotice, WirePlan } from '../jobs/wire.ts';
 import { readToken } from '../process/process-identity.ts';
+import type { ProcessHost } from '../process/run.ts';
 
 /** More runs than a node lets in and keeps waiting. */
 const MAX_RUNS = 10_000;
@@ -53,6 +54,8 @@ export class RunHost {
   readonly #options: HostOptions;
   readonly #outputs: Outputs;
   readonly #runs = new Map<string, Hosted>();
+  /** While it takes runs. */
+  #processes: ProcessHost | undefined;
   #maxOutputBytes = DEFAULT_OUTPUT_BYTES;
 
   constructor(options: HostOptions) {
@@ -66,32 +69,39 @@ export class RunHost {
     });
   }
 
+  /** From now on it takes runs. */
+  async open(): Promise<void> {
+    const { clock, platform, variables } = this.#options;
+    this.#processes = await createProcessHost(platform, variables, clock);
+  }
+
   get isIdle(): boolean {
     return this.#runs.size === 0;
   }
 
-  /** Takes a run in, and starts it where it may. @returns its record, which is on disk. @throws the system's error. */
+  /**
+   * Takes a run in, and starts it where it may. What is asked of it meanwhile is not lost: it is here at once.
+   * @returns its record, which is on disk. @throws the system's error.
+   */
   async start(record: JobRecord, plan: WirePlan, go: boolean): Promise<JobRecord> {
     const { jobId } = record;
     if (this.#runs.has(jobId)) throw new LoopsyError('conflict', { message: `run ${jobId} is here already` });
     if (this.#runs.size >= MAX_RUNS) throw new LoopsyError('too_many_jobs');
-    const hosted = await this.#make(record, plan);
+    const hosted = this.#make(record, plan);
     this.#runs.set(jobId, hosted);
     try {
       await hosted.file.save(hosted.job.now());
     } catch (error) {
       this.#runs.delete(jobId);
       this.#options.onIdle();
-      throw asUnwritten(error);
+      throw asUnwritten(error, 'the run could not be written down, so it was not started');
     }
-    return go ? this.go(jobId) : hosted.job.now();
+    return go ? this.#go(hosted) : hosted.job.now();
   }
 
   /** Starts one that waits. @returns its record, which is on disk, with its process or with why there is none. */
   async go(jobId: string): Promise<JobRecord> {
-    const hosted = this.#find(jobId);
-    await (hosted.begun ??= this.#begin(hosted));
-    return hosted.job.now();
+    return this.#go(this.#find(jobId));
   }
 
   async signal(jobId: string, signal: JobSignal): Promise<boolean> {
@@ -125,8 +135,9 @@ export class RunHost {
     return Array.from(this.#runs.values(), ({ job }) => job.now());
   }
 
-  /** Ends all of them. Resolves when that is on disk. */
+  /** Ends all of them, and takes no more. Resolves when that is on disk. */
   async endAll(): Promise<void> {
+    this.#processes = undefined;
     const all = [...this.#runs.values()];
     for (const { job } of all) job.stop('shutdown');
     await Promise.all(all.map(({ done }) => done));
@@ -138,8 +149,14 @@ export class RunHost {
     return hosted;
   }
 
-  async #make(record: JobRecord, plan: WirePlan): Promise<Hosted> {
-    const { clock, platform, variables, dir } = this.#options;
+  #opened(): ProcessHost {
+    if (this.#processes !== undefined) return this.#processes;
+    throw new LoopsyError('node_stopping', { message: 'the supervisor of detached runs is ending: it starts no more' });
+  }
+
+  #make(record: JobRecord, plan: WirePlan): Hosted {
+    const { clock, dir } = this.#options;
+    const processes = { ...this.#opened(), shell: plan.shell };
     const output = this.#outputs.begin(record.jobId, {
       onWritten: () => {
         job.pace();
@@ -147,7 +164,6 @@ export class RunHost {
       },
       flushMs: () => (hosted.followers.size > 0 ? FOLLOWED_FLUSH_MS : FLUSH_MS),
     });
-    const processes = { ...(await createProcessHost(platform, variables, clock)), shell: plan.shell };
     const host = {
       clock,
       processes,
@@ -174,14 +190,22 @@ export class RunHost {
     return hosted;
   }
 
+  async #go(hosted: Hosted): Promise<JobRecord> {
+    await (hosted.begun ??= this.#begin(hosted));
+    return hosted.job.now();
+  }
+
   async #begin(hosted: Hosted): Promise<void> {
     const { job, file, done } = hosted;
+    if (job.isOver) return done;
+    this.#opened();
     await job.start();
     try {
       if (!job.isOver) await file.save(job.now());
     } catch (error) {
       // Nobody would find it again: it must not go on.
-      job.record.failure = asUnwritten(error).toBody() as JobRecord['failure']; // the same shape, without its readonly marks
+      const failure = asUnwritten(error, 'the run had begun, could not be written down, and was ended');
+      job.record.failure = failure.toBody() as JobRecord['failure']; // the same shape, without its readonly marks
       job.stop('cancel', UNWRITTEN_GRACE_MS);
     }
     if (job.record.failure !== undefined || job.isOver) return done;
@@ -238,10 +262,10 @@ export class RunHost {
   }
 }
 
-const asUnwritten = (error: unknown): LoopsyError => {
+const asUnwritten = (error: unknown, what: string): LoopsyError => {
   const isFull = error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
   return new LoopsyError('execution_failed', {
-    message: `the run could not be written down, so it was not started: ${isFull ? 'the disk is full' : String(error)}`,
+    message: `${what}: ${isFull ? 'the disk is full' : String(error)}`,
     cause: error,
   });
 };

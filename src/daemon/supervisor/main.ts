@@ -124,6 +124,7 @@ const stop = async (): Promise<void> => {
 
 const main = async (): Promise<void> => {
   await secureSocketFolder(socket, process.getuid?.());
+  await host.open();
   await door.open();
   const token = readToken(process.pid);
   const entry: SupervisorEntry = {
