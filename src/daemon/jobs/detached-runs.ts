@@ -96,12 +96,14 @@ export class DetachedRuns {
       await this.#parts.records.commit(run.record);
       await run.place(link, plan);
     } catch (error) {
-      // A supervisor that was too slow to answer may still come to it.
-      if (error instanceof LoopsyError && error.error === 'request_timeout') run.stop('cancel');
-      if (!(error instanceof LinkLost)) return run.fail(asFailure(error), this.#options.clock.now());
+      const isLate = error instanceof LoopsyError && error.error === 'request_timeout';
+      if (!isLate && !(error instanceof LinkLost)) return run.fail(asFailure(error), this.#options.clock.now());
+      // It may still come to it, and then to this: what it says of the run is its end.
+      if (isLate) run.stop('cancel');
+      const became = isLate ? `does not answer: run ${run.id} ends when it does` : `was lost while run ${run.id} began`;
       throw new LoopsyError('outcome_unknown', {
-        message: `the supervisor of detached runs was lost while run ${run.id} began`,
-        hint: '`loopsy jobs show` says what became of it',
+        message: `the supervisor of detached runs ${became}`,
+        hint: `\`loopsy jobs show ${run.id}\` says what became of it`,
         cause: error,
       });
     }

@@ -1,39 +1,17 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
-import type { JobsOptions } from '../../../src/daemon/jobs/options.ts';
-import { executeSchema, type ExecuteInput } from '../../../src/protocol/jobs.ts';
+import { executeSchema } from '../../../src/protocol/jobs.ts';
 import { openMemoryStore } from '../../../src/store/memory.ts';
 import { StoreFull } from '../../../src/store/store.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { mountSmallDisk } from '../../helpers/small-disk.ts';
 import { verifies } from '../../requirements.ts';
-import { call, endOf, keyCaller, lives, OWNER, readAll, readUntil, sh, type Setup, startJobs, until } from './setup.ts';
-
-const detached = (line: string, more: Partial<ExecuteInput> = {}): ExecuteInput => ({
-  ...sh(line),
-  ...more,
-  detach: true,
-});
-
-/** The same data folder under the next start of the node. */
-const restart = async ({ jobs, ...old }: Setup, more: Partial<JobsOptions> = {}): Promise<Setup> => {
-  await jobs.stop();
-  const supervisorsDir = join(old.home, 'supervisors');
-  return startJobs(old.settings, { store: old.store, dir: old.dir, supervisorsDir, ...more });
-};
-
-/** How the one supervisor is found. */
-const entryFileOf = async ({ home }: Setup): Promise<string> => {
-  const [name = ''] = (await readdir(join(home, 'supervisors'))).filter((one) => one.endsWith('.json'));
-  return join(home, 'supervisors', name);
-};
-
-const supervisorOf = async (setup: Setup): Promise<number> =>
-  (JSON.parse(await readFile(await entryFileOf(setup), 'utf8')) as { pid: number }).pid;
+import { detached, restart, supervisorOf } from './detached-setup.ts';
+import { call, endOf, keyCaller, lives, OWNER, readAll, readUntil, sh, startJobs, until } from './setup.ts';
 
 describe('a detached run', () => {
   it('is answered at once, goes on, and its output and end are read like those of any other', async () => {
@@ -233,64 +211,6 @@ describe('a restart of the node', () => {
       }
     },
   );
-});
-
-describe('a supervisor that lives and is not understood', () => {
-  it.each([
-    ['whose file is gone', async (file: string) => rm(file)],
-    [
-      'whose file can not be read',
-      async (file: string) => {
-        await rm(file);
-        await mkdir(file);
-      },
-    ],
-    [
-      'whose file has a form of another version',
-      async (file: string) => {
-        const { pid, startedAt, token } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
-        await writeFile(file, JSON.stringify({ v: 2, pid, startedAt, token }));
-      },
-    ],
-  ])('%s keeps its jobs to their end: none is killed or called lost', async (_, spoil) => {
-    const clock = new FakeClock(Date.now());
-    const first = await startJobs({}, { clock });
-    const { jobId } = await first.jobs.execute(
-      detached(`until [ -e ${first.home}/go ]; do sleep 0.02; done; exit 5`),
-      call(),
-    );
-    const supervisor = await supervisorOf(first);
-    await first.jobs.stop();
-    await spoil(await entryFileOf(first));
-    const { jobs } = await restart(first, { clock });
-    expect([lives(supervisor), jobs.get({ jobId }, OWNER).state]).toEqual([true, 'running']);
-    await writeFile(join(first.home, 'go'), '');
-    await until(() => (clock.advance(100), jobs.get({ jobId }, OWNER).state === 'ended'));
-    expect(jobs.get({ jobId }, OWNER)).toMatchObject({ endedBy: 'exit', exitCode: 5 });
-  });
-
-  it('is spoken with again when its file is readable again', async () => {
-    const first = await startJobs();
-    const { jobId } = await first.jobs.execute(detached('sleep 30'), call());
-    const [file, aside] = [await entryFileOf(first), join(first.home, 'aside')];
-    await rename(file, aside);
-    const { jobs } = await restart(first);
-    await expect(jobs.signal({ jobId, signal: 'SIGTERM' }, OWNER)).rejects.toMatchObject({ error: 'request_timeout' });
-    await rename(aside, file);
-    expect(await jobs.cancel({ jobId }, OWNER)).toMatchObject({ state: 'cancelled' });
-  });
-
-  it('that was killed since is found to be gone: its runs are lost, with their processes', async () => {
-    const first = await startJobs();
-    const { jobId } = await first.jobs.execute(detached('sleep 30'), call());
-    const { pid = 0 } = first.jobs.get({ jobId }, OWNER);
-    const supervisor = await supervisorOf(first);
-    await rm(await entryFileOf(first));
-    const { jobs } = await restart(first);
-    process.kill(supervisor, 'SIGKILL');
-    await until(() => jobs.get({ jobId }, OWNER).endedBy === 'lost');
-    await until(() => !lives(pid));
-  });
 });
 
 describe('the folder of a detached run', () => {

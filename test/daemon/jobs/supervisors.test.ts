@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { describe, expect, it } from 'vitest';
+
+import { FakeClock } from '../../helpers/clock.ts';
+import { detached, entryFileOf, restart, supervisorOf } from './detached-setup.ts';
+import { call, lives, OWNER, startJobs, until } from './setup.ts';
+
+describe('a supervisor that is too slow', () => {
+  it('leaves the outcome unknown, not failed: the run is ended when it comes to it, and its record says so', async () => {
+    const clock = new FakeClock(Date.now());
+    const setup = await startJobs({}, { clock });
+    const { jobs, home } = setup;
+    await jobs.execute(detached('sleep 30'), call());
+    const supervisor = await supervisorOf(setup);
+    process.kill(supervisor, 'SIGSTOP');
+    try {
+      const asked = jobs.execute(detached(`touch ${home}/ran; sleep 30`), call());
+      const refused = asked.catch((error: unknown) => error);
+      await until(() => setup.store.list({ prefix: 'job/', limit: 10 }).length === 2);
+      await new Promise(setImmediate);
+      clock.advance(15_000);
+      expect(await refused).toMatchObject({
+        error: 'outcome_unknown',
+        hint: expect.stringContaining('loopsy jobs show'),
+      });
+      const [late] = (await jobs.list({ state: 'active', limit: 1 }, OWNER)).jobs;
+      const jobId = late?.jobId ?? '';
+      expect(late).toMatchObject({ state: 'queued' });
+      process.kill(supervisor, 'SIGCONT');
+      await until(() => jobs.get({ jobId }, OWNER).endedBy === 'cancel');
+      expect(existsSync(join(home, 'ran'))).toBe(false);
+    } finally {
+      process.kill(supervisor, 'SIGCONT');
+    }
+    jobs.endOrphans(() => false);
+  });
+});
+
+describe('a supervisor that lives and is not understood', () => {
+  it.each([
+    ['whose file is gone', async (file: string) => rm(file)],
+    [
+      'whose file can not be read',
+      async (file: string) => {
+        await rm(file);
+        await mkdir(file);
+      },
+    ],
+    [
+      'whose file has a form of another version',
+      async (file: string) => {
+        const { pid, startedAt, token } = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+        await writeFile(file, JSON.stringify({ v: 2, pid, startedAt, token }));
+      },
+    ],
+  ])('%s keeps its jobs to their end: none is killed or called lost', async (_, spoil) => {
+    const clock = new FakeClock(Date.now());
+    const first = await startJobs({}, { clock });
+    const { jobId } = await first.jobs.execute(
+      detached(`until [ -e ${first.home}/go ]; do sleep 0.02; done; exit 5`),
+      call(),
+    );
+    const supervisor = await supervisorOf(first);
+    await first.jobs.stop();
+    await spoil(await entryFileOf(first));
+    const { jobs } = await restart(first, { clock });
+    expect([lives(supervisor), jobs.get({ jobId }, OWNER).state]).toEqual([true, 'running']);
+    await writeFile(join(first.home, 'go'), '');
+    await until(() => (clock.advance(100), jobs.get({ jobId }, OWNER).state === 'ended'));
+    expect(jobs.get({ jobId }, OWNER)).toMatchObject({ endedBy: 'exit', exitCode: 5 });
+  });
+
+  it('is spoken with again when its file is readable again', async () => {
+    const first = await startJobs();
+    const { jobId } = await first.jobs.execute(detached('sleep 30'), call());
+    const [file, aside] = [await entryFileOf(first), join(first.home, 'aside')];
+    await rename(file, aside);
+    const { jobs } = await restart(first);
+    await expect(jobs.signal({ jobId, signal: 'SIGTERM' }, OWNER)).rejects.toMatchObject({ error: 'request_timeout' });
+    await rename(aside, file);
+    expect(await jobs.cancel({ jobId }, OWNER)).toMatchObject({ state: 'cancelled' });
+  });
+
+  it('that was killed since is found to be gone: its runs are lost, with their processes', async () => {
+    const first = await startJobs();
+    const { jobId } = await first.jobs.execute(detached('sleep 30'), call());
+    const { pid = 0 } = first.jobs.get({ jobId }, OWNER);
+    const supervisor = await supervisorOf(first);
+    await rm(await entryFileOf(first));
+    const { jobs } = await restart(first);
+    process.kill(supervisor, 'SIGKILL');
+    await until(() => jobs.get({ jobId }, OWNER).endedBy === 'lost');
+    await until(() => !lives(pid));
+  });
+});
