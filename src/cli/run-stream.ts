@@ -18,6 +18,8 @@ export interface Following {
   readonly onStarted: (started: JobStarted) => void;
   /** Told how the run ended, where that is known. */
   readonly onEnded?: (outcome: JobOutcome) => void;
+  /** Told why the run could not be followed to its end, where the stream says so. */
+  readonly onFailed?: (error: LoopsyError) => void;
   /** The cursor that was asked for. */
   readonly since?: number;
 }
@@ -41,13 +43,14 @@ export const followPieces = async (
   following: Following,
 ): Promise<number> => {
   const { io } = cli;
+  let started: JobStarted | undefined;
   for await (const { type, bytes } of resuming(cli, { ...PIECES, first: pieces }, following)) {
     if (type === FRAME.stdout) await io.stdout.writeBytes(bytes);
     if (type === FRAME.stderr) await io.stderr.writeBytes(bytes);
     // The node encodes each frame by its schema.
-    if (type === FRAME.started) announce(cli, decodeJson(bytes) as JobStarted, following);
+    if (type === FRAME.started) announce(cli, (started = decodeJson(bytes) as JobStarted), following);
     if (type === FRAME.gap && !following.quiet) sayGap(cli, decodeJson(bytes) as { from: number; to: number });
-    if (type === FRAME.exit) return endOf(cli, decodeJson(bytes) as JobOutcome, following);
+    if (type === FRAME.exit) return endOf(cli, endingOf(started, decodeJson(bytes) as JobOutcome), following);
   }
   throw endless();
 };
@@ -59,11 +62,13 @@ export const followEvents = async (
   following: Following & { readonly only?: JobEvent['type'] },
 ): Promise<number> => {
   const { only } = following;
+  let started: JobStarted | undefined;
   for await (const { event } of resuming(cli, { ...EVENTS, first: events }, following)) {
     if (cli.out.json && (only === undefined || only === event.type || event.type === 'error')) cli.out.document(event);
-    if (event.type === 'started') following.onStarted(event.data as JobStarted);
-    if (event.type === 'exit') return endOf(cli, event.data as JobOutcome, following);
-    if (event.type === 'error') return failedWith(cli, errorFromBody(event.data) ?? new LoopsyError('internal'));
+    if (event.type === 'started') following.onStarted((started = event.data as JobStarted));
+    if (event.type === 'exit') return endOf(cli, endingOf(started, event.data as JobOutcome), following);
+    if (event.type === 'error')
+      return failedWith(cli, errorFromBody(event.data) ?? new LoopsyError('internal'), following);
   }
   throw endless();
 };
@@ -71,7 +76,8 @@ export const followEvents = async (
 /** loopsy's own failures never look like the command's exit code 1. */
 const exitOfError = (error: LoopsyError): number => (error.exit === EXIT.failed ? EXIT.usage : error.exit);
 
-const failedWith = ({ out }: Cli, error: LoopsyError): number => {
+const failedWith = ({ out }: Cli, error: LoopsyError, { onFailed }: Following): number => {
+  onFailed?.(error);
   if (!out.json) out.note(`loopsy: ${plain(error.message)}`);
   return exitOfError(error);
 };
@@ -184,8 +190,16 @@ const announce = ({ io, out }: Cli, started: JobStarted, { quiet, onStarted }: F
 const sayGap = ({ out }: Cli, { from, to }: { from: number; to: number }): void =>
   out.note(`loopsy: ${size(to - from)} of older output are no longer kept`);
 
+/** How a run ended; one that is detached has a supervisor in its node's stead. */
+type RunEnding = JobOutcome & Pick<JobStarted, 'detached'>;
+
+const endingOf = (started: JobStarted | undefined, outcome: JobOutcome): RunEnding => ({
+  ...outcome,
+  ...(started?.detached === true ? { detached: true } : {}),
+});
+
 /** The run's own exit code; where loopsy ended it, one line that says so. */
-const endOf = ({ io, out }: Cli, outcome: JobOutcome, { quiet, onEnded }: Following): number => {
+const endOf = ({ io, out }: Cli, outcome: RunEnding, { quiet, onEnded }: Following): number => {
   onEnded?.(outcome);
   const say = (text: string): void => out.note(`loopsy: ${text} (${plain(outcome.host)}, job ${outcome.jobId})`);
   if (outcome.endedBy === 'exit') {
@@ -200,13 +214,16 @@ const endOf = ({ io, out }: Cli, outcome: JobOutcome, { quiet, onEnded }: Follow
 const CUT = 'processes that the command left behind still held its output, which was cut';
 
 const endings = (
-  outcome: JobOutcome,
+  outcome: RunEnding,
 ): Record<Exclude<JobOutcome['endedBy'], 'exit'>, readonly [LoopsyError, string]> => ({
   timeout: [new LoopsyError('execution_timeout'), `timed out: the run was ended after ${duration(outcome.duration)}`],
   cancel: [new LoopsyError('execution_cancelled'), ERRORS.execution_cancelled.message],
   'client-gone': [new LoopsyError('outcome_unknown'), 'the run was ended because the connection to it was lost'],
   shutdown: [new LoopsyError('node_stopping'), 'the run was ended because its node stopped'],
-  lost: [new LoopsyError('outcome_unknown'), 'the node ended before the run did: how it ended is not known'],
+  lost: [
+    new LoopsyError('outcome_unknown'),
+    `${outcome.detached === true ? 'its supervisor' : 'the node'} ended before the run did: how it ended is not known`,
+  ],
 });
 
 /** What this process ends with: the run's exit code, or 128+n for its signal. */

@@ -86,6 +86,31 @@ describe('jobs attach', () => {
     expect(node.inputs('job.signal')).toEqual([]);
   });
 
+  it('says of a run that nobody saw the end of what ended: its supervisor, and not the node, which it outlives', async () => {
+    const lost = { ...OUTCOME, exitCode: null, endedBy: 'lost' };
+    const node = await FakeNode.start({
+      'job.output': ({ frames }) => {
+        const { send, end } = frames();
+        send(FRAME.started, { ...STARTED, detached: true });
+        send(FRAME.exit, lost);
+        end();
+      },
+    });
+    const { code, stderr } = await runCli(['jobs', 'attach', JOB_ID], { dataDir: node.folder });
+    expect([code, stderr]).toEqual([5, expect.stringMatching(/^loopsy: its supervisor ended before the run did: /)]);
+    node.on('job.output', ({ response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (const [type, data] of [
+        ['started', { ...STARTED, detached: true }],
+        ['exit', lost],
+      ])
+        response.write(`data: ${JSON.stringify({ type, data, jobId: JOB_ID, timestamp: 1 })}\n\n`);
+      response.end();
+    });
+    const waited = await runCli(['jobs', 'wait', JOB_ID], { dataDir: node.folder });
+    expect([waited.code, waited.stderr]).toEqual([5, expect.stringMatching(/^loopsy: its supervisor ended /)]);
+  });
+
   it('waits for a node that is away where the job outlives it, and gives up where it stays away', async () => {
     const clock = new FakeClock();
     const node = await FakeNode.start({
