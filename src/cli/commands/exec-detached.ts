@@ -1,22 +1,23 @@
 import { LoopsyError, EXIT } from '../../protocol/errors.ts';
 import type { ExecuteInput } from '../../protocol/jobs.ts';
 import type { Cli } from '../cli.ts';
+import { cameWithin, pipedStdin } from '../exec-stdin.ts';
 import { size } from '../output.ts';
 import { usageError } from '../parse.ts';
-import { watchStdin } from '../stdin.ts';
 import { peerNamed } from '../values.ts';
 
-/** A pipe that brings nothing for so long is somebody's who never meant to send anything. */
-const STDIN_WAIT_MS = 1_000;
+/** So long a producer may think before it writes; an open stdin without a writer (CI) must not hang this for ever. */
+const STDIN_WAIT_MS = 30_000;
+/** Who waits longer is told for what. */
+const STDIN_NOTE_MS = 1_000;
 /** A detached run gets its whole stdin with its start. */
 const MAX_STDIN_BYTES = 4_194_304;
 
 /** Starts a run that outlives this command, and says its id when the run is on the other machine's disk. */
 export const startDetached = async (cli: Cli, input: ExecuteInput): Promise<number> => {
   const { invocation, io, out } = cli;
-  const stdin = await readStdin(cli);
+  const request = await detachedInput(cli, input);
   const { client } = await cli.node();
-  const request = { ...input, ...(stdin === '' ? {} : { stdin }), detach: true };
   const peer = peerNamed(invocation.args[0]);
   const answer = await client.call('job.execute', request, { peer });
   if (out.json) out.document(answer);
@@ -28,17 +29,26 @@ export const startDetached = async (cli: Cli, input: ExecuteInput): Promise<numb
   return EXIT.ok;
 };
 
-/** What was piped in, or stands in a file; a terminal is left alone. */
-const readStdin = async ({ invocation, io, out }: Cli): Promise<string> => {
-  const given = invocation.has('no-stdin') ? ({ kind: 'none' } as const) : io.stdin();
-  const isTerminal = given.kind === 'stream' && 'isTTY' in given.stream && given.stream.isTTY === true;
-  const stdin = watchStdin(isTerminal ? { kind: 'none' } : given);
+/** What starts a detached run: the command, with all of its stdin. */
+export const detachedInput = async (
+  cli: Cli,
+  input: ExecuteInput,
+): Promise<ExecuteInput & { readonly detach: true }> => {
+  const stdin = await readStdin(cli);
+  return { ...input, ...(stdin === '' ? {} : { stdin }), detach: true };
+};
+
+/** From its first byte on it is read to its end, as every pipe is. */
+const readStdin = async (cli: Cli): Promise<string> => {
+  const stdin = pipedStdin(cli);
   if (stdin.empty) return '';
-  const nothing = new Promise<'nothing'>((resolve) => io.clock.after(STDIN_WAIT_MS, () => resolve('nothing')));
-  if ((await Promise.race([stdin.seen, nothing])) === 'nothing') {
-    out.note(`loopsy: nothing came on stdin for ${STDIN_WAIT_MS / 1000} s: the run gets none (-n says so at once)`);
-    return '';
-  }
+  const { io, invocation, out } = cli;
+  const note = io.clock.after(STDIN_NOTE_MS, () => {
+    if (!invocation.has('quiet')) out.note('loopsy: waits for stdin (-n runs it without)');
+  });
+  const came = await cameWithin(stdin, STDIN_WAIT_MS, io.clock);
+  note.cancel();
+  if (!came) throw nothingCame();
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of stdin.bytes()) {
@@ -48,6 +58,12 @@ const readStdin = async ({ invocation, io, out }: Cli): Promise<string> => {
   }
   return asText(Buffer.concat(parts));
 };
+
+const nothingCame = (): LoopsyError =>
+  usageError(
+    `nothing came on stdin for ${STDIN_WAIT_MS / 1000} s, so nothing was started`,
+    'add -n to run it without; what takes longer to begin goes into a file first',
+  );
 
 const tooMuch = (): LoopsyError =>
   usageError(

@@ -65,14 +65,29 @@ describe('its stdin', () => {
     expect(given((await start(['m', '--detach', 'cat'], { stdin: terminal })).node)).toBeUndefined();
   });
 
-  it('that nobody writes to holds nothing up, and that is said', async () => {
+  it('is waited for to its end, as in a pipe, and that is said', async () => {
+    const clock = new FakeClock();
+    const stdin = new PassThrough();
+    const starting = start(['m', '--detach', 'cat'], { stdin, clock });
+    while (clock.waiting === 0) await setImmediate();
+    clock.advance(20_000);
+    stdin.write('late, ');
+    while (stdin.readableLength > 0) await setImmediate();
+    clock.advance(600_000);
+    stdin.end('and slow');
+    const { node, ended } = await starting;
+    expect([ended.code, given(node)]).toEqual([0, 'late, and slow']);
+    expect(ended.stderr).toBe('loopsy: waits for stdin (-n runs it without)\n');
+  });
+
+  it('that nobody writes to is given up before anything has begun', async () => {
     const clock = new FakeClock();
     const starting = start(['m', '--detach', 'cat'], { stdin: new PassThrough(), clock });
     while (clock.waiting === 0) await setImmediate();
-    clock.advance(1_000);
+    clock.advance(30_000);
     const { node, ended } = await starting;
-    expect([ended.code, given(node)]).toEqual([0, undefined]);
-    expect(ended.stderr).toBe('loopsy: nothing came on stdin for 1 s: the run gets none (-n says so at once)\n');
+    expect([ended.code, ended.stderr]).toEqual([2, expect.stringMatching(/nothing came on stdin for 30 s.*-n/)]);
+    expect(node.inputs('job.execute')).toEqual([]);
   });
 
   it('that is no text, or too much, is refused before anything runs', async () => {
