@@ -79,6 +79,11 @@ export class RunHost {
     return this.#runs.size === 0;
   }
 
+  /** False where all of them wait for a node to let them in. */
+  get hasBegun(): boolean {
+    return [...this.#runs.values()].some(({ begun }) => begun !== undefined);
+  }
+
   /**
    * Takes a run in, and starts it where it may. What is asked of it meanwhile is not lost: it is here at once.
    * @returns its record, which is on disk. @throws the system's error.

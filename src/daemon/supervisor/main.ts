@@ -13,6 +13,7 @@ import { VERSION } from '../../protocol/version.ts';
 import type { SupervisorEntry, WireAsked } from '../jobs/wire.ts';
 import { readToken } from '../process/process-identity.ts';
 import { Door } from './door.ts';
+import { watchForsaken } from './forsaken.ts';
 import { RunHost } from './host.ts';
 import { secureSocketFolder, socketPath } from './place.ts';
 
@@ -115,7 +116,7 @@ const leave = async (): Promise<void> => {
   process.exit();
 };
 
-/** The machine goes down: runs end in order. */
+/** The machine goes down, or nobody will ask again: runs end in order. */
 const stop = async (): Promise<void> => {
   clock.after(STOP_MS, () => process.exit(1));
   await host.endAll();
@@ -140,6 +141,7 @@ const main = async (): Promise<void> => {
   await writeFileAtomic(entryFile, `${JSON.stringify(entry)}\n`);
   report(id);
   endIfIdle();
+  watchForsaken({ clock, entryFile, isAlone: () => door.isEmpty && !host.hasBegun, onForsaken: () => void stop() });
   // What clears old files away from folders of temporary ones must leave these.
   const touch = (): void => {
     for (const file of [socket, dirname(socket)]) void utimes(file, new Date(), new Date()).catch(() => undefined);
