@@ -64,11 +64,11 @@ export const REQUIREMENTS = {
   'cli.exec.exit-code': 'the remote exit code is returned as it is, 128+n for a signal',
   'cli.exec.own-endings': "loopsy's own endings print one line that begins `loopsy:` and return 2–6",
   'cli.exec.many':
-    'exec a,b and exec --all run on several peers at once: prefixed lines, one table with the absent, 0 only if all are 0',
+    'exec a,b and exec --all run on several peers at once: prefixed lines, one table with the absent, 0 only if all are 0; stdin is refused; with --detach each has a line with its id',
   'cli.exec.defaults': "cwd is the home of the node's user, the environment a named list + execution.env + --env",
   'cli.jobs': 'jobs list, show, attach and kill; an id alone is enough when the job was started from here',
   'cli.exec.detach':
-    '`exec --detach` prints the id when the job is on disk; piped text is its stdin; there is no time-out but a named one',
+    '`exec --detach` prints the id when the job is on disk; piped text is its stdin, read to its end; there is no time-out but a named one',
   'cli.jobs-wait': '`jobs wait` exits as the job did; of several, with 0 if all did',
   'cli.jobs-attach': '`jobs attach` replays and follows, over a restart of the node too; Ctrl-C leaves the job alone',
   'cli.key': 'key show, generate, add, list and revoke; generate acts at once and no peer notices',

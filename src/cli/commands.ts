@@ -127,10 +127,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy exec kai --detach make nightly', 'prints the id; `loopsy jobs attach <id>` follows it, from any shell'],
       ['loopsy exec kai,maria uptime', 'on both at once: each line says whose it is, a table at the end'],
       ['loopsy exec --all -- df -h /', 'on every peer that is online; exits 0 only if all did'],
+      ['loopsy exec --all --detach make nightly', "prints each peer's name and id; exits 0 only if all began"],
       ['while read f; do loopsy exec -n kai rm "$f"; done', '-n leaves stdin to the loop'],
     ],
     details:
-      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWhere a run is ended, what it started ends with it; only a daemon that forked itself away before is out of reach.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start.\nOn several peers stdin is not forwarded, and one that hangs or can not be reached holds no other up.',
+      'Our options stand before the peer or right behind it. The first word there that is none of them, or --, begins\nthe command; from there on everything is the command\'s. stdin is forwarded, Ctrl-C reaches the remote processes\n(twice ends them), and the exit code is the command\'s own (128+n for a signal). When loopsy itself fails, one line\nthat begins "loopsy:" says why, and the exit code is 2 to 6 (6: timed out).\nWhat the command leaves in the background lives on; its output is followed until nothing comes for 5 s.\nWhere a run is ended, what it started ends with it; only a daemon that forked itself away before is out of reach.\nWith --detach there is no time-out but the one you name, and stdin is text of at most 4 MB, sent at the start:\nit is waited for to its end; where nothing comes for 30 s, nothing is started (-n runs it without).\nOn several peers one that hangs or can not be reached holds no other up. stdin is refused there, as it goes to one\nmachine (-n runs them without); with --detach each gets it.',
   },
   {
     path: 'jobs list',

@@ -12,12 +12,21 @@ export interface PrefixedOutput {
   readonly flush: () => Promise<void>;
 }
 
+/** Whose lines they are. */
+interface Prefix {
+  readonly name: string;
+  /** Of the longest name. */
+  readonly width: number;
+  /** Told of all that comes, also where a line has no end yet. */
+  readonly onOutput: () => void;
+}
+
 /** Whole lines with the machine's name before them: lines of several machines mix, and parts of lines never do. */
-export const prefixed = (cli: Cli, { name, width }: { name: string; width: number }): PrefixedOutput => {
+export const prefixed = (cli: Cli, { name, width, onOutput }: Prefix): PrefixedOutput => {
   const { io, out } = cli;
   const mark = Buffer.from(`${out.paint.dim(`${plain(name).padEnd(width)} |`)} `);
-  const stdout = lineSink(io.stdout, mark);
-  const stderr = lineSink(io.stderr, mark);
+  const stdout = lineSink(io.stdout, { mark, onOutput });
+  const stderr = lineSink(io.stderr, { mark, onOutput });
   return {
     cli: {
       ...cli,
@@ -25,7 +34,10 @@ export const prefixed = (cli: Cli, { name, width }: { name: string; width: numbe
       out: {
         ...out,
         note: (text) => out.note(`${mark.toString()}${text}`),
-        document: (value) => out.document({ peer: name, ...Object(value) }),
+        document: (value) => {
+          onOutput();
+          out.document({ peer: name, ...Object(value) });
+        },
       },
     },
     flush: async () => {
@@ -35,7 +47,10 @@ export const prefixed = (cli: Cli, { name, width }: { name: string; width: numbe
   };
 };
 
-const lineSink = (sink: ByteSink, mark: Buffer): ByteSink & { flush: () => Promise<void> } => {
+const lineSink = (
+  sink: ByteSink,
+  { mark, onOutput }: { mark: Buffer; onOutput: () => void },
+): ByteSink & { flush: () => Promise<void> } => {
   let rest = Buffer.alloc(0);
   /** Each whole line, and what is too long for one, with the mark before it. */
   const take = (bytes: Uint8Array): Buffer => {
@@ -52,6 +67,7 @@ const lineSink = (sink: ByteSink, mark: Buffer): ByteSink & { flush: () => Promi
     return Buffer.concat(parts);
   };
   const writeBytes = (bytes: Uint8Array): Promise<void> | undefined => {
+    onOutput();
     const lines = take(bytes);
     return lines.length === 0 ? undefined : sink.writeBytes(lines);
   };

@@ -1,3 +1,6 @@
+import { PassThrough } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
+
 import { describe, expect, it } from 'vitest';
 
 import { LoopsyError } from '../../src/protocol/errors.ts';
@@ -5,48 +8,16 @@ import { FRAME } from '../../src/protocol/frames.ts';
 import type { StopSignal } from '../../src/cli/cli.ts';
 import { verifies } from '../requirements.ts';
 import { FakeClock } from '../helpers/clock.ts';
-import { FakeNode, JOB_ID, OUTCOME, PEER, STARTED, type Answering } from './fake-node.ts';
+import { FakeNode, JOB_ID, OUTCOME, STARTED, type Answering } from './fake-node.ts';
 import { runCli } from './run-cli.ts';
+import { hangs, idOf, linesOf, nodeWith, rowOf, says } from './three-peers.ts';
 
-const NAMES = ['kai', 'maria', 'bo'];
-const idOf = (name: string): string => name.padEnd(32, '2');
-const rowOf = (name: string) => ({ ...PEER, name, nodeId: idOf(name) });
+const until = async (holds: () => boolean): Promise<void> => {
+  while (!holds()) await setImmediate();
+};
 
-/** A node with three peers; what a run does there is said by name. */
-const nodeWith = (runs: Record<string, (answering: Answering) => void>): Promise<FakeNode> =>
-  FakeNode.start({
-    'peer.list': () => ({ peers: [...NAMES.map(rowOf), { ...rowOf('added'), trusted: false }] }),
-    'peer.show': ({ input }) => {
-      const name = NAMES.find((one) => one === input['nodeId'] || idOf(one) === input['nodeId']);
-      if (name === undefined)
-        throw new LoopsyError('peer_not_found', { message: `no peer is called "${String(input['nodeId'])}"` });
-      return rowOf(name);
-    },
-    'system.identity': ({ peer }) => {
-      if (peer !== 'myself') throw new LoopsyError('peer_not_found', { message: `no peer is called "${peer ?? ''}"` });
-      return {
-        nodeId: PEER.nodeId,
-        hostname: 'myself',
-        platform: 'linux',
-        version: '2.0.0',
-        port: 1,
-        capabilities: [],
-      };
-    },
-    'job.stream': (answering) => runs[NAMES.find((name) => idOf(name) === answering.peer) ?? 'here']?.(answering),
-  });
-
-/** Writes and ends. */
-const says =
-  (text: string, more: object = {}) =>
-  ({ frames }: Answering): void => {
-    const { send, end } = frames();
-    send(FRAME.started, STARTED);
-    for (const piece of text.split('§')) send(FRAME.stdout, Buffer.from(piece));
-    send(FRAME.exit, { ...OUTCOME, ...more });
-    end();
-  };
-const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '');
+/** Names that are different ids, too. */
+const nameAt = (at: number): string => `n${String.fromCodePoint(97 + Math.floor(at / 26), 97 + (at % 26))}`;
 
 describe('a command on several peers', () => {
   it(verifies('cli.exec.many', 'prints whole lines with the name before them, and one table'), async () => {
@@ -124,6 +95,19 @@ describe('a command on several peers', () => {
     expect(code).toBe(1);
     expect(linesOf(stdout).toSorted()).toEqual(['bo    | half a li', 'kai   | fine']);
     expect(stderr).toMatch(/^kai +ok .*\nmaria +nothing listens there .*\nbo +it is gone /m);
+    expect(linesOf(stderr).slice(-2)).toEqual([
+      expect.stringMatching(/^ {2}maria: check the address, /),
+      expect.stringMatching(/^ {2}bo: /),
+    ]);
+  });
+
+  it('says a hint that holds for several once, and trims names', async () => {
+    const denied = (): never => {
+      throw new LoopsyError('command_denied', { message: 'no', hint: 'ask its owner' });
+    };
+    const node = await nodeWith({ kai: denied, maria: denied });
+    const { code, stderr } = await runCli(['exec', ' kai, maria ', 'x'], { dataDir: node.folder });
+    expect([code, linesOf(stderr).at(-1)]).toEqual([1, '  kai, maria: ask its owner']);
   });
 
   it('names one that hangs when the others are done, and Ctrl-C reaches it', async () => {
@@ -151,6 +135,87 @@ describe('a command on several peers', () => {
     expect(stderr).toContain('loopsy: waits for maria (Ctrl-C reaches them, twice ends them)\n');
     expect(stderr).toMatch(/^maria +exit 130 /m);
     expect(code).toBe(130);
+  });
+
+  it('names at most five, and none that still writes or while most go on', async () => {
+    const names = Array.from({ length: 16 }, (_, at) => nameAt(at));
+    const clock = new FakeClock();
+    const streams: ReturnType<Answering['frames']>[] = [];
+    const node = await FakeNode.start({
+      'peer.list': () => ({ peers: names.map(rowOf) }),
+      'job.stream': ({ frames }) => {
+        const stream = frames();
+        stream.send(FRAME.started, STARTED);
+        streams.push(stream);
+      },
+    });
+    let output = (): string => '';
+    const running = runCli(['exec', '--all', 'x'], {
+      dataDir: node.folder,
+      clock,
+      onReady: (_, text) => (output = text),
+    });
+    const finish = (stream?: ReturnType<Answering['frames']>): void => {
+      stream?.send(FRAME.stdout, Buffer.from('done\n'));
+      stream?.send(FRAME.exit, OUTCOME);
+      stream?.end();
+    };
+    const printed = (word: string, times: number): Promise<void> =>
+      until(() => output().split(`${word}\n`).length === times + 1);
+    await until(() => streams.length === names.length && clock.waiting > 0);
+    clock.advance(3500);
+    for (const stream of streams.slice(0, 8)) finish(stream);
+    await printed('done', 8);
+    streams.at(-1)?.send(FRAME.stdout, Buffer.from('busy\n'));
+    await printed('busy', 1);
+    clock.advance(1500);
+    clock.advance(1000);
+    for (const stream of streams.slice(8)) finish(stream);
+    const { code, stderr } = await running;
+    expect(code).toBe(0);
+    expect(linesOf(stderr).filter((line) => line.startsWith('loopsy:'))).toEqual([
+      expect.stringMatching(/^loopsy: waits for (?:n\w\w, ){4}n\w\w and 2 more \(/),
+    ]);
+  });
+
+  it('is not kept from any by others that hang, however many these are', async () => {
+    const names = [...Array.from({ length: 70 }, (_, at) => nameAt(at)), 'kai'];
+    let send: (name: StopSignal) => void = () => undefined;
+    const node = await FakeNode.start({
+      'peer.list': () => ({ peers: names.map(rowOf) }),
+      'job.stream': (answering) => {
+        if (answering.peer !== idOf('kai')) return hangs(answering);
+        setTimeout(() => send('SIGTERM'), 200);
+        return says('through\n')(answering);
+      },
+    });
+    const { code, stdout } = await runCli(['exec', '--all', 'x'], {
+      dataDir: node.folder,
+      onReady: (signal) => (send = signal),
+    });
+    expect([code, stdout]).toEqual([143, 'kai | through\n']);
+  });
+
+  it('ends with 0 where all caught Ctrl-C and did, as a single run does', async () => {
+    let send: (name: StopSignal) => void = () => undefined;
+    const node = await nodeWith({
+      kai: says(''),
+      maria: ({ frames }) => {
+        const stream = frames();
+        stream.send(FRAME.started, STARTED);
+        setTimeout(() => send('SIGINT'), 50);
+        node.on('job.signal', () => {
+          stream.send(FRAME.exit, OUTCOME);
+          stream.end();
+          return { success: true, jobId: JOB_ID, delivered: true };
+        });
+      },
+    });
+    const { code } = await runCli(['exec', 'kai,maria', 'x'], {
+      dataDir: node.folder,
+      onReady: (signal) => (send = signal),
+    });
+    expect(code).toBe(0);
   });
 
   it('leaves at Ctrl-C one that nothing was heard of', async () => {
@@ -194,6 +259,39 @@ describe('a command on several peers', () => {
     });
   });
 
+  it('prints in JSON at once that one failed', async () => {
+    let output = (): string => '';
+    const node = await nodeWith({});
+    const stream = (response: Answering['response'], data: object) =>
+      response.end(`data: ${JSON.stringify({ jobId: JOB_ID, timestamp: 1, ...data })}\n\n`);
+    node.on('job.stream', async ({ peer, response }) => {
+      if (peer === idOf('maria')) throw new LoopsyError('command_denied', { message: 'no' });
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      if (peer === idOf('bo')) return stream(response, { type: 'error', data: new LoopsyError('revoked').toBody() });
+      await until(() => output().split('"error"').length > 2);
+      return stream(response, { type: 'exit', data: OUTCOME });
+    });
+    const { code, stdout } = await runCli(['exec', '--all', '--json', 'x'], {
+      dataDir: node.folder,
+      onReady: (_, text) => (output = text),
+    });
+    expect(code).toBe(1);
+    const documents: { peer?: string; type: string }[] = linesOf(stdout).map((line) => JSON.parse(line));
+    expect(documents.find(({ peer }) => peer === 'maria')).toEqual({
+      peer: 'maria',
+      type: 'error',
+      data: new LoopsyError('command_denied', { message: 'no' }).toBody(),
+      timestamp: expect.any(Number),
+    });
+    expect(documents.at(-1)).toMatchObject({
+      results: [
+        { name: 'kai', exitCode: 0 },
+        { name: 'maria', reason: 'no' },
+        { name: 'bo', reason: new LoopsyError('revoked').message },
+      ],
+    });
+  });
+
   it('keeps a line without an end from filling the memory', async () => {
     const node = await nodeWith({ kai: says('x'.repeat(200_000)) });
     const { stdout } = await runCli(['exec', 'kai,', '--quiet', 'x'], { dataDir: node.folder });
@@ -204,7 +302,6 @@ describe('a command on several peers', () => {
 
   it.each([
     [['exec', 'kai', '--all', 'x'], '--all means every peer'],
-    [['exec', 'kai,bo', '--detach', 'x'], '--detach starts one run'],
     [['exec', ',', 'x'], 'no peer is named'],
     [['exec', '--all'], 'needs <command>'],
   ])('refuses %j before anything runs', async (argv, message) => {
@@ -212,5 +309,50 @@ describe('a command on several peers', () => {
     const { code, stderr } = await runCli(argv, { dataDir: node.folder });
     expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
     expect(node.inputs('job.stream')).toEqual([]);
+  });
+});
+
+describe('its stdin', () => {
+  it(verifies('cli.exec.many', 'is refused where something stands there, before anything runs'), async () => {
+    const node = await nodeWith({ kai: says('') });
+    const { code, stderr } = await runCli(['exec', '--all', '--', 'cat'], { dataDir: node.folder, stdin: 'data' });
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/stdin goes to one machine.*-n/)]);
+    expect(node.inputs('job.stream')).toEqual([]);
+  });
+
+  it('is left alone with -n, at a terminal, and where it is empty', async () => {
+    const node = await nodeWith({ kai: says('') });
+    const untouched = new PassThrough().end('for the loop');
+    const terminal = Object.assign(new PassThrough(), { isTTY: true });
+    for (const [argv, stdin] of [
+      [['-n', 'kai,'], untouched],
+      [['kai,'], terminal],
+      [['kai,'], ''],
+    ] as const)
+      expect(await runCli(['exec', ...argv, 'x'], { dataDir: node.folder, stdin })).toMatchObject({ code: 0 });
+    expect(String(untouched.read())).toBe('for the loop');
+  });
+
+  it('that nobody writes to holds nothing up; what comes later is not dropped without a word', async () => {
+    const clock = new FakeClock();
+    const stdin = new PassThrough();
+    let finish = (): void => undefined;
+    const node = await nodeWith({
+      kai: ({ frames }) => {
+        const stream = frames();
+        stream.send(FRAME.started, STARTED);
+        finish = () => {
+          stream.send(FRAME.exit, OUTCOME);
+          stream.end();
+        };
+        stdin.write('late');
+        setTimeout(() => finish(), 50);
+      },
+    });
+    const running = runCli(['exec', 'kai,', 'x'], { dataDir: node.folder, clock, stdin });
+    await until(() => clock.waiting > 0);
+    clock.advance(250);
+    const { code, stderr } = await running;
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^loopsy: .*stdin .* dropped/m)]);
   });
 });
