@@ -21,6 +21,8 @@ import {
 
 const GREETING_MS = 1_500;
 const ANSWER_MS = 15_000;
+/** What waits for a supervisor that reads nothing: one longest line more at most. */
+const MAX_UNSENT_BYTES = MAX_LINE_BYTES;
 
 /** The connection to a supervisor is gone, or never was. What was asked on it may have happened. */
 export class LinkLost extends Error {
@@ -33,6 +35,10 @@ export class LinkLost extends Error {
     this.isRefused = isRefused;
   }
 }
+
+/** True where what was asked for may happen, or have happened, all the same. */
+export const isUnknown = (error: unknown): error is Error =>
+  error instanceof LinkLost || (error instanceof LoopsyError && error.error === 'request_timeout');
 
 /** What a link tells. */
 export interface LinkOptions {
@@ -55,6 +61,7 @@ export class SupervisorLink {
   readonly #pending = new Map<number, Pending>();
   #asked = 0;
   #closed = false;
+  #isMute = false;
 
   private constructor(socket: Socket, options: LinkOptions) {
     this.#socket = socket;
@@ -78,13 +85,26 @@ export class SupervisorLink {
     return link;
   }
 
-  /** Asks for one thing. @throws {LoopsyError} what the supervisor answers, or `request_timeout`. @throws {LinkLost} */
+  /** True where it left something without an answer, and has said nothing since. */
+  get isMute(): boolean {
+    return this.#isMute;
+  }
+
+  /**
+   * Asks for one thing. @throws {LoopsyError} what the supervisor answers; `request_timeout`; `rate_limited` where nothing
+   * was sent, since too much waits. @throws {LinkLost}
+   */
   ask<Kind extends keyof WireAnswers>(request: Extract<WireRequest, { do: Kind }>): Promise<WireAnswers[Kind]> {
     if (this.#closed) return Promise.reject(new LinkLost('the link is closed'));
+    if (this.#socket.writableLength > MAX_UNSENT_BYTES) {
+      const message = 'the supervisor of detached runs is far behind: this was not passed on to it';
+      return Promise.reject(new LoopsyError('rate_limited', { message }));
+    }
     const n = (this.#asked += 1);
     return new Promise((resolve, reject) => {
       const timer = this.#options.clock.after(ANSWER_MS, () => {
         this.#pending.delete(n);
+        this.#isMute = true;
         reject(new LoopsyError('request_timeout', { message: 'the supervisor of detached runs does not answer' }));
       });
       this.#pending.set(n, { resolve, reject, timer });
@@ -140,6 +160,7 @@ export class SupervisorLink {
 
   /** The supervisor has proved itself: its messages are what `wire.ts` says. */
   #hear(fields: Readonly<Record<string, unknown>>): void {
+    this.#isMute = false;
     if ('notice' in fields) return this.#options.onNotice(fields as unknown as WireNotice);
     const pending = this.#pending.get(Number(fields['re']));
     if (pending === undefined) return;

@@ -82,7 +82,7 @@ export class Supervisors {
     return this.#known.has(id ?? '');
   }
 
-  /** The one that takes new runs, started where there is none of this version. @throws {LoopsyError} internal */
+  /** The one that takes new runs, started where none of this version answers. @throws {LoopsyError} internal */
   async forNewRun(): Promise<{ readonly entry: SupervisorEntry; readonly link: SupervisorLink }> {
     const known =
       this.#usable() ?? (await (this.#starting ??= this.#start().finally(() => (this.#starting = undefined))));
@@ -115,7 +115,7 @@ export class Supervisors {
 
   #usable(): Known | undefined {
     return [...this.#known.values()].find(
-      ({ id, entry, link }) => link !== undefined && (entry?.version === VERSION || this.#own.has(id)),
+      ({ id, entry, link }) => link?.isMute === false && (entry?.version === VERSION || this.#own.has(id)),
     );
   }
 
