@@ -5,7 +5,7 @@ import { type Followed, Follower } from './follower.ts';
 import type { LiveRun } from './live-run.ts';
 import { outcomeOf, toFinal, toStarted } from './record.ts';
 import type { JobRecord } from './stored-record.ts';
-import type { SupervisorLink } from './supervisor-link.ts';
+import { isUnknown, type SupervisorLink } from './supervisor-link.ts';
 import type { WirePlan } from './wire.ts';
 
 /** What all detached runs of a node share. */
@@ -151,7 +151,11 @@ export class DetachedRun implements LiveRun {
     if (link === undefined) {
       throw new LoopsyError('request_timeout', { message: 'the supervisor of this run does not answer at the moment' });
     }
-    return (await link.ask({ do: 'signal', jobId: this.id, signal })).delivered;
+    try {
+      return (await link.ask({ do: 'signal', jobId: this.id, signal })).delivered;
+    } catch (error) {
+      throw isUnknown(error) ? outcomeUnknown(this.id, error) : error;
+    }
   }
 
   now(): JobRecord {
@@ -191,3 +195,11 @@ export class DetachedRun implements LiveRun {
     }
   }
 }
+
+/** What was asked of the supervisor of this run may have happened, or happen yet. */
+export const outcomeUnknown = (jobId: string, cause: Error): LoopsyError =>
+  new LoopsyError('outcome_unknown', {
+    message: `${cause.message}: what became of run ${jobId} is not known`,
+    hint: `\`loopsy jobs show ${jobId}\` says it as soon as it is`,
+    cause,
+  });

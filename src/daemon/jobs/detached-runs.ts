@@ -1,13 +1,13 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import { StoreFull } from '../../store/store.ts';
-import { DetachedRun, type DetachedHost } from './detached-run.ts';
+import { DetachedRun, type DetachedHost, outcomeUnknown } from './detached-run.ts';
 import { closeLostRun } from './lost.ts';
 import type { JobsOptions } from './options.ts';
 import type { Outputs } from './outputs.ts';
 import type { JobRecords } from './records.ts';
 import { readRunFile } from './run-file.ts';
 import { type JobRecord, parseRecord, toRecord } from './stored-record.ts';
-import { LinkLost, type SupervisorLink } from './supervisor-link.ts';
+import { isUnknown, type SupervisorLink } from './supervisor-link.ts';
 import { Supervisors } from './supervisors.ts';
 import type { WireNotice, WirePlan } from './wire.ts';
 
@@ -96,16 +96,10 @@ export class DetachedRuns {
       await this.#parts.records.commit(run.record);
       await run.place(link, plan);
     } catch (error) {
-      const isLate = error instanceof LoopsyError && error.error === 'request_timeout';
-      if (!isLate && !(error instanceof LinkLost)) return run.fail(asFailure(error), this.#options.clock.now());
-      // It may still come to it, and then to this: what it says of the run is its end.
-      if (isLate) run.stop('cancel');
-      const became = isLate ? `does not answer: run ${run.id} ends when it does` : `was lost while run ${run.id} began`;
-      throw new LoopsyError('outcome_unknown', {
-        message: `the supervisor of detached runs ${became}`,
-        hint: `\`loopsy jobs show ${run.id}\` says what became of it`,
-        cause: error,
-      });
+      if (!isUnknown(error)) return run.fail(asFailure(error), this.#options.clock.now());
+      // One that is slow may still come to it, and then to this: what it says of the run is its end.
+      if (error instanceof LoopsyError) run.stop('cancel');
+      throw outcomeUnknown(run.id, error);
     }
   }
 

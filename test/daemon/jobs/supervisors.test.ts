@@ -29,6 +29,8 @@ describe('a supervisor that is too slow', () => {
       const [late] = (await jobs.list({ state: 'active', limit: 1 }, OWNER)).jobs;
       const jobId = late?.jobId ?? '';
       expect(late).toMatchObject({ state: 'queued' });
+      // The next one does not wait for it.
+      expect(await jobs.execute(detached('sleep 30'), call())).toMatchObject({ state: 'running' });
       process.kill(supervisor, 'SIGCONT');
       await until(() => jobs.get({ jobId }, OWNER).endedBy === 'cancel');
       expect(existsSync(join(home, 'ran'))).toBe(false);
@@ -36,6 +38,19 @@ describe('a supervisor that is too slow', () => {
       process.kill(supervisor, 'SIGCONT');
     }
     jobs.endOrphans(() => false);
+  });
+});
+
+describe('a supervisor that is killed', () => {
+  it('while a signal is on its way leaves unknown whether it got there', async () => {
+    const setup = await startJobs();
+    const { jobId } = await setup.jobs.execute(detached('sleep 30'), call());
+    const supervisor = await supervisorOf(setup);
+    process.kill(supervisor, 'SIGSTOP');
+    const asked = setup.jobs.signal({ jobId, signal: 'SIGTERM' }, OWNER).catch((error: unknown) => error);
+    process.kill(supervisor, 'SIGKILL');
+    expect(await asked).toMatchObject({ error: 'outcome_unknown', hint: expect.stringContaining('loopsy jobs show') });
+    await until(() => setup.jobs.get({ jobId }, OWNER).endedBy === 'lost');
   });
 });
 
