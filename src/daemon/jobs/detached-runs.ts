@@ -9,7 +9,7 @@ import { readRunFile } from './run-file.ts';
 import { type JobRecord, parseRecord, toRecord } from './stored-record.ts';
 import { isUnknown, type SupervisorLink } from './supervisor-link.ts';
 import { Supervisors } from './supervisors.ts';
-import type { WireNotice, WirePlan } from './wire.ts';
+import type { WireAnswers, WireNotice, WirePlan } from './wire.ts';
 
 /** What detached runs need beside what jobs are made of. */
 export interface DetachedParts {
@@ -45,7 +45,11 @@ export class DetachedRuns {
       maxOutputBytes: () => settings().maxOutputBytes,
       onNotice: (notice) => this.#hear(notice),
       isUsed: (id) => this.#runsOf(id).length > 0,
-      onLinked: (id, link) => this.#compare(this.#onLinked(id, link)),
+      onLinked: (id, link) => {
+        const work = this.#onLinked(id, link);
+        this.#compare(work);
+        return work;
+      },
       onMissed: (id) => this.#compare(this.#onMissed(id)),
       onGone: (id) => this.#compare(this.#onGone(id)),
     });
@@ -148,18 +152,25 @@ export class DetachedRuns {
 
   /** Compares what this node knows with what the supervisor has. Runs that begin meanwhile are not looked at. */
   async #onLinked(id: string, link: SupervisorLink): Promise<void> {
-    const mine = this.#runsOf(id);
-    if (mine.length === 0 && this.#recovered) return;
-    const { runs } = await link.ask({ do: 'list' });
-    const there = new Map(runs.map((one) => [one.jobId, toRecord(one)]));
-    for (const run of mine) {
-      const record = there.get(run.id);
-      if (record !== undefined) run.update(record);
-      if (!there.has(run.id)) await this.#closeWithout(run);
-      if (!run.isOver) run.relinked();
+    const mine = new Map(this.#runsOf(id).map((run) => [run.id, run]));
+    if (mine.size === 0 && this.#recovered) return;
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const { runs, more }: WireAnswers['list'] = await link.ask({ do: 'list', after });
+      for (const one of runs) {
+        this.#takeUp(toRecord(one), mine.get(one.jobId));
+        mine.delete(one.jobId);
+      }
+      after = more === true ? runs.at(-1)?.jobId : undefined;
     }
-    for (const record of there.values())
-      if (record !== undefined && !this.#recovered && !this.#runs.has(record.jobId)) this.#add(this.#make(record));
+    for (const run of mine.values()) await this.#closeWithout(run);
+  }
+
+  /** A page at a time: what is told of its runs meanwhile comes after it. */
+  #takeUp(record: JobRecord | undefined, run: DetachedRun | undefined): void {
+    if (record !== undefined) run?.update(record);
+    if (run?.isOver === false) run.relinked();
+    const isNew = record !== undefined && !this.#recovered && !this.#runs.has(record.jobId);
+    if (isNew) this.#add(this.#make(record));
   }
 
   /** It can't be asked, and goes on writing down what its runs do. */

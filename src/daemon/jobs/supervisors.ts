@@ -26,8 +26,8 @@ export interface SupervisorsOptions extends StartSupervisorOptions {
   readonly platform: NodeJS.Platform;
   readonly maxOutputBytes: () => number;
   readonly onNotice: (notice: WireNotice) => void;
-  /** The link to it is there, again or for the first time. */
-  readonly onLinked: (id: string, link: SupervisorLink) => void;
+  /** The link to it is there, again or for the first time. Resolves when it has said what it has. */
+  readonly onLinked: (id: string, link: SupervisorLink) => Promise<void>;
   /** There is no link to it at the moment: what its runs have left on disk is all that is known. */
   readonly onMissed: (id: string) => void;
   /** True while runs go on, or wait, there. */
@@ -43,6 +43,7 @@ interface Known {
   entry: SupervisorEntry | undefined;
   link: SupervisorLink | undefined;
   timer: Timer | undefined;
+  /** 0 where it has just answered. */
   retryMs: number;
 }
 
@@ -100,7 +101,8 @@ export class Supervisors {
 
   /** The settings have changed. */
   refresh(): void {
-    for (const { link } of this.#known.values()) if (link !== undefined) this.#configure(link);
+    for (const { link } of this.#known.values())
+      if (link !== undefined) this.#configure(link).catch((error: unknown) => this.#onUntold(error));
   }
 
   /** Leaves them alone: runs go on. */
@@ -155,9 +157,12 @@ export class Supervisors {
       const link = await this.#open(known);
       if (this.#closed) return link.close();
       known.link = link;
-      known.retryMs = FIRST_RETRY_MS;
-      this.#configure(link);
-      onLinked(id, link);
+      const told = Promise.all([this.#configure(link), onLinked(id, link)]);
+      // One that breaks the link each time before it has answered is waited for longer each time.
+      told.then(
+        () => (known.retryMs = 0),
+        (error: unknown) => this.#onUntold(error),
+      );
       this.#restIfIdle(known);
     } catch (error) {
       if (this.#closed) return;
@@ -192,14 +197,16 @@ export class Supervisors {
   }
 
   #retry(known: Known): void {
-    known.timer = this.#options.clock.after(known.retryMs, () => void this.#connect(known));
-    known.retryMs = Math.min(LONGEST_RETRY_MS, known.retryMs * 2);
+    const { retryMs } = known;
+    known.retryMs = Math.min(LONGEST_RETRY_MS, Math.max(FIRST_RETRY_MS, retryMs * 2));
+    if (retryMs === 0) return void this.#connect(known);
+    known.timer = this.#options.clock.after(retryMs, () => void this.#connect(known));
   }
 
   #onLost(known: Known): void {
     known.link = undefined;
     known.timer?.cancel();
-    void this.#connect(known);
+    this.#retry(known);
   }
 
   async #forget(known: Known): Promise<void> {
@@ -227,8 +234,11 @@ export class Supervisors {
     });
   }
 
-  #configure(link: SupervisorLink): void {
-    const asked = link.ask({ do: 'settings', maxOutputBytes: this.#options.maxOutputBytes() });
-    asked.catch((error: unknown) => this.#options.log.warn('supervisor not told its settings', { error }));
+  #configure(link: SupervisorLink): Promise<object> {
+    return link.ask({ do: 'settings', maxOutputBytes: this.#options.maxOutputBytes() });
+  }
+
+  #onUntold(error: unknown): void {
+    this.#options.log.warn('supervisor not told its settings', { error });
   }
 }

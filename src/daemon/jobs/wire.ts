@@ -53,7 +53,8 @@ export type WireRequest =
   /** While it is followed, output is on disk, and said to be, at once. */
   | { readonly do: 'follow'; readonly jobId: string; readonly on: boolean }
   | { readonly do: 'settings'; readonly maxOutputBytes: number }
-  | { readonly do: 'list' };
+  /** With `after`, an id or '' for the first, a page of them in the order of ids; without it all. */
+  | { readonly do: 'list'; readonly after?: string };
 
 /** What a supervisor answers. A record is on disk before it is told. */
 export interface WireAnswers {
@@ -63,8 +64,8 @@ export interface WireAnswers {
   readonly end: object;
   readonly follow: object;
   readonly settings: object;
-  /** Those that go on or wait. */
-  readonly list: { readonly runs: readonly JobRecord[] };
+  /** Those that go on or wait. There are more behind a page that says so. */
+  readonly list: { readonly runs: readonly JobRecord[]; readonly more?: boolean };
 }
 
 /** What a supervisor says by itself. */

@@ -8,7 +8,7 @@ import { createProcessHost } from '../jobs/machine.ts';
 import { Outputs } from '../jobs/outputs.ts';
 import { RunFile } from '../jobs/run-file.ts';
 import type { JobRecord } from '../jobs/stored-record.ts';
-import type { WireNotice, WirePlan } from '../jobs/wire.ts';
+import type { WireAnswers, WireNotice, WirePlan } from '../jobs/wire.ts';
 import { readToken } from '../process/process-identity.ts';
 import type { ProcessHost } from '../process/run.ts';
 
@@ -22,6 +22,8 @@ const FLUSH_MS = 200;
 const NOTICE_MS = 1_000;
 const SAVE_AGAIN_MS = 1_000;
 const UNWRITTEN_GRACE_MS = 300;
+/** A page of the list is little beside what may wait for a node that reads. */
+const PAGE_CHARACTERS = 1_048_576;
 const DEFAULT_OUTPUT_BYTES = 104_857_600;
 
 /** What a host of runs is made of. */
@@ -136,8 +138,14 @@ export class RunHost {
     this.#maxOutputBytes = maxOutputBytes;
   }
 
-  list(): JobRecord[] {
-    return Array.from(this.#runs.values(), ({ job }) => job.now());
+  /** All of them, or a page: those behind `after`, at least one. */
+  list(after?: string): WireAnswers['list'] {
+    const all = Array.from(this.#runs.values(), ({ job }) => job.now());
+    if (after === undefined) return { runs: all };
+    const rest = all.filter(({ jobId }) => jobId > after).sort((a, b) => (a.jobId < b.jobId ? -1 : 1));
+    let left = PAGE_CHARACTERS;
+    const runs = rest.filter((record, at) => (left -= JSON.stringify(record).length) >= 0 || at === 0);
+    return { runs, more: runs.length < rest.length };
   }
 
   /** Ends all of them, and takes no more. Resolves when that is on disk. */

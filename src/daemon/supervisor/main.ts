@@ -83,7 +83,7 @@ const carryOut = async (request: WireAsked, link: object): Promise<object> => {
       host.setOutputBytes(request.maxOutputBytes);
       return {};
     case 'list':
-      return { runs: host.list() };
+      return host.list(request.after);
     default:
       // A newer node's: it knows what this version can't.
       throw new Error('this supervisor is too old for that');

@@ -1,36 +1,17 @@
-import { createServer, type Socket } from 'node:net';
-import { join } from 'node:path';
+import type { Socket } from 'node:net';
 
 import { expect, it, onTestFinished } from 'vitest';
 
 import { SupervisorLink } from '../../../src/daemon/jobs/supervisor-link.ts';
-import { lineOf, wireProof } from '../../../src/daemon/jobs/wire.ts';
+import { lineOf } from '../../../src/daemon/jobs/wire.ts';
 import { FakeClock } from '../../helpers/clock.ts';
-import { tempFolder } from '../../helpers/temp-folder.ts';
+import { startFake } from './fake-supervisor.ts';
 
-const SECRET = 'ab'.repeat(32);
-const OWN = 'f'.repeat(32);
-
-/** A supervisor that proves itself, and then does what it is told here. */
 const linkToFake = async (then: (socket: Socket) => void): Promise<{ link: SupervisorLink; clock: FakeClock }> => {
-  const socket = join(await tempFolder(), 's.sock');
-  const server = createServer((visitor) => {
-    visitor.on('error', () => undefined);
-    visitor.write(lineOf({ wire: 1, nonce: OWN }));
-    visitor.once('data', (chunk: Buffer) => {
-      const { nonce: theirs } = JSON.parse(chunk.toString()) as { nonce: string };
-      visitor.write(lineOf({ wire: 1, version: '2', proof: wireProof(SECRET, 'supervisor', { theirs, own: OWN }) }));
-      then(visitor);
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(socket, resolve));
+  const entry = await startFake('i', then);
   const clock = new FakeClock();
-  const entry = { v: 1, id: 'i', pid: 1, startedAt: 0, socket, secret: SECRET, version: '2' } as const;
   const link = await SupervisorLink.open(entry, { clock, onNotice: () => undefined, onLost: () => undefined });
-  onTestFinished(() => {
-    link.close();
-    server.close();
-  });
+  onTestFinished(() => link.close());
   return { link, clock };
 };
 

@@ -2,10 +2,13 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 
+import { Supervisors } from '../../../src/daemon/jobs/supervisors.ts';
 import { FakeClock } from '../../helpers/clock.ts';
+import { tempFolder } from '../../helpers/temp-folder.ts';
 import { detached, entryFileOf, restart, supervisorOf } from './detached-setup.ts';
+import { startFake } from './fake-supervisor.ts';
 import { call, lives, OWNER, startJobs, until } from './setup.ts';
 
 describe('a supervisor that is too slow', () => {
@@ -38,6 +41,47 @@ describe('a supervisor that is too slow', () => {
       process.kill(supervisor, 'SIGCONT');
     }
     jobs.endOrphans(() => false);
+  });
+});
+
+describe('a supervisor that breaks each link before its first answer', () => {
+  it('is connected to again after a pause that grows', async () => {
+    const dir = await tempFolder();
+    const clock = new FakeClock();
+    let links = 0;
+    const id = 'a'.repeat(16);
+    const entry = await startFake(id, (socket) => {
+      links += 1;
+      socket.once('data', () => socket.destroy());
+    });
+    await writeFile(join(dir, `${id}.json`), JSON.stringify(entry));
+    const quiet = (): undefined => undefined;
+    const log = { debug: quiet, info: quiet, warn: quiet, error: quiet, child: () => log };
+    const supervisors = new Supervisors({
+      clock,
+      log,
+      dir,
+      jobsDir: dir,
+      home: dir,
+      variables: {},
+      platform: process.platform,
+      maxOutputBytes: () => 1,
+      onNotice: quiet,
+      onLinked: async (_, link) => void (await link.ask({ do: 'list', after: '' })),
+      onMissed: quiet,
+      onGone: quiet,
+      isUsed: () => true,
+    });
+    onTestFinished(() => supervisors.close());
+    await supervisors.find();
+    for (const [at, pauseMs] of [100, 200, 400, 800].entries()) {
+      // What it was asked has failed, and nothing but the pause is waited for.
+      await until(() => clock.waiting === 1 && supervisors.link(id) === undefined);
+      clock.advance(pauseMs - 1);
+      expect([links, clock.waiting]).toEqual([at + 1, 1]);
+      clock.advance(1);
+      await until(() => links === at + 2);
+    }
   });
 });
 

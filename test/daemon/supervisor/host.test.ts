@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
 import type { JobRecord } from '../../../src/daemon/jobs/stored-record.ts';
-import type { WireNotice, WirePlan } from '../../../src/daemon/jobs/wire.ts';
+import type { WireAnswers, WireNotice, WirePlan } from '../../../src/daemon/jobs/wire.ts';
 import { RunHost } from '../../../src/daemon/supervisor/host.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { createLog } from '../../../src/kernel/log.ts';
@@ -82,6 +82,25 @@ describe('a host of runs', () => {
     expect(lives(pid)).toBe(false);
     await rm(join(dir, 'a'), { recursive: true });
     await until(() => host.isIdle);
+  });
+
+  it('lists its runs in pages, each bounded and none of them empty; whoever asks for no page gets all', async () => {
+    const { host } = await openHost();
+    const ids = ['c', 'a', 'd', 'b'];
+    for (const jobId of ids)
+      await host.start(
+        { ...recordOf(jobId), cwd: '/'.repeat(jobId === 'd' ? 2_000_000 : 400_000) },
+        planOf('x'),
+        false,
+      );
+    const pages: string[][] = [];
+    for (let after: string | undefined = ''; after !== undefined;) {
+      const { runs, more }: WireAnswers['list'] = host.list(after);
+      pages.push(runs.map(({ jobId }) => jobId));
+      after = more === true ? runs.at(-1)?.jobId : undefined;
+    }
+    expect(pages).toEqual([['a', 'b'], ['c'], ['d']]);
+    expect(host.list().runs.map(({ jobId }) => jobId)).toEqual(ids);
   });
 
   it('that is ending starts nothing more', async () => {
