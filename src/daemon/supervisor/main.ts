@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, closeSync, statSync, writeSync } from 'node:fs';
+import { closeSync, writeSync } from 'node:fs';
 import { rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -15,13 +15,13 @@ import { readToken } from '../process/process-identity.ts';
 import { Door } from './door.ts';
 import { watchForsaken } from './forsaken.ts';
 import { RunHost } from './host.ts';
+import { logTo } from './log-file.ts';
 import { secureSocketFolder, socketPath } from './place.ts';
 
 /** Without a run and without a node: it was not needed for so long. */
 const IDLE_MS = 2_000;
 const TOUCH_MS = 3_600_000;
 const STOP_MS = 5_000;
-const MAX_LOG_BYTES = 1_048_576;
 /** The pipe on which whoever started it hears that it can be reached. */
 const REPORT_FD = 3;
 
@@ -35,16 +35,7 @@ const secret = randomBytes(32).toString('hex');
 const socket = socketPath({ dir, id, platform, tmp: tmpdir() });
 const entryFile = join(dir, `${id}.json`);
 
-const writeLog = (line: string): void => {
-  const file = join(dir, 'supervisor.log');
-  try {
-    const { size } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
-    if (size < MAX_LOG_BYTES) appendFileSync(file, line, { mode: 0o600 });
-  } catch {
-    return; // a full disk takes no word of it either
-  }
-};
-const log = createLog({ level: 'warn', clock, write: writeLog });
+const log = createLog({ level: 'warn', clock, write: logTo(join(dir, 'supervisor.log')) });
 
 const report = (text: string): void => {
   try {
