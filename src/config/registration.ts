@@ -34,9 +34,11 @@ export const removeRegistration = async (paths: NodePaths, boot: string): Promis
 export const removeLeftDrafts = async (paths: NodePaths, clock: Clock): Promise<number> => {
   const { config, registration, pidFile, agentFile } = paths;
   const ours = new Set([config, registration, pidFile, agentFile].map((file) => basename(file)));
-  // A person may have chosen a data folder with other files in it; the folder of the identity is loopsy's alone.
-  const removed = await removeStaleDrafts(paths.dataDir, (name) => ours.has(name), clock);
-  return removed + (await removeStaleDrafts(paths.tlsDir, () => true, clock));
+  // A person may have chosen a data folder with other files in it; those of the identity and of supervisors are loopsy's alone.
+  let removed = await removeStaleDrafts(paths.dataDir, (name) => ours.has(name), clock);
+  for (const folder of [paths.tlsDir, paths.supervisorsDir])
+    removed += await removeStaleDrafts(folder, () => true, clock);
+  return removed;
 };
 
 /** What the programs of this machine's agents read: the only thing they need of the owner's. */

@@ -86,12 +86,14 @@ describe('the drafts of killed writers', () => {
   it('are removed from loopsy’s own folders, and those of others in a folder that a person chose are left', async () => {
     const at = await paths();
     await mkdir(at.tlsDir);
+    await mkdir(at.supervisorsDir);
     const left = [
       ...[at.config, at.registration, at.pidFile, at.agentFile].map((file) =>
         file.replace(/([^/\\]+)$/, '.$1.0123456789ab.tmp'),
       ),
       join(at.tlsDir, '.cert.pem.0123456789ab.tmp'),
       join(at.tlsDir, '.key.pem.0123456789ab.new.0123456789ab.tmp'),
+      join(at.supervisorsDir, '.0123456789abcdef.json.0123456789ab.tmp'),
     ];
     const kept = [join(at.dataDir, '.diary.txt.0123456789ab.tmp'), at.config, join(at.tlsDir, 'key.pem')];
     for (const file of [...left, ...kept]) await writeFile(file, 'x');
