@@ -47,7 +47,7 @@ export const REQUIREMENTS = {
   'cli.restart': 'restart stops and starts it with the same data',
   'cli.status': 'status shows peers, jobs, version, address and what needs a restart; exit 3 when the node is down',
   'cli.doctor':
-    'doctor checks config, node, TLS, each peer (reachable, pin, skew, version, latency) and disk; exit 1 on a failure',
+    'doctor checks config, node, TLS, detached jobs, each peer (reachable, pin, skew, version, latency) and disk; exit 1 on a failure',
   'cli.connect': 'connect shows both fingerprints, and writes trust after a yes',
   'cli.connect-script': '`connect --fingerprint <hex> --yes` trusts without a question, and only that fingerprint',
   'cli.peers': 'peers lists them; add takes an address and a port; show and rename work by name and by id',

@@ -252,12 +252,13 @@ const makeListener = ({ options, peers, pairing, sources }: Parts): Listener =>
     log: options.log.child({ room: 'edge' }),
   });
 
-const doctorParts = ({ options, peers, trust }: Parts): DoctorParts => ({
+const doctorParts = ({ options, peers, trust, jobs }: Parts): DoctorParts => ({
   ...checkedFiles(options),
   tlsEnabled: () => options.config.current.tls.enabled,
   warnings: () => options.config.warnings,
   restartNeeded: () => options.config.restartNeeded,
   trust: () => trustNotes(trust),
+  supervisors: () => jobs.supervisors(),
   peers: () => peers.registry.list(),
   ping: (nodeId) => peers.ping(nodeId),
 });

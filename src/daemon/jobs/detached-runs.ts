@@ -8,7 +8,7 @@ import type { JobRecords } from './records.ts';
 import { readRunFile } from './run-file.ts';
 import { type JobRecord, parseRecord, toRecord } from './stored-record.ts';
 import { isUnknown, type SupervisorLink } from './supervisor-link.ts';
-import { Supervisors } from './supervisors.ts';
+import { Supervisors, type SupervisorState } from './supervisors.ts';
 import type { WireAnswers, WireNotice, WirePlan } from './wire.ts';
 
 /** What detached runs need beside what jobs are made of. */
@@ -105,6 +105,12 @@ export class DetachedRuns {
       if (error instanceof LoopsyError) run.stop('cancel');
       throw outcomeUnknown(run.id, error);
     }
+  }
+
+  /** The processes that have them, and how many each. */
+  async supervisors(): Promise<(SupervisorState & { readonly runs: number })[]> {
+    const states = await this.#supervisors.look();
+    return states.map((state) => ({ ...state, runs: this.#runsOf(state.id).length }));
   }
 
   /** The settings have changed. */

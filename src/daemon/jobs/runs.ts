@@ -164,6 +164,11 @@ export class Runs {
     return this.#queue.place(jobId);
   }
 
+  /** The processes that have detached runs. */
+  supervisors(): ReturnType<DetachedRuns['supervisors']> {
+    return this.#detached.supervisors();
+  }
+
   /** The settings have changed. */
   refresh(): void {
     this.#detached.refresh();

@@ -42,6 +42,8 @@ export interface Jobs extends Service {
   keepRunsOf(matches: (caller: string) => boolean): void;
   /** `active` go on, `queued` wait, `detached` of both outlive the node, `held` of these wait, `total` are known. */
   counts(): JobCounts;
+  /** The processes that have detached runs, and how they are. */
+  supervisors(): ReturnType<Runs['supervisors']>;
   /** True where a run of this node has the id. */
   knows(jobId: string): boolean;
   /** Settings have changed: waiting runs may start. */
@@ -169,6 +171,10 @@ class JobService implements Jobs {
 
   keepRunsOf(matches: (caller: string) => boolean): void {
     for (const job of this.#runs.live()) if (matches(job.record.caller)) job.keep();
+  }
+
+  supervisors(): ReturnType<Runs['supervisors']> {
+    return this.#runs.supervisors();
   }
 
   counts(): JobCounts {

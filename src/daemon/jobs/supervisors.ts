@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { errorCode } from '../../kernel/atomic-file.ts';
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
+import { TIMED_OUT, withTimeLimit } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { VERSION } from '../../protocol/version.ts';
 import { isThere } from '../process/kill-tree.ts';
@@ -17,6 +18,7 @@ import type { SupervisorEntry, WireNotice } from './wire.ts';
 const IDLE_MS = 2_000;
 const ID = /^[0-9a-f]{16}$/;
 const FIRST_RETRY_MS = 100;
+const LOOK_MS = 2000;
 const LONGEST_RETRY_MS = 10_000;
 
 /** What the supervisors of a node need. */
@@ -34,6 +36,15 @@ export interface SupervisorsOptions extends StartSupervisorOptions {
   readonly isUsed: (id: string) => boolean;
   /** It has ended. */
   readonly onGone: (id: string) => void;
+}
+
+/** How a supervisor is. */
+export interface SupervisorState {
+  readonly id: string;
+  readonly pid: number | undefined;
+  readonly version: string | undefined;
+  /** Within two seconds. */
+  readonly answers: boolean;
 }
 
 interface Known {
@@ -97,6 +108,24 @@ export class Supervisors {
   release(id: string | undefined): void {
     const known = this.#known.get(id ?? '');
     if (known !== undefined) this.#restIfIdle(known);
+  }
+
+  /** Asks each how it is. */
+  async look(): Promise<SupervisorState[]> {
+    const { clock } = this.#options;
+    const answers = async (link: SupervisorLink | undefined): Promise<boolean> =>
+      link !== undefined &&
+      (await withTimeLimit(this.#configure(link), LOOK_MS, clock).then(
+        (answer) => answer !== TIMED_OUT,
+        () => false,
+      ));
+    const states = Array.from(this.#known.values(), async ({ id, process, entry, link }) => ({
+      id,
+      pid: process?.pid,
+      version: entry?.version,
+      answers: await answers(link),
+    }));
+    return Promise.all(states);
   }
 
   /** The settings have changed. */

@@ -8,6 +8,14 @@ import type { Check } from '../../protocol/system.ts';
 import { VERSION } from '../../protocol/version.ts';
 import type { TrustNote } from './trust-notes.ts';
 
+/** A process that has detached runs. */
+interface Supervisor {
+  readonly pid: number | undefined;
+  readonly version: string | undefined;
+  readonly runs: number;
+  readonly answers: boolean;
+}
+
 /** What the node's own checks look at. */
 export interface DoctorParts {
   readonly dataDir: string;
@@ -21,6 +29,7 @@ export interface DoctorParts {
   readonly warnings: () => readonly string[];
   readonly restartNeeded: () => readonly string[];
   readonly trust: () => readonly TrustNote[];
+  readonly supervisors: () => Promise<readonly Supervisor[]>;
   readonly peers: () => readonly Peer[];
   readonly ping: (nodeId: string) => Promise<{ latencyMs: number; clockSkewMs: number; version: string }>;
 }
@@ -110,6 +119,19 @@ const checkUser = (parts: DoctorParts): Check[] => {
   return [warn('user', 'the node runs as root: a peer of level full is root here', 'run it as a user of its own')];
 };
 
+const checkSupervisors = async (parts: DoctorParts): Promise<Check[]> => {
+  const found = (await parts.supervisors()).filter(({ runs }) => runs > 0);
+  return found.map(({ pid, version, runs, answers }) => {
+    const jobs = `${runs} detached ${runs === 1 ? 'job' : 'jobs'} in process ${pid ?? '?'}`;
+    if (answers) return good('jobs', `${jobs}${version === VERSION ? '' : ` (of loopsy ${version ?? '?'})`}`);
+    return warn(
+      'jobs',
+      `${jobs}, which does not answer: they go on, but can not be reached`,
+      `it is asked again by itself; \`kill -CONT ${pid ?? '<pid>'}\` wakes one that was stopped`,
+    );
+  });
+};
+
 const checkPeer = async (peer: Peer, parts: DoctorParts): Promise<Check> => {
   const name = `peer ${peer.name}`;
   if (!peer.trusted || peer.nodeId === undefined) return warn(name, 'added by hand, not trusted', peer.reason);
@@ -148,6 +170,7 @@ export const examine = async (parts: DoctorParts): Promise<{ checks: Check[] }> 
     await checkPrivacy(parts),
     await checkDisk(parts),
     ...checkUser(parts),
+    ...(await checkSupervisors(parts)),
     ...(await Promise.all(peers.map((peer) => checkPeer(peer, parts)))),
   ];
   if (rows.length === 0) checks.push(warn('peers', 'none yet', 'loopsy pair'));

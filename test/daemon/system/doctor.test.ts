@@ -28,6 +28,7 @@ const partsOf = async (more: Partial<DoctorParts> = {}): Promise<DoctorParts> =>
     warnings: () => [],
     restartNeeded: () => [],
     trust: () => [],
+    supervisors: () => Promise.resolve([]),
     peers: () => [peer()],
     ping: () => Promise.resolve({ latencyMs: 3.21, clockSkewMs: 20, version: VERSION }),
     ...more,
@@ -38,6 +39,19 @@ const find = async (parts: Partial<DoctorParts>, name: string): Promise<Check[]>
   (await examine(await partsOf(parts))).checks.filter((check) => check.name === name);
 
 describe('doctor', () => {
+  it(verifies('cli.doctor', 'says which process has detached jobs, and warns where it does not answer'), async () => {
+    const one = { pid: 4711, version: VERSION, runs: 2, answers: true };
+    const jobs = (more: object) => find({ supervisors: () => Promise.resolve([{ ...one, ...more }]) }, 'jobs');
+    expect(await jobs({})).toMatchObject([{ level: 'ok', detail: '2 detached jobs in process 4711' }]);
+    expect(await jobs({ runs: 1, version: '1.9.0' })).toMatchObject([
+      { level: 'ok', detail: '1 detached job in process 4711 (of loopsy 1.9.0)' },
+    ]);
+    expect(await jobs({ answers: false })).toMatchObject([
+      { level: 'warning', detail: expect.stringContaining('does not answer'), fix: expect.stringContaining('4711') },
+    ]);
+    expect(await jobs({ runs: 0 })).toEqual([]);
+  });
+
   it(
     verifies('fault.foreign-folder', 'fails where the folder, or a file in it, is another user’s'),
     async ({ skip }) => {
