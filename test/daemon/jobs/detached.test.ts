@@ -19,6 +19,7 @@ describe('a detached run', () => {
     const answer = await jobs.execute(detached('cat; sleep 0.3; echo two >&2; exit 3', { stdin: 'one\n' }), call());
     expect(answer).toMatchObject({ state: 'running', detached: true, exitCode: null, stdout: '' });
     expect(answer).not.toHaveProperty('endedBy');
+    expect(jobs.get({ jobId: answer.jobId }, OWNER)).not.toHaveProperty('supervisorProcess');
     const read = await readAll(await jobs.output({ jobId: answer.jobId }, OWNER));
     expect([read.stdout.toString(), read.stderr.toString()]).toEqual(['one\n', 'two\n']);
     expect(endOf(read)).toMatchObject({ exitCode: 3, endedBy: 'exit' });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 
 import { signalTree, treeLives } from '../../../src/daemon/process/kill-tree.ts';
-import { isSameProcess, readToken } from '../../../src/daemon/process/process-identity.ts';
+import { isGone, isSameProcess, readToken } from '../../../src/daemon/process/process-identity.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
 import { lives, until } from '../jobs/setup.ts';
 import { verifies } from '../../requirements.ts';
@@ -68,6 +68,22 @@ describe('which process it is', () => {
     expect(await isSameProcess({ pid, startedAt: startedAt - 60_000 }, 'darwin')).toBe(false);
     expect(await isSameProcess({ pid: 2 ** 22 + 1, startedAt }, 'darwin')).toBe(false);
     expect(await isSameProcess({ pid, startedAt }, 'win32')).toBe(false);
+    signalTree(pid, 'SIGKILL', 'linux');
+  });
+
+  it('is said to be gone where that is proven alone', async () => {
+    const pid = sleeper();
+    const startedAt = Date.now();
+    const token = readToken(pid);
+    expect(await isGone({ pid, startedAt, token: undefined }, 'linux')).toBe(false);
+    if (process.platform === 'linux' && token !== undefined) {
+      expect(await isGone({ pid, startedAt, token }, 'linux')).toBe(false);
+      expect(await isGone({ pid, startedAt, token: `${token}0` }, 'linux')).toBe(true);
+    }
+    expect(await isGone({ pid, startedAt }, 'darwin')).toBe(false);
+    expect(await isGone({ pid, startedAt: 1 }, 'win32')).toBe(false);
+    for (const platform of ['linux', 'darwin', 'win32'] as const)
+      expect(await isGone({ pid: 2 ** 22 + 1, startedAt }, platform)).toBe(true);
     signalTree(pid, 'SIGKILL', 'linux');
   });
 });
