@@ -72,7 +72,10 @@ describe('kill -9 of the node', () => {
           readRun(client.stream('job.stream', { command: 'yes' })),
         ];
         const ended = Promise.allSettled(works);
-        await new Promise((resolve) => setTimeout(resolve, 50 + random() * 450));
+        // However slow the disk is: something has been acknowledged, and is not to be lost.
+        const before = keys.size;
+        await until(() => keys.size > before + 1, 10_000);
+        await new Promise((resolve) => setTimeout(resolve, random() * 450));
         process.kill(pid, 'SIGKILL');
         struck.abort();
         await ended;
