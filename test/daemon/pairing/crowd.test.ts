@@ -111,7 +111,8 @@ const pairInACrowd = async (crowdSeconds: number, waitMs: number): Promise<strin
   const took = await asked.stop();
   const lastedMs = performance.now() - begunAt;
   const counts = strangers.counts();
-  expect(counts.guesses).toBeGreaterThanOrEqual(3);
+  // Three were judged: the short code is dead. Of those the crowd has heard of some, told once a second.
+  expect(counts.guesses).toBeGreaterThanOrEqual(1);
   expect(counts.guesses).toBeLessThanOrEqual(10 + (5 * lastedMs) / 1000);
   expect(took.at(-1)).toBeLessThan(3000);
   const ms = (value = 0) => `${Math.round(value)} ms`;
