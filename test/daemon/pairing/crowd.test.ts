@@ -99,6 +99,8 @@ const pairInACrowd = async (crowdSeconds: number, waitMs: number): Promise<strin
   expect(killedBy?.every((source) => source.startsWith('127.0.1.'))).toBe(true);
   const killedMs = performance.now() - begunAt;
   await until(() => performance.now() - begunAt > waitMs, waitMs + 1000);
+  // It tells once a second, and an answer may be cut: it goes on guessing until it has heard of three.
+  await until(() => strangers.counts().guesses >= 3, 20_000);
   expect((await host.look()).inviteCode).toBe(inviteCode);
   const joinedAt = performance.now();
   const entries = await enter(host, joiner, way.port);
@@ -111,8 +113,7 @@ const pairInACrowd = async (crowdSeconds: number, waitMs: number): Promise<strin
   const took = await asked.stop();
   const lastedMs = performance.now() - begunAt;
   const counts = strangers.counts();
-  // Three were judged: the short code is dead. Of those the crowd has heard of some, told once a second.
-  expect(counts.guesses).toBeGreaterThanOrEqual(1);
+  expect(counts.guesses).toBeGreaterThanOrEqual(3);
   expect(counts.guesses).toBeLessThanOrEqual(10 + (5 * lastedMs) / 1000);
   expect(took.at(-1)).toBeLessThan(3000);
   const ms = (value = 0) => `${Math.round(value)} ms`;
