@@ -100,6 +100,34 @@ export const ERRORS = {
   path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed', {
     hint: 'the owner of that node can change transfer.allowedPaths or transfer.deniedPaths in its config.yaml',
   }),
+  file_not_found: row([4002, 404, EXIT.failed], 'there is no such file or folder', {
+    hint: '`loopsy ls <peer> <path>` shows what is there',
+  }),
+  file_too_large: row([4003, 413, EXIT.failed], 'the file is larger than this node takes or gives', {
+    hint: 'the owner of that node can change transfer.maxFileSize in its config.yaml',
+  }),
+  checksum_mismatch: row([4004, 422, EXIT.failed], 'the bytes that came are not those that were announced'),
+  transfer_failed: row([4005, 500, EXIT.failed], 'the file could not be read or written'),
+  source_changed: row([4006, 409, EXIT.failed], 'the file changed while it was read', {
+    retry: true,
+    hint: 'run the same command again when nothing writes to it',
+  }),
+  target_busy: row([4007, 409, EXIT.failed], 'another transfer is writing this file', {
+    retry: true,
+    hint: '`loopsy transfers list` on both machines shows it',
+  }),
+  disk_full: row([4008, 507, EXIT.failed], 'there is not enough space on the disk there', {
+    hint: 'make room there, and run the same command again: what has arrived is not sent twice',
+  }),
+  disk_read_only: row([4009, 403, EXIT.failed], 'that place can not be written to'),
+  name_unusable: row([4010, 422, EXIT.failed], 'this name can not be used there', {
+    hint: 'rename it, or leave it out with --exclude',
+  }),
+  wrong_type: row([4011, 409, EXIT.failed], 'something of another kind is in the way there'),
+  transfer_not_found: row([4012, 404, EXIT.failed], 'no transfer has that id', {
+    hint: '`loopsy transfers list --all` shows them',
+  }),
+  transfer_cancelled: row([4013, 409, EXIT.failed], 'the transfer was cancelled'),
   pair_not_open: row([8001, 404, EXIT.failed], 'no pairing is open there', {
     hint: 'run `loopsy pair` on the other machine and enter the code that it shows',
   }),

@@ -16,9 +16,9 @@ export type LimitCategory = 'execute' | 'transfer' | 'context';
 
 /**
  * The shape of an operation's bytes. `json`: a JSON body and a JSON answer. `stream`: a JSON body and an answer of
- * events, as SSE or as frames. `upload`: a byte body and a JSON answer.
+ * events, as SSE or as frames. `upload`: a byte body and a JSON answer. `download`: a JSON body and an answer of bytes.
  */
-export type Kind = 'json' | 'stream' | 'upload';
+export type Kind = 'json' | 'stream' | 'upload' | 'download';
 
 /**
  * How an operation relates to objects that have owners.
@@ -28,7 +28,7 @@ export type Kind = 'json' | 'stream' | 'upload';
  * answer names it.
  */
 interface ObjectRule {
-  readonly kind: 'job';
+  readonly kind: 'job' | 'transfer';
   readonly role: 'creates' | 'uses' | 'lists';
   readonly field: string;
   readonly list?: string;
@@ -57,6 +57,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly kind: Kind;
   /** The status of a good answer; default 200. 202: it goes on behind the answer. */
   readonly status?: 202;
+  /** True for an upload whose body is a form (`multipart/form-data`): the handler reads the fields from it. */
+  readonly form?: true;
+  /** Input fields that name peers which this node will address: each must be in the caller's reach. */
+  readonly peers?: readonly string[];
   /** The most bytes a body may have; default 64 KiB. */
   readonly bodyLimit?: number;
   readonly input: In;

@@ -10,10 +10,16 @@ import * as peers from './peers.ts';
 import { requestCancelledSchema, requestRefSchema } from './requests.ts';
 import { configChangeSchema, configOutputSchema } from './settings.ts';
 import * as system from './system.ts';
+import * as transfers from './transfers.ts';
 
 const MiB = 1_048_576;
 const PAIR_BODY_BYTES = 8192;
 const PAIR_ERRORS = ['pair_not_open', 'pair_expired', 'pair_busy', 'rate_limited', 'peer_version'] as const;
+const READ_ERRORS = ['path_denied', 'file_not_found', 'file_too_large', 'transfer_failed'] as const;
+const WRITE_ERRORS = [
+  'path_denied', 'file_not_found', 'file_too_large', 'target_busy', 'disk_full', 'disk_read_only', 'name_unusable',
+  'wrong_type', 'transfer_failed',
+] as const;
 const JOB_ERRORS = ['command_denied', 'path_denied', 'too_many_jobs', 'execution_failed'] as const;
 
 /**
@@ -203,6 +209,88 @@ export const OPERATIONS = {
     summary: 'End a run and its whole process tree', method: 'DELETE', path: '/execute/:jobId', access: 'exec', remote: true,
     effect: true, audit: ['jobId'], kind: 'json', input: jobs.jobRefSchema, output: jobs.jobCancelOutputSchema,
     errors: ['job_not_found'], object: { kind: 'job', role: 'uses', field: 'jobId' }, cli: 'jobs kill',
+  }),
+
+  'file.list': operation({
+    summary: 'List a folder', method: 'POST', path: '/transfer/list', access: 'files:read', remote: true, effect: false,
+    audit: ['path'], kind: 'json', input: transfers.fileListInputSchema, output: transfers.fileListSchema,
+    errors: ['path_denied', 'file_not_found', 'transfer_failed'], cli: 'ls',
+  }),
+  'file.push': operation({
+    summary: 'Write one file', method: 'POST', path: '/transfer/push', access: 'files:write', remote: true, effect: true,
+    limit: 'transfer', audit: ['destPath'], kind: 'upload', form: true, input: transfers.filePushSchema,
+    output: transfers.filePushedSchema, errors: [...WRITE_ERRORS, 'checksum_mismatch'], cli: 'send',
+  }),
+  'file.pull': operation({
+    summary: 'Read one file', method: 'POST', path: '/transfer/pull', access: 'files:read', remote: true, effect: false,
+    limit: 'transfer', audit: ['sourcePath'], kind: 'download', input: transfers.filePullSchema,
+    output: transfers.targetWrittenSchema, errors: [...READ_ERRORS, 'source_changed', 'wrong_type'], cli: 'pull',
+  }),
+  'transfer.start': operation({
+    summary: 'Move files between nodes, behind the answer', method: 'POST', path: '/transfers', access: 'files:write',
+    remote: false, outbound: true, peers: ['from', 'to'], effect: true,
+    audit: ['from', 'to', 'sources', 'dest', 'delete', 'dryRun', 'detach'], kind: 'json', status: 202, bodyLimit: 8 * MiB,
+    input: transfers.transferInputSchema, output: transfers.transferSchema, errors: WRITE_ERRORS,
+    object: { kind: 'transfer', role: 'creates', field: 'transferId', lasting: 'detach' }, cli: 'send',
+  }),
+  'transfer.run': operation({
+    summary: 'Move files between nodes, and follow it; leaving ends it', method: 'POST', path: '/transfers/run',
+    access: 'files:write', remote: false, outbound: true, peers: ['from', 'to'], effect: true,
+    audit: ['from', 'to', 'sources', 'dest', 'delete', 'dryRun'], kind: 'stream', bodyLimit: 8 * MiB,
+    input: transfers.transferInputSchema, output: transfers.transferEventSchema, errors: WRITE_ERRORS,
+    object: { kind: 'transfer', role: 'creates', field: 'transferId' }, resumeWith: 'transfer.follow', cli: 'send',
+  }),
+  'transfer.list': operation({
+    summary: 'List transfers', method: 'GET', path: '/transfers', access: 'files:read', remote: true, effect: false,
+    audit: ['state'], kind: 'json', input: transfers.transferListInputSchema, output: transfers.transferListSchema, errors: [],
+    object: { kind: 'transfer', role: 'lists', field: 'transferId', list: 'transfers' }, cli: 'transfers list',
+  }),
+  'transfer.get': operation({
+    summary: 'Show one transfer', method: 'GET', path: '/transfers/:transferId', access: 'files:read', remote: true,
+    effect: false, audit: ['transferId'], kind: 'json', input: transfers.transferRefSchema, output: transfers.transferSchema,
+    errors: ['transfer_not_found'], object: { kind: 'transfer', role: 'uses', field: 'transferId' }, cli: 'transfers show',
+  }),
+  'transfer.follow': operation({
+    summary: 'Follow a transfer', method: 'GET', path: '/transfers/:transferId/events', access: 'files:read', remote: true,
+    effect: false, audit: ['transferId'], kind: 'stream', input: transfers.transferRefSchema,
+    output: transfers.transferEventSchema, errors: ['transfer_not_found'],
+    object: { kind: 'transfer', role: 'uses', field: 'transferId' }, cli: 'transfers attach',
+  }),
+  'transfer.cancel': operation({
+    summary: 'End a transfer; what has arrived stays', method: 'DELETE', path: '/transfers/:transferId', access: 'files:read',
+    remote: true, effect: true, audit: ['transferId'], kind: 'json', input: transfers.transferRefSchema,
+    output: transfers.transferCancelSchema, errors: ['transfer_not_found'],
+    object: { kind: 'transfer', role: 'uses', field: 'transferId' }, cli: 'transfers cancel',
+  }),
+  'source.open': operation({
+    summary: 'Begin to read files for another node', method: 'POST', path: '/transfer/sources', access: 'files:read',
+    remote: true, effect: true, limit: 'transfer', audit: ['paths', 'to'], kind: 'json', bodyLimit: 8 * MiB,
+    input: transfers.sourceOpenSchema, output: transfers.sourceOpenedSchema, errors: READ_ERRORS,
+    object: { kind: 'transfer', role: 'creates', field: 'endId' }, cli: { none: 'nodes only' },
+  }),
+  'source.read': operation({
+    summary: 'Read from an open source', method: 'POST', path: '/transfer/sources/:endId', access: 'files:read', remote: true,
+    effect: false, audit: ['endId'], kind: 'download', bodyLimit: 8 * MiB, input: transfers.sourceReadSchema,
+    output: transfers.targetWrittenSchema, errors: ['transfer_not_found', 'source_changed', ...READ_ERRORS],
+    object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
+  }),
+  'target.open': operation({
+    summary: 'Begin to write files for another node', method: 'POST', path: '/transfer/targets', access: 'files:write',
+    remote: true, effect: true, limit: 'transfer', audit: ['dest', 'from', 'delete', 'dryRun'], kind: 'json', bodyLimit: 8 * MiB,
+    input: transfers.targetOpenSchema, output: transfers.targetOpenedSchema, errors: WRITE_ERRORS,
+    object: { kind: 'transfer', role: 'creates', field: 'endId' }, cli: { none: 'nodes only' },
+  }),
+  'target.write': operation({
+    summary: 'One step of an open target', method: 'POST', path: '/transfer/targets/:endId', access: 'files:write',
+    remote: true, effect: true, audit: ['endId', 'step'], kind: 'upload', input: transfers.targetWriteSchema,
+    output: transfers.targetWrittenSchema, errors: ['transfer_not_found', ...WRITE_ERRORS],
+    object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
+  }),
+  'end.close': operation({
+    summary: 'Leave an open source or target', method: 'DELETE', path: '/transfer/ends/:endId', access: 'files:read',
+    remote: true, effect: true, audit: ['endId', 'outcome', 'files', 'bytes', 'failed'], kind: 'json',
+    input: transfers.endCloseSchema, output: transfers.endClosedSchema, errors: ['transfer_not_found'],
+    object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
   }),
 
   'key.show': operation({
