@@ -8,7 +8,7 @@ import { parseSse } from './sse.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** The operations that answer with events. */
-export type StreamId = 'job.stream' | 'job.output' | 'audit.follow';
+export type StreamId = 'job.stream' | 'job.output' | 'transfer.run' | 'transfer.follow' | 'audit.follow';
 /** The operations that take a byte body. */
 export type UploadId = 'job.stdin';
 /** The operations with a JSON body and a JSON answer. */
