@@ -76,9 +76,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly cli: string | { readonly none: string };
 }
 
-/** Keeps the exact schema types of a row. */
-export const operation = <In extends z.ZodType, Out extends z.ZodType>(row: Operation<In, Out>): Operation<In, Out> =>
-  row;
+/** Keeps the exact schema types of a row, and the shape of its bytes. */
+export const operation = <In extends z.ZodType, Out extends z.ZodType, Shape extends Kind>(
+  row: Operation<In, Out> & { readonly kind: Shape },
+): Operation<In, Out> & { readonly kind: Shape } => row;
 
 /** The names of the path fields: `/execute/:jobId` → `["jobId"]`. */
 export const pathFields = (path: string): string[] =>

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { auditFollowSchema, auditInputSchema, auditListSchema } from './audit.ts';
 import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
-import { operation, type Operation } from './operation.ts';
+import { type Kind, operation, type Operation } from './operation.ts';
 import { pageInputSchema } from './page.ts';
 import * as pairing from './pairing.ts';
 import * as peers from './peers.ts';
@@ -350,6 +350,10 @@ export const OPERATIONS = {
 
 /** The id of an operation, e.g. `job.execute`. */
 export type OperationId = keyof typeof OPERATIONS;
+/** The ids of the operations whose bytes have this shape. */
+export type IdOf<Shape extends Kind> = {
+  [Id in OperationId]: (typeof OPERATIONS)[Id]['kind'] extends Shape ? Id : never;
+}[OperationId];
 /** What callers send, before defaults. */
 export type InputOf<Id extends OperationId> = z.input<(typeof OPERATIONS)[Id]['input']>;
 /** What handlers receive, after validation. */

@@ -34,6 +34,12 @@ export const HEADERS = {
   onBehalfOf: 'loopsy-on-behalf-of',
   /** On the answer of a forwarded request: the node that carried it out. */
   node: 'loopsy-node',
+  /** Of a file that is given: all its bytes, also where a part is given. */
+  size: 'loopsy-size',
+  /** Of a file that is given: its sha256, lower-case hex, as a trailer. */
+  checksum: 'loopsy-checksum',
+  /** Of a file that is given: when it was changed, ms since 1970. */
+  modified: 'loopsy-modified',
   /** A client's question before it sends its token: `<key id>.<nonce>`, hex. */
   challenge: 'loopsy-challenge',
   /** The node's answer: HMAC-SHA256 over the nonce and the dialled port. */

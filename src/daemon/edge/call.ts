@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 
-import type { OperationId, OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import type { IdOf, OperationId, OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import type { Caller } from '../../trust/caller.ts';
 
 /** One piece of a stream. For output frames `bytes` is any part of a payload; else it is UTF-8 JSON. */
@@ -21,6 +21,23 @@ export interface StreamSource {
   next(): Promise<StreamPiece | undefined>;
   /** The reader is done or gone. Called exactly once. */
   close(): void;
+}
+
+/** An answer of bytes. */
+export interface ByteAnswer {
+  /** 206 where a part was asked for. Default 200. */
+  readonly status?: 206;
+  /** Lower-case names; never the hop-by-hop ones. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The bytes' count, where it is known and no trailer follows: sent as content-length. */
+  readonly length?: number;
+  /**
+   * Each chunk is good until the next is asked for: it is written, and its write's callback awaited, before that.
+   * The first is always asked for; who wants no more says so by `return`, which may come while one is on its way.
+   */
+  readonly chunks: AsyncIterable<Uint8Array>;
+  /** What follows the bytes, once they have all been given (HTTP trailers; the names are announced). */
+  readonly trailer?: { readonly names: readonly string[]; read(): Readonly<Record<string, string>> };
 }
 
 /** What a handler knows of the request beside its input. */
@@ -45,10 +62,21 @@ export interface Call {
   announce(objectId: string): void;
   /** The byte body of an upload. */
   readonly body?: Readable;
+  /** How many bytes that body has, where the client said so before it. */
+  readonly bodyLength?: number;
+  /** What that body is; of a form `multipart/form-data` with a sound boundary, and nothing else. */
+  readonly contentType?: string;
+  /** Download only: which part of the bytes is wanted, in the words of the request's `Range`. */
+  readonly range?: string;
 }
 
-/** What an operation's handler returns: its output, or the source of its events. */
-type Result<Id extends OperationId> = Promise<OutputOf<Id> | StreamSource> | OutputOf<Id> | StreamSource;
+/** What an operation's handler returns: its bytes, the source of its events, or its output. */
+type Result<Id extends OperationId> =
+  Id extends IdOf<'download'>
+    ? Promise<ByteAnswer>
+    : Id extends IdOf<'stream'>
+      ? Promise<StreamSource> | StreamSource
+      : Promise<OutputOf<Id>> | OutputOf<Id>;
 
 /** One handler: 1–3 lines that call a service. */
 export type Handler<Id extends OperationId> = (input: ParsedInputOf<Id>, call: Call) => Result<Id>;
