@@ -37,16 +37,17 @@ export class AnswerReader {
     const [first = '', ...lines] = (await this.#until('\r\n\r\n', MAX_HEAD_BYTES)).split('\r\n');
     const status = Number(STATUS_LINE.exec(first)?.[1] ?? malformed('its first line'));
     const headers = new Map<string, string>();
-    for (const line of lines) {
-      const [, name = malformed('a header'), value = ''] = HEADER_LINE.exec(line) ?? [];
-      const before = headers.get(name.toLowerCase());
-      headers.set(name.toLowerCase(), before === undefined ? value : `${before}, ${value}`);
-    }
+    for (const line of lines) addField(headers, line, 'a header');
     return { status, headers, length: bodyLength(status, headers) };
   }
 
-  async *readBody({ length }: AnswerHead): AsyncGenerator<Uint8Array, undefined> {
-    if (length !== undefined) return yield* this.#take(length);
+  /** @returns what follows the body, by lower-case name. */
+  async *readBody({ length }: AnswerHead): AsyncGenerator<Uint8Array, ReadonlyMap<string, string>> {
+    const trailers = new Map<string, string>();
+    if (length !== undefined) {
+      yield* this.#take(length);
+      return trailers;
+    }
     for (;;) {
       const line = await this.#until('\r\n', 8);
       const size = CHUNK_LINE.test(line) ? Number.parseInt(line, 16) : malformed('the size of a chunk');
@@ -56,7 +57,8 @@ export class AnswerReader {
     }
     for (let left = MAX_HEAD_BYTES; ;) {
       const trailer = await this.#until('\r\n', left);
-      if (trailer === '') return undefined;
+      if (trailer === '') return trailers;
+      addField(trailers, trailer, 'a trailer');
       left = Math.max(0, left - trailer.length);
     }
   }
@@ -92,6 +94,13 @@ export class AnswerReader {
     return chunk;
   }
 }
+
+/** Adds a line of a head, or behind a body; what comes twice is a list. */
+const addField = (fields: Map<string, string>, line: string, what: string): void => {
+  const [, name = malformed(what), value = ''] = HEADER_LINE.exec(line) ?? [];
+  const before = fields.get(name.toLowerCase());
+  fields.set(name.toLowerCase(), before === undefined ? value : `${before}, ${value}`);
+};
 
 const bodyLength = (status: number, headers: ReadonlyMap<string, string>): number | undefined => {
   const coding = headers.get('transfer-encoding');

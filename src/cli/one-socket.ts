@@ -55,7 +55,17 @@ export class OneSocket {
     try {
       this.#send(request);
       const head = await this.#reader.readHead();
-      return { status: head.status, header: (name) => head.headers.get(name), body: this.#body(head, settle) };
+      let trailers: ReadonlyMap<string, string> | undefined;
+      const body = this.#body(head, (reusable, behind) => {
+        trailers = behind;
+        settle(reusable);
+      });
+      return {
+        status: head.status,
+        header: (name) => head.headers.get(name),
+        body,
+        trailer: (name) => trailers?.get(name),
+      };
     } catch (thrown) {
       settle(false);
       throw thrown;
@@ -78,18 +88,20 @@ export class OneSocket {
   }
 
   /** Leaving the loop ends the connection: what is left of the answer would stand before the next one. */
-  async *#body(head: AnswerHead, settle: (reusable: boolean) => void): AsyncGenerator<Uint8Array> {
-    let whole = false;
+  async *#body(
+    head: AnswerHead,
+    settle: (reusable: boolean, trailers: ReadonlyMap<string, string> | undefined) => void,
+  ): AsyncGenerator<Uint8Array> {
+    let trailers: ReadonlyMap<string, string> | undefined;
     try {
-      yield* this.#reader.readBody(head);
-      whole = true;
+      trailers = yield* this.#reader.readBody(head);
     } finally {
-      settle(whole && head.headers.get('connection')?.toLowerCase() !== 'close');
+      settle(trailers !== undefined && head.headers.get('connection')?.toLowerCase() !== 'close', trailers);
     }
   }
 }
 
-/** Sends a byte body in chunks, no faster than the node takes it. */
+/** Sends a byte body in chunks, no faster than the node takes it; each is good until the next is asked for. */
 const pump = async (socket: Socket, body: AsyncIterable<Uint8Array>): Promise<void> => {
   for await (const chunk of body) {
     if (socket.destroyed) return;
@@ -97,19 +109,20 @@ const pump = async (socket: Socket, body: AsyncIterable<Uint8Array>): Promise<vo
     socket.cork();
     socket.write(`${chunk.length.toString(16)}\r\n`);
     socket.write(chunk);
-    const more = socket.write('\r\n');
+    const sent = isWritten(socket, '\r\n');
     socket.uncork();
-    if (!more) await drained(socket);
+    await sent;
   }
   socket.write('0\r\n\r\n');
 };
 
-/** Resolves when more can be written, or nothing will ever be. */
-const drained = (socket: Socket): Promise<void> =>
+/** Resolves when this, and all before it, has left, or nothing ever will: its memory may be used again. */
+const isWritten = (socket: Socket, text: string): Promise<void> =>
   new Promise((resolve) => {
     const done = (): void => {
-      socket.off('drain', done).off('close', done);
+      socket.off('close', done);
       resolve();
     };
-    socket.on('drain', done).on('close', done);
+    socket.on('close', done);
+    socket.write(text, done);
   });

@@ -1,18 +1,21 @@
 import { errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME, FrameReader, FRAMES_TYPE, isOutput } from '../protocol/frames.ts';
-import type { InputOf, OperationId, OutputOf } from '../protocol/operations.ts';
-import { connectionLost, readError, readJson, readText } from './errors.ts';
+import type { IdOf, InputOf, OperationId, OutputOf } from '../protocol/operations.ts';
+import { bytesLost, connectionLost, readError, readJson, readText } from './errors.ts';
+import { pullFile, type Pull, type PulledFile, type Push, type Pushed, pushRequest } from './files.ts';
 import { buildRequest } from './request.ts';
 import { ROUTES } from './routes.ts';
 import { parseSse } from './sse.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** The operations that answer with events. */
-export type StreamId = 'job.stream' | 'job.output' | 'transfer.run' | 'transfer.follow' | 'audit.follow';
+export type StreamId = IdOf<'stream'>;
 /** The operations that take a byte body. */
-export type UploadId = 'job.stdin';
+export type UploadId = Exclude<IdOf<'upload'>, 'file.push'>;
+/** The operations that answer with bytes. */
+export type DownloadId = IdOf<'download'>;
 /** The operations with a JSON body and a JSON answer. */
-export type CallId = Exclude<OperationId, StreamId | UploadId>;
+export type CallId = IdOf<'json'>;
 
 /** What every request may carry. */
 export interface CallOptions {
@@ -63,11 +66,39 @@ export interface Client {
   ): AsyncIterableIterator<StreamEvent<Id>>;
   /** Sends bytes; resolves when the node has taken them all. */
   upload<Id extends UploadId>(id: Id, input: InputOf<Id>, upload: Upload): Promise<OutputOf<Id>>;
+  /**
+   * Asks for bytes; resolves with the head of the answer. Its body throws where it is cut: what has come then is not
+   * all of it. Leaving the loop ends the request.
+   */
+  download<Id extends DownloadId>(id: Id, input: InputOf<Id>, options?: DownloadOptions): Promise<Download>;
+  /** Writes one file; resolves when it is on disk under its name. */
+  pushFile(push: Push): Promise<Pushed>;
+  /** Reads one file; resolves when its bytes begin to come. */
+  pullFile(pull: Pull): Promise<PulledFile>;
 }
 
 /** The bytes of an upload, and what every request may carry. */
 export interface Upload extends CallOptions {
+  /** Each chunk is good until the next is asked for. */
   readonly body: AsyncIterable<Uint8Array>;
+}
+
+/** What a request for bytes may carry. */
+export interface DownloadOptions extends CallOptions {
+  /** The part that is wanted, as HTTP says it: `bytes=5-9`. */
+  readonly range?: string | undefined;
+}
+
+/** An answer of bytes. */
+export interface Download {
+  /** 200, or 206 for a part. */
+  readonly status: number;
+  /** A header's value by its lower-case name. */
+  header(name: string): string | undefined;
+  /** Each chunk is good until the next is asked for. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** What follows the body, by its lower-case name; there once the body has ended, and the transport can see it. */
+  trailer(name: string): string | undefined;
 }
 
 /** What a client is made of. */
@@ -129,16 +160,41 @@ export const createClient = ({ transport, wait = waitMs }: ClientParts): Client 
     }
   }
 
+  const download = async (id: DownloadId, input: object, options: DownloadOptions = {}): Promise<Download> => {
+    const response = await send(id, buildRequest(id, input, { ...options, accept: 'application/octet-stream' }));
+    return {
+      status: response.status,
+      header: (name) => response.header(name),
+      body: wholeBytes(response.body, options.signal),
+      trailer: (name) => response.trailer(name),
+    };
+  };
+
   // The casts below join each operation's answer to its type; the node has encoded it by the same schema.
   return {
     call: async <Id extends CallId>(id: Id, input: InputOf<Id>, options: CallOptions = {}) =>
       (await json(id, buildRequest(id, input, { ...options, accept: 'application/json' }))) as OutputOf<Id>,
     upload: async <Id extends UploadId>(id: Id, input: InputOf<Id>, upload: Upload) =>
       (await json(id, buildRequest(id, input, { ...upload, accept: 'application/json' }))) as OutputOf<Id>,
+    pushFile: async (push) => (await json('file.push', pushRequest(push))) as Pushed,
+    pullFile: (pull) => pullFile({ download }, pull),
+    download,
     stream,
     events,
   };
 };
+
+/** Bytes as they come; a cut is thrown. */
+async function* wholeBytes(
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body;
+  } catch (thrown) {
+    throw signal?.aborted === true ? signal.reason : bytesLost(thrown);
+  }
+}
 
 /** Runs one step of a request, and says what a broken connection means. */
 const settle = async <T>(id: OperationId, signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> => {

@@ -54,3 +54,13 @@ export const connectionLost = (effect: boolean, cause: unknown): LoopsyError =>
         message: 'the connection to the node was lost: it stopped or it crashed',
         cause,
       });
+
+/** What it means that the bytes of an answer broke off: whoever reads them has not got them all. */
+export const bytesLost = (cause: unknown): LoopsyError =>
+  cause instanceof LoopsyError
+    ? cause
+    : new LoopsyError('transfer_failed', {
+        message: 'the bytes broke off before their end: a file changed or a link broke while they were on their way',
+        hint: 'run the same command again; `loopsy logs` says how it ended',
+        cause,
+      });

@@ -32,6 +32,8 @@ export const fetchTransport =
       status: response.status,
       header: (name) => response.headers.get(name) ?? undefined,
       body: chunksOf(response.body),
+      // No fetch shows them.
+      trailer: () => undefined,
     };
   };
 
@@ -64,7 +66,8 @@ const readableFrom = (chunks: AsyncIterable<Uint8Array>): ReadableStream<Uint8Ar
     async pull(controller) {
       const next: IteratorResult<Uint8Array, unknown> = await iterator.next();
       if (next.done === true) return controller.close();
-      return controller.enqueue(next.value);
+      // It is sent when the next has been asked for.
+      return controller.enqueue(next.value.slice());
     },
     async cancel() {
       await iterator.return?.();

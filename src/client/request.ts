@@ -9,6 +9,10 @@ export interface RequestParts {
   readonly peer?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly body?: AsyncIterable<Uint8Array>;
+  /** What the body is; default: bytes. */
+  readonly contentType?: string;
+  /** Which part of an answer of bytes is wanted: `bytes=5-9`. */
+  readonly range?: string | undefined;
 }
 
 /** One path segment; `.` and `..` too are sent as names, not as steps. */
@@ -30,11 +34,15 @@ export const buildRequest = (id: OperationId, input: object, parts: RequestParts
   if (parts.peer !== undefined) query.set('peer', parts.peer);
   if (route.inQuery) for (const [name, value] of fields) query.set(name, String(value));
   const json = parts.body === undefined && !route.inQuery;
-  const type = parts.body === undefined ? 'application/json' : 'application/octet-stream';
+  const type = parts.body === undefined ? 'application/json' : (parts.contentType ?? 'application/octet-stream');
   return {
     method: route.method,
     path: `${BASE_PATH}${path}${query.size > 0 ? `?${query}` : ''}`,
-    headers: { accept: parts.accept, ...(json || parts.body !== undefined ? { 'content-type': type } : {}) },
+    headers: {
+      accept: parts.accept,
+      ...(json || parts.body !== undefined ? { 'content-type': type } : {}),
+      ...(parts.range === undefined ? {} : { range: parts.range }),
+    },
     body: json ? JSON.stringify(Object.fromEntries(fields)) : parts.body,
     signal: parts.signal,
   };

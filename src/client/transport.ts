@@ -5,6 +5,7 @@ export interface TransportRequest {
   readonly path: string;
   /** Lower-case names. The transport adds the token; the client never sees it. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Each chunk is good until the next is asked for. */
   readonly body?: string | AsyncIterable<Uint8Array> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -16,6 +17,8 @@ export interface TransportResponse {
   header(name: string): string | undefined;
   /** The body, each chunk good until the next is asked for. Leaving the loop ends the connection. Throws where it is cut. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** What follows the body, by its lower-case name; there once the body has ended, and the transport can see it. */
+  trailer(name: string): string | undefined;
 }
 
 /**

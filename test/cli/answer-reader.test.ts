@@ -12,10 +12,13 @@ const readerOf = (...chunks: readonly (string | Buffer)[]): AnswerReader => {
 const readAnswer = async (reader: AnswerReader) => {
   const head = await reader.readHead();
   const parts: Uint8Array[] = [];
-  for await (const part of reader.readBody(head)) parts.push(part);
+  const body = reader.readBody(head);
+  let step = await body.next();
+  for (; step.done !== true; step = await body.next()) parts.push(step.value);
   return {
     status: head.status,
     headers: Object.fromEntries(head.headers),
+    trailers: Object.fromEntries(step.value),
     body: Buffer.concat(parts).toString('latin1'),
   };
 };
@@ -27,17 +30,18 @@ describe('the answers of a node', () => {
     const reader = readerOf(
       answer('Content-Length: 5\r\nX-One: a \r\nx-one:b\r\n', 'hello'),
       answer('transfer-encoding: Chunked\r\n', '5\r\nhello\r\nA\r\n, chunks!!\r\n0\r\n\r\n'),
-      answer('transfer-encoding: chunked\r\n', '0\r\nchecksum: 1234\r\nmore: x\r\n\r\n'),
+      answer('transfer-encoding: chunked\r\n', '0\r\nChecksum: 1234 \r\nmore: x\r\nmore:y\r\n\r\n'),
       'HTTP/1.1 204\r\n\r\n',
       'HTTP/1.1 429 Too Many\r\ncontent-length: 0\r\n\r\n',
     );
     expect(await readAnswer(reader)).toEqual({
       status: 200,
       headers: { 'content-length': '5', 'x-one': 'a, b' },
+      trailers: {},
       body: 'hello',
     });
     expect(await readAnswer(reader)).toMatchObject({ body: 'hello, chunks!!' });
-    expect(await readAnswer(reader)).toMatchObject({ body: '' });
+    expect(await readAnswer(reader)).toMatchObject({ body: '', trailers: { checksum: '1234', more: 'x, y' } });
     expect(await readAnswer(reader)).toMatchObject({ status: 204, body: '' });
     expect(await readAnswer(reader)).toMatchObject({ status: 429, body: '' });
     expect(reader.isEmpty).toBe(true);
@@ -96,6 +100,9 @@ describe('the answers of a node', () => {
     ['a chunk of a negative size', answer('transfer-encoding: chunked\r\n', '-5\r\nhello\r\n0\r\n\r\n')],
     ['a chunk too large for any', answer('transfer-encoding: chunked\r\n', '123456789\r\n')],
     ['a chunk that is longer than it says', answer('transfer-encoding: chunked\r\n', '4\r\nhello\r\n0\r\n\r\n')],
+    ['a trailer that is none', answer('transfer-encoding: chunked\r\n', '0\r\nx y: z\r\n\r\n')],
+    ['a folded trailer', answer('transfer-encoding: chunked\r\n', '0\r\nx: y\r\n z\r\n\r\n')],
+    ['a control character in a trailer', answer('transfer-encoding: chunked\r\n', '0\r\nx: a\0b\r\n\r\n')],
     ['trailers without end', answer('transfer-encoding: chunked\r\n', `0\r\n${'x: y\r\n'.repeat(5000)}`)],
   ])('with %s are refused', async (_, text) => {
     await expect(readAnswer(readerOf(text))).rejects.toThrow(/not HTTP\/1\.1 as nodes speak it/);
@@ -105,6 +112,7 @@ describe('the answers of a node', () => {
     for (const text of [
       answer('content-length: 5\r\n', 'hello'),
       answer('transfer-encoding: chunked\r\n', '5\r\nhello\r\n0\r\n\r\n'),
+      answer('transfer-encoding: chunked\r\n', '5\r\nhello\r\n0\r\nsum: x\r\n\r\n'),
     ]) {
       for (let length = 0; length < text.length; length += 1) {
         await expect(readAnswer(readerOf(text.slice(0, length)))).rejects.toThrow('closed within an answer');

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createPlainServer, type AddressInfo, type Server } from 'node:net';
@@ -129,6 +130,42 @@ describe('one connection to a port of this machine', () => {
     const chatty = connected(await listen(server));
     expect(await ask(chatty, GET)).toBe('200 ok');
     expect(chatty.free).toBe(false);
+  });
+
+  it('gives what follows a body when that has ended, and goes on to the next request', async () => {
+    const socket = await socketTo((_, response) => {
+      response.writeHead(200, { trailer: 'loopsy-checksum' });
+      response.write('abc');
+      response.addTrailers({ 'loopsy-checksum': 'sum' });
+      response.end();
+    });
+    for (const _ of [1, 2]) {
+      const { body, trailer } = await socket.exchange(GET);
+      expect(trailer('loopsy-checksum')).toBeUndefined();
+      for await (const part of body) expect(Buffer.from(part).toString()).toBe('abc');
+      expect(trailer('loopsy-checksum')).toBe('sum');
+      expect(socket.free).toBe(true);
+    }
+  });
+
+  it('asks for the next chunk of a body when the last has left: its memory may be used again', async () => {
+    const hash = createHash('sha256');
+    const socket = await socketTo(async (request, response) => {
+      const seen = createHash('sha256');
+      for await (const part of request) seen.update(part);
+      response.end(seen.digest('hex'));
+    });
+    async function* body() {
+      const memory = Buffer.alloc(1_048_576);
+      for (let at = 0; at < 40; at += 1) {
+        memory.fill(at);
+        hash.update(memory);
+        yield memory;
+        memory.fill(255);
+      }
+    }
+    const got = await ask(socket, { ...GET, method: 'POST', body: body() });
+    expect(got).toBe(`200 ${hash.digest('hex')}`);
   });
 
   it('sends no faster than it is taken', async () => {

@@ -18,15 +18,27 @@ async function* chunks(...parts: (string | Uint8Array | Error)[]): AsyncGenerato
   }
 }
 
+interface Scripted {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly trailers?: Readonly<Record<string, string>>;
+}
+
 /** A way to a node that answers each request with the next of `answers`. */
-const scripted = (...answers: (() => { status?: number; body: AsyncIterable<Uint8Array> })[]) => {
+const scripted = (...answers: (() => Scripted)[]) => {
   const requests: TransportRequest[] = [];
   const transport: Transport = async (request) => {
     requests.push(request);
     const answer = answers[requests.length - 1];
     if (answer === undefined) throw new LoopsyError('node_not_running');
-    const { status = 200, body } = answer();
-    return { status, header: () => undefined, body };
+    const { status = 200, headers = {}, body, trailers = {} } = answer();
+    return {
+      status,
+      header: (name) => headers[name],
+      body,
+      trailer: (name) => trailers[name],
+    };
   };
   return { client: createClient({ transport, wait: async () => undefined }), requests };
 };
@@ -61,7 +73,8 @@ describe('routes', () => {
   it('has streams and uploads where the client’s types say so', () => {
     const of = (kind: string) => OPERATION_IDS.filter((id) => rowOf(id).kind === kind);
     expect(of('stream')).toEqual(['job.stream', 'job.output', 'transfer.run', 'transfer.follow', 'audit.follow']);
-    expect(of('upload')).toEqual(['job.stdin']);
+    expect(of('upload')).toEqual(['job.stdin', 'file.push', 'target.write']);
+    expect(of('download')).toEqual(['file.pull', 'source.read']);
   });
 });
 
@@ -126,6 +139,95 @@ describe('a call', () => {
     controller.abort('enough');
     const { client } = scripted(() => ({ body: chunks(new Error('aborted')) }));
     expect(await rejection(client.call('peer.list', {}, { signal: controller.signal }))).toBe('enough');
+  });
+});
+
+describe('bytes that are asked for', () => {
+  const END = '0'.repeat(26);
+  const textOf = async (body: AsyncIterable<Uint8Array>): Promise<string> =>
+    Buffer.concat(await collect(body)).toString();
+
+  it('come with status, headers and what follows them; a part is asked for as HTTP says it', async () => {
+    const { client, requests } = scripted(() => ({
+      status: 206,
+      headers: { 'content-range': 'bytes 1-2/9' },
+      body: chunks('a', 'b'),
+      trailers: { 'loopsy-checksum': 'c' },
+    }));
+    const answer = await client.download('file.pull', { sourcePath: '~/x' }, { peer: 'kai', range: 'bytes=1-2' });
+    expect([answer.status, answer.header('content-range')]).toEqual([206, 'bytes 1-2/9']);
+    expect(await textOf(answer.body)).toBe('ab');
+    expect(answer.trailer('loopsy-checksum')).toBe('c');
+    expect(requests[0]).toMatchObject({
+      method: 'POST',
+      path: '/api/v1/transfer/pull?peer=kai',
+      headers: { accept: 'application/octet-stream', 'content-type': 'application/json', range: 'bytes=1-2' },
+      body: '{"sourcePath":"~/x"}',
+    });
+  });
+
+  it('that break off are never taken for all of them, and are no word about the node', async () => {
+    const { client } = scripted(() => ({ body: chunks('a', new Error('cut')) }));
+    const { body } = await client.download('source.read', { endId: END, want: { kind: 'group', at: 0 } });
+    expect(await rejection(collect(body))).toMatchObject({ error: 'transfer_failed' });
+    const controller = new AbortController();
+    const left = scripted(() => ({ body: chunks('a', new Error('cut')) })).client;
+    const answer = await left.download('file.pull', { sourcePath: 'x' }, { signal: controller.signal });
+    controller.abort('enough');
+    expect(await rejection(collect(answer.body))).toBe('enough');
+  });
+
+  it('are an error where the node answers with one', async () => {
+    const { client } = scripted(json(new LoopsyError('file_not_found').toBody(), 404));
+    expect(await rejection(client.download('file.pull', { sourcePath: 'x' }))).toMatchObject({
+      error: 'file_not_found',
+    });
+  });
+
+  it('of one file have its size before them and its checksum behind them', async () => {
+    const { client } = scripted(
+      () => ({ headers: { 'loopsy-size': '3' }, body: chunks('abc'), trailers: { 'loopsy-checksum': 'sum' } }),
+      () => ({ body: chunks('abc') }),
+    );
+    const file = await client.pullFile({ sourcePath: 'x' });
+    expect([file.size, await textOf(file.body), file.checksum()]).toEqual([3, 'abc', 'sum']);
+    expect(await rejection(client.pullFile({ sourcePath: 'x' }))).toMatchObject({ error: 'internal' });
+  });
+});
+
+describe('a file that is pushed', () => {
+  it('is a form: its fields, then its bytes, under a boundary that nobody can guess', async () => {
+    const { client, requests } = scripted(json({ path: '/x' }), json({ path: '/x' }));
+    const push = (): Promise<unknown> =>
+      client.pushFile({
+        destPath: '~/größe "x".txt',
+        body: chunks('ab', '\r\n--c'),
+        checksum: 'e'.repeat(64),
+        peer: 'kai',
+      });
+    expect(await push()).toEqual({ path: '/x' });
+    const [boundary, other] = await Promise.all(
+      [requests[0], (await push(), requests[1])].map(async (request) => {
+        const type = request?.headers['content-type'] ?? '';
+        return /^multipart\/form-data; boundary=([0-9a-f]{32})$/.exec(type)?.[1];
+      }),
+    );
+    expect(boundary).not.toBe(other);
+    expect(requests[0]).toMatchObject({ method: 'POST', path: '/api/v1/transfer/push?peer=kai' });
+    const { body } = requests[0] ?? {};
+    if (typeof body !== 'object') throw new Error('no bytes');
+    const head = `--${boundary}\r\ncontent-disposition: form-data; name=`;
+    expect(Buffer.concat(await collect(body)).toString()).toBe(
+      `${head}"destPath"\r\n\r\n~/größe "x".txt\r\n${head}"checksum"\r\n\r\n${'e'.repeat(64)}\r\n` +
+        `${head}"file"; filename="file"\r\ncontent-type: application/octet-stream\r\n\r\nab\r\n--c\r\n--${boundary}--\r\n`,
+    );
+  });
+
+  it('may be written though its answer is lost', async () => {
+    const { client } = scripted(() => ({ body: chunks('{"pa', new Error('cut')) }));
+    expect(await rejection(client.pushFile({ destPath: 'x', body: chunks('a') }))).toMatchObject({
+      error: 'outcome_unknown',
+    });
   });
 });
 

@@ -14,7 +14,7 @@ const nodeOf = (nextOf: (cursor: string | null) => string | undefined) => {
       const body = async function* bytes() {
         yield Buffer.from(JSON.stringify({ keys: [{ name: `behind ${cursor ?? 'nothing'}` }], nextCursor }));
       };
-      return { status: 200, header: () => undefined, body: body() };
+      return { status: 200, header: () => undefined, body: body(), trailer: () => undefined };
     },
   });
   return { client, asked };
