@@ -242,6 +242,8 @@ export const REQUIREMENTS = {
   'edge.one-way': 'every operation passes caller, scope, rate, validation, grants and audit, once',
   'edge.matrix':
     'the generated authorisation matrix: every wrong caller of every operation is refused with its own code',
+  'edge.bytes':
+    'bytes leave no faster than they are taken; what cuts them cuts the connection, so that no part passes for the whole',
   'edge.rate': 'rate limits are enforced; one run counts once, reading its output never',
 
   // Peers and link.

@@ -38,7 +38,8 @@ const MAX_PIECE_BYTES = 262_144;
 /** What one stream may move before others have a turn: it decides how long a request beside it waits. */
 const TURN_BYTES = 131_072;
 
-const nextTurn = (): Promise<0> => new Promise((resolve) => setImmediate(resolve, 0));
+/** Gives everything else that waits a turn. */
+export const nextTurn = (): Promise<0> => new Promise((resolve) => setImmediate(resolve, 0));
 
 type Form = 'frames' | 'events' | 'slice';
 
@@ -98,10 +99,10 @@ const parts = function* (piece: StreamPiece): Generator<StreamPiece> {
 };
 
 /**
- * For ever, where somebody else sees who is gone: on loopback the system, and on a link presence, because behind a node
- * that lives a person may have paused a pager, as over ssh.
+ * How long a reader may take nothing. For ever, where somebody else sees who is gone: on loopback the system, and on a
+ * link presence, because behind a node that lives a person may have paused a pager, as over ssh.
  */
-const stallMsOf = (request: IncomingMessage): number => {
+export const stallMsOf = (request: IncomingMessage): number => {
   const { loopback, certificate } = socketFacts(request.socket);
   return loopback || certificate !== undefined ? Infinity : STALL_MS;
 };

@@ -1,0 +1,189 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { ByteAnswer } from './call.ts';
+import { toLoopsyError } from './error-reply.ts';
+import { GUARD_HEADERS } from './exchange.ts';
+import { nextTurn, stallMsOf } from './stream-reply.ts';
+
+/** What an answer of bytes needs beside its bytes. */
+export interface ByteReplyOptions {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Aborted where the answer is no longer wanted, or no longer allowed. */
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+const TICK_MS = 5000;
+
+/** Who may lose its connection for taking nothing gets parts of this size: it is alive that takes one in its time. */
+const MAX_PART_BYTES = 262_144;
+
+/** What one answer may move before others have a turn, and what a write costs beside its bytes. */
+const TURN_BYTES = 131_072;
+const WRITE_BYTES = 1024;
+
+/** The chunks of an answer, which is told once that no more of them are wanted. */
+class Chunks {
+  readonly #iterator: AsyncIterator<Uint8Array>;
+  #first: Promise<IteratorResult<Uint8Array>> | undefined;
+  #isOver = false;
+
+  constructor({ chunks }: ByteAnswer) {
+    this.#iterator = chunks[Symbol.asyncIterator]();
+    // At once: a generator that was never begun would not clean up either.
+    this.#first = this.#iterator.next();
+    this.#first.catch(ignore);
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    const next = this.#first ?? this.#iterator.next();
+    this.#first = undefined;
+    const step = await next;
+    if (step.done !== true) return step.value;
+    this.#isOver = true;
+    return undefined;
+  }
+
+  /** May come while a chunk is on its way. */
+  close(): void {
+    if (!this.#isOver) this.#iterator.return?.().catch(ignore);
+    this.#isOver = true;
+  }
+}
+
+const ignore = (): void => undefined;
+
+/** Writes chunks whose memory is used again: each write is over when its bytes have left. */
+class ByteSink {
+  readonly #response: ServerResponse;
+  readonly #stallMs: number;
+  readonly #ticks: Timer | undefined;
+  readonly #soon: NodeJS.Immediate;
+  #blockedMs = 0;
+  #wake: (() => void) | undefined;
+
+  constructor(response: ServerResponse, { clock, stallMs }: { clock: Clock; stallMs: number }) {
+    this.#response = response;
+    this.#stallMs = stallMs;
+    this.#ticks = stallMs === Infinity ? undefined : clock.every(TICK_MS, () => this.#tick());
+    // The head goes with the first bytes; alone where those are not there at once.
+    this.#soon = setImmediate(() => response.flushHeaders());
+    response.on('close', this.#written);
+  }
+
+  /** Resolves when these bytes have left, or nobody takes them any more. */
+  async write(chunk: Uint8Array): Promise<void> {
+    clearImmediate(this.#soon);
+    const most = this.#stallMs === Infinity ? chunk.length : MAX_PART_BYTES;
+    for (let at = 0; at < chunk.length && !this.#response.destroyed; at += most) {
+      await this.#part(chunk.subarray(at, at + most));
+    }
+  }
+
+  stop(): void {
+    clearImmediate(this.#soon);
+    this.#ticks?.cancel();
+    this.#response.off('close', this.#written);
+  }
+
+  #part(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      this.#response.write(bytes, this.#written);
+    });
+  }
+
+  readonly #written = (): void => {
+    this.#blockedMs = 0;
+    this.#wake?.();
+    this.#wake = undefined;
+  };
+
+  #tick(): void {
+    if (this.#wake === undefined) return;
+    this.#blockedMs += TICK_MS;
+    if (this.#blockedMs >= this.#stallMs) this.#response.destroy();
+  }
+}
+
+/** The head. Bytes that are not counted come in chunks, so that a cut is told from an end. */
+const beginBytes = (answer: ByteAnswer, { request, response }: ByteReplyOptions): void => {
+  const { status = 200, headers, length, trailer } = answer;
+  const isCounted = length !== undefined && trailer === undefined;
+  if (!isCounted && request.httpVersion !== '1.1') {
+    throw new LoopsyError('invalid_request', { message: 'bytes that are not counted beforehand take HTTP/1.1' });
+  }
+  // A body that nobody read would be taken for the next request of the connection.
+  if (!request.complete) response.setHeader('connection', 'close');
+  response.writeHead(status, {
+    ...GUARD_HEADERS,
+    'content-type': 'application/octet-stream',
+    ...headers,
+    ...(isCounted ? { 'content-length': length } : {}),
+    ...(trailer === undefined ? {} : { trailer: trailer.names.join(', ') }),
+  });
+};
+
+/** Sends all there is; ends early where nobody takes it any more. */
+const sendChunks = async (
+  chunks: Chunks,
+  { length, sink, response }: { length: number | undefined; sink: ByteSink; response: ServerResponse },
+): Promise<void> => {
+  let sent = 0;
+  let sinceTurn = 0;
+  for (let chunk = await chunks.next(); chunk !== undefined; chunk = await chunks.next()) {
+    sent += chunk.length;
+    // What is more than was announced would be taken for the next answer.
+    if (length !== undefined && sent > length) break;
+    await sink.write(chunk);
+    if (response.destroyed) return;
+    sinceTurn += chunk.length + WRITE_BYTES;
+    if (sinceTurn >= TURN_BYTES) sinceTurn = await nextTurn();
+  }
+  if (length !== undefined && sent !== length) throw new Error(`${sent} bytes came where ${length} were announced`);
+};
+
+/**
+ * Answers with bytes. Asks for a chunk when the last one has left, so that at most one lies here. Whatever fails on the
+ * way cuts the connection: a client never takes a part for the whole.
+ * @throws {LoopsyError} `invalid_request`, before anything was sent, where a cut could not be told from an end.
+ */
+export const replyBytes = async (answer: ByteAnswer, options: ByteReplyOptions): Promise<void> => {
+  const { request, response, signal, clock, log } = options;
+  const chunks = new Chunks(answer);
+  const sink = new ByteSink(response, { clock, stallMs: stallMsOf(request) });
+  const leave = (): void => {
+    response.destroy();
+    chunks.close();
+  };
+  response.once('close', leave);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    beginBytes(answer, options);
+    if (signal.aborted || response.destroyed) leave();
+    await sendChunks(chunks, { length: answer.length, sink, response });
+    if (answer.trailer !== undefined && !response.destroyed) response.addTrailers(answer.trailer.read());
+    response.end();
+  } catch (thrown) {
+    if (!response.headersSent) throw thrown;
+    // Who left needs no reason.
+    if (!response.destroyed) noteCut(toLoopsyError(thrown, log), log);
+    response.destroy();
+  } finally {
+    signal.removeEventListener('abort', leave);
+    response.off('close', leave);
+    sink.stop();
+    chunks.close();
+  }
+};
+
+/** The client can't be told: the log is. */
+const noteCut = ({ error, message }: LoopsyError, log: Log): void => log.warn('bytes cut', { error, message });
+
+/** Ends an answer of which nothing is sent. */
+export const dropBytes = (answer: ByteAnswer): void => new Chunks(answer).close();
