@@ -244,6 +244,8 @@ export const REQUIREMENTS = {
     'the generated authorisation matrix: every wrong caller of every operation is refused with its own code',
   'edge.bytes':
     'bytes leave no faster than they are taken; what cuts them cuts the connection, so that no part passes for the whole',
+  'audit.steps':
+    'the steps of a transfer, allowed or refused, push nothing out of the audit log: what is too much is counted',
   'edge.rate': 'rate limits are enforced; one run counts once, reading its output never',
 
   // Peers and link.
@@ -258,6 +260,8 @@ export const REQUIREMENTS = {
   'link.once': 'an effect happens once; where no answer can be had the outcome is unknown, never failed',
   'link.registry': 'the registry is keyed by nodeId: no duplicates, no ghosts, known addresses are remembered',
   'link.farewell': 'peers remove tells the other side',
+  'transfer.reach':
+    'files move from or to a peer only for a caller who may address that peer, decided anew when that ends',
 
   // Jobs.
   'jobs.tree': 'time-out, cancel, client gone and shutdown end the whole process tree',

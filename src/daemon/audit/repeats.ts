@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../kernel/clock.ts';
 import { BucketTable } from '../../kernel/token-bucket.ts';
 import type { AuditRecord } from '../../protocol/audit.ts';
 import { ERRORS } from '../../protocol/errors.ts';
-import { OPERATION_IDS, rowOf } from '../../protocol/operations.ts';
+import { OPERATION_IDS, type OperationId, rowOf } from '../../protocol/operations.ts';
 
 /** So many kinds of records are told apart, and twice as many are counted. */
 const MAX_SOURCES = 1000;
@@ -22,9 +22,16 @@ const REFUSALS: ReadonlySet<string> = new Set([
   'unknown_route',
 ]);
 
-/** What changes nothing here and is bounded by no rate limit: reads, and what nodes tell each other. */
+/** Refusals of what was understood: nothing was there that it could have changed. */
+const NOTHING_THERE: ReadonlySet<string> = new Set(['invalid_request', 'job_not_found', 'transfer_not_found']);
+
+/** A movement of files begins and ends with lines of its own; between them are as many of these as it takes. */
+const STEPS: ReadonlySet<string> = new Set<OperationId>(['source.read', 'target.write']);
+
+/** What is bounded by no rate limit and says little: reads, steps, and what nodes tell each other. */
 const UNLIMITED: ReadonlySet<string> = new Set([
   VARIOUS,
+  ...STEPS,
   ...OPERATION_IDS.filter((id) => !rowOf(id).effect && rowOf(id).limit === undefined),
 ]);
 
@@ -36,6 +43,8 @@ export interface RepeatRule {
   readonly keyOf: (record: AuditRecord) => readonly unknown[];
   /** So many lines each caller has for itself, refilled evenly within a minute; what goes beyond is counted. */
   readonly ownLines?: number;
+  /** What is counted from the first on. */
+  readonly hasNoLines?: (record: AuditRecord) => boolean;
 }
 
 /** A peer's heartbeats; what it says of itself anew has a line of its own. */
@@ -53,13 +62,13 @@ export const FLOODS: RepeatRule = {
 };
 
 /**
- * Keeps a caller from pushing the history out of the log by asking much: what had an effect has a line each, all else
- * is counted beyond the caller's own lines. All strangers together are one caller.
+ * Keeps a caller from pushing the history out of the log by asking much: what had an effect of its own has a line each,
+ * all else is counted beyond the caller's own lines. All strangers together are one caller.
  */
 export const CHATTER: RepeatRule = {
   windowMs: 60_000,
   isCounted: ({ caller, operation, decision }) =>
-    caller !== 'owner' && (UNLIMITED.has(operation) || REFUSALS.has(decision) || decision === 'invalid_request'),
+    caller !== 'owner' && (UNLIMITED.has(operation) || REFUSALS.has(decision) || NOTHING_THERE.has(decision)),
   // A decision implies its status. Names that another node has made up are not told apart.
   keyOf: ({ caller, operation, decision }) => [
     caller,
@@ -67,6 +76,8 @@ export const CHATTER: RepeatRule = {
     decision === 'allowed' || decision in ERRORS ? decision : '',
   ],
   ownLines: 60,
+  // One that takes days would fill the log with its caller's own lines.
+  hasNoLines: ({ operation }) => STEPS.has(operation),
 };
 
 interface Source {
@@ -92,7 +103,7 @@ export class Repeats {
 
   /** Passes a record on, at once or as part of a count. */
   take(record: AuditRecord): void {
-    if (!this.#rule.isCounted(record) || this.#ownLines?.take(record.caller).ok === true) {
+    if (!this.#rule.isCounted(record) || this.#hasOwnLine(record)) {
       this.#emit(record);
       return;
     }
@@ -112,6 +123,10 @@ export class Repeats {
     this.#timer = undefined;
     this.#emitCounts();
     this.#sources.clear();
+  }
+
+  #hasOwnLine(record: AuditRecord): boolean {
+    return this.#rule.hasNoLines?.(record) !== true && this.#ownLines?.take(record.caller).ok === true;
   }
 
   #count(key: string, record: AuditRecord): void {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CHATTER, FLOODS, HEARTBEATS, type RepeatRule, Repeats } from '../../../src/daemon/audit/repeats.ts';
 import type { AuditRecord } from '../../../src/protocol/audit.ts';
 import { FakeClock } from '../../helpers/clock.ts';
+import { verifies } from '../../requirements.ts';
 
 const read = (more: Partial<AuditRecord> = {}): AuditRecord => ({
   timestamp: 1,
@@ -99,6 +100,10 @@ describe('what a caller asks beyond its own lines', () => {
       'requests that make no sense',
       (at: number) => read({ operation: 'job.execute', decision: 'invalid_request', at }),
     ],
+    [
+      'objects that are not there',
+      (at: number) => read({ operation: 'end.close', decision: 'transfer_not_found', at }),
+    ],
     ['ways that are not there', (at: number) => read({ operation: 'unknown', decision: 'unknown_route', at })],
     ['errors that another node makes up', (at: number) => read({ operation: 'job.get', decision: `error_${at}` })],
     ['ever new strangers', (at: number) => read({ caller: 'stranger', fromIp: `10.1.${at >> 8}.${at & 255}` })],
@@ -114,6 +119,44 @@ describe('what a caller asks beyond its own lines', () => {
     expect(new Set(lines.map(({ caller }) => caller))).toEqual(new Set([make(0).caller]));
     expect(total(lines)).toBe(10_000);
   });
+
+  it(
+    verifies(
+      'audit.steps',
+      'is one line a minute for each step of a transfer and each way it is refused, at any speed',
+    ),
+    () => {
+      const { clock, lines, repeats } = start(CHATTER);
+      const step = (at: number): AuditRecord =>
+        read({
+          operation: at % 2 === 0 ? 'source.read' : 'target.write',
+          endId: String(at),
+          decision: at % 3 === 0 ? 'path_denied' : 'allowed',
+        });
+      const minutes = 10;
+      for (let at = 0; at < 600 * minutes; at += 1) {
+        repeats.take(step(at));
+        clock.advance(100);
+      }
+      repeats.flush();
+      // Two steps with two outcomes, each when it is new and then once a minute.
+      expect(lines.length).toBeLessThanOrEqual(4 * (minutes + 1));
+      expect(total(lines)).toBe(600 * minutes);
+      // They take nothing of what their caller may ask beside them, and what a transfer is and what came of it has its line all the same.
+      lines.length = 0;
+      for (let at = 0; at < 50; at += 1) repeats.take(read());
+      expect(lines).toHaveLength(50);
+      lines.length = 0;
+      const told = [
+        read({ operation: 'source.open', paths: ['/x'] }),
+        read({ operation: 'target.open', dest: '/y' }),
+        read({ operation: 'end.close', outcome: 'done' }),
+        read({ caller: 'key:other', operation: 'target.write' }),
+      ];
+      for (const record of told) repeats.take(record);
+      expect(lines).toEqual(told);
+    },
+  );
 
   it('uses bounded memory, however many callers there are: what is too much is counted under no name', () => {
     const { lines, repeats } = start(CHATTER);
