@@ -7,6 +7,14 @@ import { callerName, type Caller } from './caller.ts';
 /** A caller whose grant decides. */
 type Granted = Extract<Caller, { readonly grant: Grant }>;
 
+/**
+ * A peer that a request names. Without ids the name is not known here: only a caller who may reach all gets past that.
+ */
+interface NamedPeer {
+  readonly machineId?: string;
+  readonly nodeId?: string;
+}
+
 /** What decides beside the caller and the operation. */
 export interface Facts {
   /** True where the request came over mutual TLS with a client certificate. */
@@ -15,11 +23,8 @@ export interface Facts {
   readonly loopback: boolean;
   /** True where it came over TLS from one who showed neither a certificate nor a key. Missing: it did not. */
   readonly anonymousTls?: boolean;
-  /**
-   * There where the request names a peer to be forwarded to. Without ids the name is not known here: only a caller who
-   * may reach all gets past that.
-   */
-  readonly peer?: { readonly machineId?: string; readonly nodeId?: string };
+  /** There where the request names a peer to be forwarded to. */
+  readonly peer?: NamedPeer;
   /** Wall time, ms since 1970. */
   readonly now: number;
 }
@@ -130,7 +135,7 @@ const withinGrant = (caller: Caller, scope: Scope, now: number): Decision => {
   return denyGrant('scope_missing', caller, `has no scope "${scope}" here (level ${grant.level})`);
 };
 
-const reaches = (caller: Caller, peer: NonNullable<Facts['peer']>): boolean => {
+const reaches = (caller: Caller, peer: NamedPeer): boolean => {
   if (caller.kind === 'owner') return true;
   if (caller.kind !== 'agent' && caller.kind !== 'key') return false;
   const { reach } = caller.grant;
@@ -138,7 +143,11 @@ const reaches = (caller: Caller, peer: NonNullable<Facts['peer']>): boolean => {
   return [peer.machineId, peer.nodeId].some((id) => id !== undefined && reach.includes(id));
 };
 
-const mayForward = (rule: Rule, caller: Caller, peer: NonNullable<Facts['peer']>): Decision => {
+/**
+ * May this caller have this node address that peer, by whatever operation? Pure; default deny. What the operation takes
+ * beside it, and whether the grant is over, is for `decide`.
+ */
+export const decideReach = (caller: Caller, peer: NamedPeer): Decision => {
   if (caller.kind === 'peer') {
     return deny(
       'invalid_request',
@@ -146,16 +155,15 @@ const mayForward = (rule: Rule, caller: Caller, peer: NonNullable<Facts['peer']>
       'ask that peer directly: no node lends another its authority',
     );
   }
-  if (!rule.remote)
-    return deny(
-      'invalid_request',
-      `"${rule.summary}" can not be forwarded to a peer`,
-      'leave `peer` out, or run it there',
-    );
   return reaches(caller, peer)
     ? ALLOWED
     : deny('scope_missing', `${callerName(caller)} may not address that peer through this node`);
 };
+
+const mayForward = (rule: Rule, caller: Caller, peer: NamedPeer): Decision =>
+  rule.remote || caller.kind === 'peer'
+    ? decideReach(caller, peer)
+    : deny('invalid_request', `"${rule.summary}" can not be forwarded to a peer`, 'leave `peer` out, or run it there');
 
 const mayOverLink = (rule: Rule): Decision => {
   if (rule.outbound === true)

@@ -6,6 +6,7 @@ import { LEVELS, LEVEL_SCOPES, SCOPES, type Scope } from '../../src/protocol/sco
 import type { Caller } from '../../src/trust/caller.ts';
 import {
   decide,
+  decideReach,
   grantFromInput,
   grantOfLevel,
   isNarrower,
@@ -160,6 +161,46 @@ describe('a decision', () => {
     const limited = agent({ ...grantOfLevel('full'), reach: [OTHER] });
     expect(outcome(limited, EXEC, { ...here, peer: {} })).toBe('scope_missing');
     expect(outcome(agent(grantOfLevel('full', 'all')), EXEC, { ...here, peer: {} })).toBe('allowed');
+  });
+
+  it('decides reach by itself as it does for forwarding, for every kind of caller', () => {
+    const all = grantOfLevel('full', 'all');
+    const some = { ...grantOfLevel('full'), reach: [OTHER] };
+    const callers: Caller[] = [
+      { kind: 'stranger' },
+      { kind: 'owner' },
+      { kind: 'agent-secret' },
+      ...[all, some, grantOfLevel('full')].flatMap((grant) => [agent(grant), key(grant), peer(grant)]),
+    ];
+    for (const caller of callers) {
+      for (const named of [{}, { machineId: OTHER, nodeId: OTHER }, { machineId: MACHINE, nodeId: MACHINE }]) {
+        const reach = decideReach(caller, named);
+        const isNobody = caller.kind === 'stranger' || caller.kind === 'agent-secret';
+        const forwarding = decide(caller, EXEC, { ...factsOf(caller), peer: named });
+        expect(isNobody ? reach.allowed : reach).toEqual(isNobody ? false : forwarding);
+      }
+    }
+  });
+
+  it(
+    verifies('transfer.reach', 'refuses a caller that would have this node move files of a peer beyond its reach'),
+    () => {
+      const named = { machineId: OTHER, nodeId: OTHER };
+      for (const grant of [grantOfLevel('full'), { ...grantOfLevel('full'), reach: [MACHINE] }])
+        for (const make of [agent, key])
+          expect(decideReach(make(grant), named)).toMatchObject({ error: 'scope_missing' });
+      expect(decideReach(agent({ ...grantOfLevel('full'), reach: [OTHER] }), named)).toEqual({ allowed: true });
+    },
+  );
+
+  it(verifies('link.no-lending', 'refuses a peer that would reach a third node by a field of its request'), () => {
+    const refused = decideReach(peer(grantOfLevel('full', 'all')), { machineId: OTHER, nodeId: OTHER });
+    expect(refused).toMatchObject({ allowed: false, error: 'invalid_request' });
+    for (const id of OPERATION_IDS) {
+      const { peers, outbound, remote } = rowOf(id);
+      // What names peers is no peer's to ask for at all.
+      if (peers !== undefined) expect([id, outbound, remote]).toEqual([id, true, false]);
+    }
   });
 
   it('needs the scope for forwarding too', () => {
