@@ -154,6 +154,7 @@ export const createClient = ({ transport, wait = waitMs }: ClientParts): Client 
       } catch (thrown) {
         const lost = asLost(id, options.signal, thrown);
         failures += 1;
+        if (options.signal?.aborted === true) throw lost;
         if (ROUTES[id].effect || thrown instanceof LoopsyError || failures > MAX_RESUMES) throw lost;
       }
       await wait(RESUME_AFTER_MS * failures);

@@ -316,6 +316,17 @@ describe('a stream of events', () => {
     });
     expect(effect.requests).toHaveLength(1);
   });
+
+  it('ends at once where it is left', async () => {
+    const controller = new AbortController();
+    const read = scripted(() => {
+      controller.abort(new Error('left'));
+      return { body: chunks(new Error('cut')) };
+    });
+    const events = read.client.events('audit.follow', {}, { signal: controller.signal });
+    expect(await rejection(collect(events))).toMatchObject({ message: 'left' });
+    expect(read.requests).toHaveLength(1);
+  });
 });
 
 describe('server-sent events', () => {
