@@ -7,7 +7,7 @@ import { answerChallenge } from '../kernel/token-proof.ts';
 import { ownNames, slugOf } from '../protocol/names.ts';
 import { openStore } from '../store/engine.ts';
 import type { Store } from '../store/store.ts';
-import { callerName } from '../trust/caller.ts';
+import { callerName, storedCaller } from '../trust/caller.ts';
 import { guardCommand } from '../trust/command-guard.ts';
 import { AgentTokens } from '../trust/tokens.ts';
 import { TrustBook } from '../trust/pins.ts';
@@ -34,6 +34,7 @@ import {
   type NodeOptions,
   ownerKeyChanges,
   trustConfig,
+  transferRules,
 } from './node-options.ts';
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
@@ -45,6 +46,8 @@ import { Pairing } from './pairing/service.ts';
 import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { settingsHandlers } from './settings/service.ts';
+import { endHandlers, fileHandlers, transferHandlers } from './transfers/handlers.ts';
+import { Transfers } from './transfers/service.ts';
 import type { DoctorParts } from './system/doctor.ts';
 import { systemHandlers } from './system/handlers.ts';
 import { Metrics } from './system/metrics.ts';
@@ -88,6 +91,8 @@ class Parts {
   readonly peers: Peers;
   readonly pairing: Pairing;
   readonly owners: RemoteObjects;
+  readonly forward: Forward;
+  readonly transfers: Transfers;
   readonly keys: Keys;
   readonly sources: CallerSources;
   readonly listener: Listener;
@@ -110,6 +115,8 @@ class Parts {
       log: options.log,
       keepMs: () => options.config.current.jobs.keepDays * DAY_MS,
     });
+    this.forward = new Forward({ way: (nodeId) => this.peers.way(nodeId), owners: this.owners, clock });
+    this.transfers = makeTransfers(this);
     this.keys = makeKeys(this);
     this.sources = callerSources({
       trust: this.trust,
@@ -181,6 +188,26 @@ const makeJobs = ({ options, store, system }: Parts): Jobs => {
     platform,
     variables,
     ...(shell === undefined ? {} : { shell }),
+  });
+};
+
+const makeTransfers = (parts: Parts): Transfers => {
+  const { options, store, system, trust, peers } = parts;
+  const { clock, log, platform, home, paths, config, identity } = options;
+  return new Transfers({
+    store,
+    clock,
+    log: log.child({ room: 'transfers' }),
+    platform,
+    home,
+    journalDir: paths.transfersDir,
+    alwaysDenied: [paths.dataDir],
+    rules: () => transferRules(config.current),
+    keepDays: () => config.current.jobs.keepDays,
+    here: () => ({ name: slugOf(system.hostname), nodeId: identity.nodeId }),
+    peer: (nodeId) => peers.registry.find(nodeId),
+    forward: parts.forward,
+    callerOf: (name) => storedCaller(name, { agentGrant: trust.agentGrant, keys: trust.keys() }),
   });
 };
 
@@ -264,7 +291,7 @@ const doctorParts = ({ options, peers, trust, jobs }: Parts): DoctorParts => ({
 });
 
 const makeHandlers = (parts: Parts): Handlers => {
-  const { options, open, effects, jobs, peers, pairing, keys, audit, system } = parts;
+  const { options, open, effects, jobs, transfers, peers, pairing, keys, audit, system } = parts;
   return {
     ...systemHandlers(system, {
       doctor: doctorParts(parts),
@@ -280,6 +307,9 @@ const makeHandlers = (parts: Parts): Handlers => {
       (caller, requestId) => jobs.leave(caller, requestId),
     ]),
     ...jobHandlers(jobs),
+    ...fileHandlers(transfers),
+    ...transferHandlers(transfers),
+    ...endHandlers(transfers),
     ...keyHandlers(keys),
     ...settingsHandlers(options.config),
     ...auditHandlers(audit),
@@ -287,18 +317,19 @@ const makeHandlers = (parts: Parts): Handlers => {
 };
 
 const makeEdge = (parts: Parts): EdgeParts => {
-  const { options, peers, owners, keys, sources, audit, effects, open, jobs } = parts;
+  const { options, peers, owners, forward, transfers, keys, sources, audit, effects, open, jobs } = parts;
   const { clock, log, config, boot, identity } = options;
-  const forward = new Forward({ way: (nodeId) => peers.way(nodeId), owners, clock });
+  const isOwn = (objectId: string): boolean => jobs.knows(objectId) || transfers.knows(objectId);
   return {
     handlers: makeHandlers(parts),
     sources,
     forwarder: {
       resolve: (reference) => peers.registry.resolve(reference),
-      // A run of this node's own is never looked for elsewhere, whatever a peer may have called its runs.
-      locate: (objectId) => (jobs.knows(objectId) ? undefined : owners.locate(objectId)),
+      // What is this node's own is never looked for elsewhere, whatever a peer may have called what it has.
+      locate: (objectId) => (isOwn(objectId) ? undefined : owners.locate(objectId)),
       json: (request) => forward.json(request),
       stream: (request) => forward.stream(request),
+      bytes: (request) => forward.bytes(request),
     },
     owners,
     rates: new RateLimits(clock, () => config.current.rateLimits),
@@ -320,12 +351,13 @@ const makeEdge = (parts: Parts): EdgeParts => {
 };
 
 /** What follows a change of the settings beyond those who ask for them each time. */
-const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
+const followConfig = ({ options, audit, jobs, transfers, peers }: Parts): void => {
   options.config.subscribe({
     name: 'node',
     commit: (next, previous) => {
       audit.setBounds(next.audit);
       jobs.refresh();
+      transfers.refresh();
       if (next.server.hostname !== previous.server.hostname) peers.announce();
       const named = ({ discovery, tls }: Config): unknown => [discovery.manualPeers, tls.pinnedCerts];
       if (!isDeepStrictEqual(named(next), named(previous))) peers.findManualPeers();
@@ -336,7 +368,7 @@ const followConfig = ({ options, audit, jobs, peers }: Parts): void => {
 /** The ONLY place where services are made and wired. */
 export const composeNode = (options: NodeOptions): ComposedNode => {
   const parts = new Parts(options);
-  const { store, trustStore, trust, audit, open, effects, agents, jobs, peers, listener, system } = parts;
+  const { store, trustStore, trust, audit, open, effects, agents, jobs, transfers, peers, listener, system } = parts;
   const edge = makeEdge(parts);
   listener.serve(createRouter(edge), recordMalformed(edge));
   followConfig(parts);
@@ -350,11 +382,13 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       audit,
       parts.metrics,
       runs,
+      transfers,
       new Revocation({
         trust,
         open,
         effects,
         jobs,
+        transfers,
         peers,
         agents,
         listener,

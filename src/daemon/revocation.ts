@@ -4,7 +4,7 @@ import type { Log } from '../kernel/log.ts';
 import type { Grant } from '../protocol/grants.ts';
 import { rowOf } from '../protocol/operations.ts';
 import { type Caller, callerName } from '../trust/caller.ts';
-import { decide } from '../trust/grants.ts';
+import { decide, decideReach } from '../trust/grants.ts';
 import type { AgentTokens } from '../trust/tokens.ts';
 import type { TrustBook } from '../trust/pins.ts';
 import { isTouched, type TrustChange } from '../trust/trust-changes.ts';
@@ -14,6 +14,7 @@ import type { NodeEnding, OpenRequest, OpenRequests } from './edge/open-requests
 import type { Jobs } from './jobs/service.ts';
 import type { Keys } from './keys/service.ts';
 import type { Peers } from './peers/service.ts';
+import type { Transfers } from './transfers/service.ts';
 
 /** What a revocation acts on. */
 export interface RevocationParts {
@@ -21,6 +22,7 @@ export interface RevocationParts {
   readonly open: OpenRequests;
   readonly effects: EffectTable;
   readonly jobs: Jobs;
+  readonly transfers: Transfers;
   readonly peers: Peers;
   readonly agents: AgentTokens;
   readonly listener: Listener;
@@ -83,6 +85,7 @@ export class Revocation implements Service {
     const { listener, agents, peers, jobs } = this.#parts;
     const isIts = namesOf(change);
     const reason = change.what === 'expired' ? 'expired_key' : 'revoked';
+    this.#parts.transfers.endOf(isIts, reason);
     if (peers.keepsRuns(change.caller)) jobs.keepRunsOf(isIts);
     else this.#endRuns(change, reason);
     this.#abort(({ caller }) => isTouched(caller, change), reason);
@@ -96,6 +99,8 @@ export class Revocation implements Service {
   #narrow(change: TrustChange): void {
     const reason = 'scope_missing';
     this.#abort((request) => isTouched(request.caller, change) && !this.#isStillAllowed(request), reason);
+    // Its folders and its reach may be fewer: what is still allowed is begun anew, by the rules of now.
+    this.#parts.transfers.endOf(namesOf(change), reason);
     if (this.#grantOf(change.caller)?.scopes.includes('exec') !== true) this.#endRuns(change, reason);
   }
 
@@ -145,12 +150,8 @@ export class Revocation implements Service {
     if (grant === undefined) return false;
     const caller: Caller = 'grant' in request.caller ? { ...request.caller, grant } : request.caller;
     const viaLink = caller.kind === 'peer';
-    const peer = request.peer === undefined ? {} : { peer: { machineId: request.peer, nodeId: request.peer } };
-    return decide(caller, rowOf(request.operation), {
-      viaLink,
-      loopback: !viaLink,
-      now: this.#parts.clock.now(),
-      ...peer,
-    }).allowed;
+    const facts = { viaLink, loopback: !viaLink, now: this.#parts.clock.now() };
+    const mayReach = (nodeId: string): boolean => decideReach(caller, { machineId: nodeId, nodeId }).allowed;
+    return decide(caller, rowOf(request.operation), facts).allowed && request.peers.every(mayReach);
   }
 }

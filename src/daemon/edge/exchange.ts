@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import type { Clock } from '../../kernel/clock.ts';
 import type { RequestState } from './request-state.ts';
 
 /** One request and its answer, as the router hands them on. */
@@ -26,22 +27,38 @@ export const askForBody = ({ request, response }: Pick<Exchange, 'request' | 're
   if (request.httpVersion === '1.1' && /\b100-continue\b/i.test(request.headers.expect ?? '')) response.writeContinue();
 };
 
+/** How long a client that still sends may go on, when it has been answered: closing on its bytes would take the answer with it. */
+const LINGER_MS = 2000;
+
 /** Answers with a text of JSON. */
 export const sendJsonText = (
   { request, response }: Pick<Exchange, 'request' | 'response'>,
-  status: number,
-  text: string,
+  { status, text }: { status: number; text: string },
+  clock: Clock,
 ): void => {
   if (response.headersSent || response.destroyed) return;
+  const isEarly = !request.complete;
   // A body that nobody read would be taken for the next request of the connection.
-  if (!request.complete) response.setHeader('connection', 'close');
+  if (isEarly) response.setHeader('connection', 'close');
   response.writeHead(status, {
     ...GUARD_HEADERS,
     ...(status < 400 ? {} : retryAfter(text)),
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
   });
-  response.end(text);
+  if (!isEarly) {
+    response.end(text);
+    return;
+  }
+  response.write(text);
+  const timer = clock.after(LINGER_MS, () => response.end());
+  const end = (): void => {
+    timer.cancel();
+    response.end();
+  };
+  request.once('end', end).once('close', end);
+  request.on('error', () => undefined);
+  request.resume();
 };
 
 /** When to come again, where an error says so: one of a peer's too, which is passed on as text. */

@@ -27,13 +27,16 @@ export class FrameSource implements StreamSource {
   readonly #body: Readable;
   readonly #chunks: NextChunk;
   readonly #reader = new FrameReader();
+  readonly #isRun: boolean;
   #pieces: Iterator<FramePiece> | undefined;
   #cursor: number;
   #ended = false;
   #closed = false;
 
-  constructor(body: Readable, since: number) {
+  /** @param isRun of a run's stream: it ends with its exit, and anywhere else it was cut. */
+  constructor(body: Readable, since: number, isRun = true) {
     this.#body = body;
+    this.#isRun = isRun;
     this.#chunks = chunksOf(body);
     this.#cursor = since;
   }
@@ -44,7 +47,7 @@ export class FrameSource implements StreamSource {
   }
 
   /**
-   * @throws {StreamCut} where the stream ends without an exit or an error. @throws {LoopsyError} `peer_version` on
+   * @throws {StreamCut} where the stream is cut, and where a run's ends without an exit or an error. @throws {LoopsyError} `peer_version` on
    *   bytes that are no frames.
    */
   async next(): Promise<StreamPiece | undefined> {
@@ -86,7 +89,8 @@ export class FrameSource implements StreamSource {
     } catch (error) {
       cause = error;
     }
-    if (this.#closed) return undefined;
+    this.#ended = cause === undefined && !this.#isRun && this.#body.readableEnded && this.#reader.atBoundary;
+    if (this.#closed || this.#ended) return undefined;
     throw new StreamCut(this.#cursor, cause);
   }
 

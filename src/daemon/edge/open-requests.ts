@@ -6,8 +6,8 @@ import { type Caller, callerName } from '../../trust/caller.ts';
 export interface OpenRequest {
   readonly caller: Caller;
   readonly operation: OperationId;
-  /** The peer that it is forwarded to. */
-  readonly peer: string | undefined;
+  /** The nodeIds of the peers that this node addresses for it: where it is forwarded to, and whom its input names. */
+  readonly peers: readonly string[];
   readonly requestId: string;
   readonly controller: AbortController;
   /** Who the same certificate or token makes by what holds now. */

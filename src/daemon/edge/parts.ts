@@ -4,7 +4,7 @@ import type { AuditRecord } from '../../protocol/audit.ts';
 import type { LimitCategory, Operation } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
 import type { Caller } from '../../trust/caller.ts';
-import type { Call, Handlers, StreamSource } from './call.ts';
+import type { ByteAnswer, Call, Handlers, StreamSource } from './call.ts';
 import type { CallerSources } from './caller.ts';
 import type { EffectAnswer, EffectTable } from './effects.ts';
 import type { OpenRequests } from './open-requests.ts';
@@ -22,6 +22,9 @@ export interface ForwardRequest {
   readonly op: Operation;
   readonly input: Record<string, unknown>;
   readonly call: Call;
+  /** The bytes of an upload that this node makes itself, each good until the next is asked for; else those of the call. */
+  readonly body?: AsyncIterable<Uint8Array>;
+  readonly bodyLength?: number;
 }
 
 /** The way to other nodes, as far as the edge needs it. */
@@ -31,10 +34,12 @@ interface Forwarder {
    * @throws {LoopsyError} `peer_not_found`, with the known ones.
    */
   resolve(reference: string): Target | undefined;
-  /** The peer on which an object lives that was started from here. */
+  /** The peer on which an object lives that was started from here; undefined for what is this node's own. */
   locate(objectId: string): Target | undefined;
   json(request: ForwardRequest): Promise<EffectAnswer>;
   stream(request: ForwardRequest): Promise<StreamSource>;
+  /** The peer's bytes, or the error that it answered with. */
+  bytes(request: ForwardRequest): Promise<ByteAnswer | EffectAnswer>;
 }
 
 /** Who started which object on another node. */

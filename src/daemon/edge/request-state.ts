@@ -6,7 +6,7 @@ import type { OperationId } from '../../protocol/operations.ts';
 import { requestIdSchema } from '../../protocol/ids.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
-import { decide, type Decision } from '../../trust/grants.ts';
+import { decide, decideReach, type Decision } from '../../trust/grants.ts';
 import { decideCaller, type Refusal } from './caller.ts';
 import type { SocketFacts } from './connection.ts';
 import type { Exchange } from './exchange.ts';
@@ -23,6 +23,8 @@ export interface RequestState {
   resumable: boolean;
   /** The peer that carries it out; undefined: this node. */
   target: Target | undefined;
+  /** The ids of the peers that its input names. */
+  readonly addressed: string[];
   audited: Record<string, unknown>;
   recorded: boolean;
 }
@@ -36,6 +38,7 @@ export const beginState = (operation: OperationId | undefined, parts: EdgeParts)
   requestId: '',
   resumable: false,
   target: undefined,
+  addressed: [],
   audited: {},
   recorded: false,
 });
@@ -102,6 +105,17 @@ export const callerNow = ({ request }: Exchange, parts: EdgeParts): Caller => {
   }
 };
 
+/**
+ * Takes over what the caller may do now: its grant may have been narrowed while its body was on the way.
+ * @throws {LoopsyError} `revoked` where it is nobody any more.
+ */
+export const refreshCaller = (exchange: Exchange, parts: EdgeParts): void => {
+  const { state } = exchange;
+  const now = callerNow(exchange, parts);
+  if (callerName(now) !== callerName(state.caller)) throw new LoopsyError('revoked');
+  state.caller = now;
+};
+
 /** What is asked for, and from where. */
 export interface Asking {
   readonly op: Operation;
@@ -129,6 +143,43 @@ const findTarget = (
     return parts.forwarder.resolve(named);
   } catch (error) {
     check(decide(state.caller, op, { loopback: facts.loopback, viaLink: false, now: parts.clock.now(), peer: {} }));
+    throw error;
+  }
+};
+
+/**
+ * The input with ids in place of the peers that it names; the name of this node itself is left out. Which names are
+ * known here is told to nobody who may not address them all.
+ * @throws {LoopsyError} `scope_missing` for a peer beyond the caller's reach, `peer_not_found` with the known ones.
+ */
+export const resolvePeers = (
+  state: RequestState,
+  { op, input }: { op: Operation; input: Record<string, unknown> },
+  parts: EdgeParts,
+): Record<string, unknown> => {
+  const resolved = { ...input };
+  for (const field of op.peers ?? []) {
+    const named = input[field];
+    if (typeof named !== 'string') continue;
+    const target = peerWithinReach(state, named, parts);
+    if (target === undefined) delete resolved[field];
+    else {
+      resolved[field] = target.nodeId;
+      state.addressed.push(target.nodeId);
+      // People read names.
+      state.audited[field] = target.name;
+    }
+  }
+  return resolved;
+};
+
+const peerWithinReach = ({ caller }: RequestState, named: string, { forwarder }: EdgeParts): Target | undefined => {
+  try {
+    const target = forwarder.resolve(named);
+    if (target !== undefined) check(decideReach(caller, { machineId: target.nodeId, nodeId: target.nodeId }));
+    return target;
+  } catch (error) {
+    check(decideReach(caller, {}));
     throw error;
   }
 };

@@ -40,7 +40,7 @@ const refuseAmbiguous = ({ rawHeaders, url = '' }: IncomingMessage): void => {
 const sendError = (thrown: unknown, exchange: Exchange, parts: EdgeParts): void => {
   const error = toLoopsyError(thrown, parts.log);
   recordRequest(exchange, { statusCode: error.status, decision: error.error }, parts);
-  sendJsonText(exchange, error.status, JSON.stringify(error.toBody()));
+  sendJsonText(exchange, { status: error.status, text: JSON.stringify(error.toBody()) }, parts.clock);
 };
 
 /** Who asks → may it → how often → carry it out; whatever is thrown on the way is the answer. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 
 import { collectText, TooLarge } from '../../kernel/collect.ts';
+import { GatheredChunks } from '../../kernel/gathered-chunks.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { jobIdSchema } from '../../protocol/ids.ts';
 import { encodeRequest, type Operation } from '../../protocol/operation.ts';
@@ -11,7 +12,7 @@ import { BASE_PATH } from '../../protocol/version.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { Call } from '../edge/call.ts';
 import type { ForwardRequest } from '../edge/parts.ts';
-import { type Link, LinkCut, SILENCE_MS } from './link.ts';
+import { type Link, LinkCut, type LinkRequest, SILENCE_MS } from './link.ts';
 
 /** The link to a peer, and what is known of the peer at this moment. */
 export interface PeerWay {
@@ -33,7 +34,10 @@ export interface Exchange {
   readonly accept: string;
 }
 
-const isLong = (op: Operation): boolean => op.kind !== 'json' || op.limit === 'execute';
+const isLong = ({ kind, limit }: Operation): boolean => kind !== 'json' || limit === 'execute' || limit === 'transfer';
+
+/** A run answers when it has ended, a disk may take its time: there the connection's own life tells whether the peer is there. */
+const idleMsOf = (op: Operation): number => (op.kind === 'stream' || !isLong(op) ? SILENCE_MS : 0);
 
 /** What the peer knows an effect by. To it all of this machine is one caller: an id that one chose is never another's. */
 export const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
@@ -44,16 +48,29 @@ export const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
         .slice(0, 32)
     : requestId;
 
+const contentTypeOf = ({ kind, form }: Operation, { contentType }: Call): string => {
+  if (kind !== 'upload') return 'application/json';
+  return form === true && contentType !== undefined ? contentType : 'application/octet-stream';
+};
+
 const headersOf = (
   { request, way, op, accept }: Exchange,
   repeatAgeMs: number | undefined,
 ): Record<string, string> => ({
   accept,
-  'content-type': op.kind === 'upload' ? 'application/octet-stream' : 'application/json',
+  'content-type': contentTypeOf(op, request.call),
+  ...(op.kind === 'download' && request.call.range !== undefined ? { range: request.call.range } : {}),
   ...(op.effect ? { [HEADERS.requestId]: effectIdOf(request.call) } : {}),
   ...(op.effect && repeatAgeMs !== undefined ? { [HEADERS.repeat]: `${way.boot}.${repeatAgeMs}` } : {}),
   [HEADERS.onBehalfOf]: callerName(request.call.caller),
 });
+
+/** The bytes of an upload as they come. Where the peer wants no more of them, its answer is on the way to who sends them. */
+const bytesOf = ({ call, body, bodyLength = call.bodyLength }: ForwardRequest): Pick<LinkRequest, 'body' | 'bodyLength'> => {
+  const length = bodyLength === undefined ? {} : { bodyLength };
+  if (body !== undefined) return { body, ...length };
+  return call.body === undefined ? {} : { body: new GatheredChunks(call.body, () => undefined), ...length };
+};
 
 /**
  * Sends it, built anew from the validated input; `repeatAgeMs` is there on a repeat.
@@ -62,16 +79,13 @@ const headersOf = (
 export const send = (exchange: Exchange, repeatAgeMs: number | undefined): Promise<IncomingMessage> => {
   const { op, request, way } = exchange;
   const { path, body } = encodeRequest(op, exchange.input);
-  const bytes = request.call.body;
-  const long = isLong(op);
   return way.link.request({
     method: op.method,
     path: `${BASE_PATH}${path}`,
     headers: headersOf(exchange, repeatAgeMs),
-    ...(op.kind === 'upload' && bytes !== undefined ? { body: bytes } : body === undefined ? {} : { body }),
-    long,
-    // A buffered run answers when it has ended; the connection's own life tells whether the peer is there.
-    idleMs: op.kind === 'json' && long ? 0 : SILENCE_MS,
+    ...(op.kind === 'upload' ? bytesOf(request) : body === undefined ? {} : { body }),
+    long: isLong(op),
+    idleMs: idleMsOf(op),
     signal: request.call.signal,
   });
 };

@@ -1,12 +1,14 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { LoopsyError } from '../../protocol/errors.ts';
+import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
 import { FRAMES_TYPE } from '../../protocol/frames.ts';
+import type { Operation } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { isRecord, parseFields } from '../../protocol/record.ts';
-import type { StreamSource } from '../edge/call.ts';
+import type { ByteAnswer, StreamSource } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource } from '../edge/frame-source.ts';
 import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
+import { passedBytes } from './passed-bytes.ts';
 import { askNode, effectIdOf, type Exchange, objectIn, type PeerWay, readAnswer, send } from './exchange.ts';
 import { errorOfPeer, peerError } from './peer-errors.ts';
 import { ResumedSource } from './resumed-source.ts';
@@ -22,6 +24,12 @@ export interface ForwardParts {
 const CANCEL_MS = 5000;
 const MAX_ANSWER_BYTES = 33_554_432;
 
+/** What a peer says of an object that it knew before. */
+const FORGOTTEN: ReadonlySet<ErrorName> = new Set(['job_not_found', 'transfer_not_found']);
+
+/** A run's stream is output, counted by a cursor. */
+const isRun = ({ object }: Operation): boolean => object?.kind === 'job';
+
 /** A stream that a peer has begun to answer with. */
 interface Opened {
   readonly source: FrameSource;
@@ -36,7 +44,7 @@ export class Forward {
     this.#parts = parts;
   }
 
-  /** A buffered or byte-body operation; the answer's bytes pass as they are. */
+  /** A buffered or byte-body operation; the answer's text passes as it is. */
   async json(request: ForwardRequest): Promise<EffectAnswer> {
     const exchange = this.#exchange(request, 'application/json');
     return this.#retrying(exchange, async (repeatAgeMs) => {
@@ -44,8 +52,22 @@ export class Forward {
       const object = objectIn(answer);
       if (object !== undefined && request.op.object?.role === 'creates') request.call.announce(object);
       const body = await readAnswer(answer, MAX_ANSWER_BYTES);
-      if (answer.statusCode !== 200) return { ...passError(answer.statusCode ?? 0, body, exchange.way.name), object };
-      return { status: 200, body: this.#filtered(request, body), object };
+      const { status = 200 } = request.op;
+      if (answer.statusCode !== status)
+        return { ...passError(answer.statusCode ?? 0, body, exchange.way.name), object };
+      return { status, body: this.#filtered(request, body), object };
+    });
+  }
+
+  /** Bytes, as they come; what cuts them on the way is told to who reads them. */
+  async bytes(request: ForwardRequest): Promise<ByteAnswer | EffectAnswer> {
+    const exchange = this.#exchange(request, 'application/octet-stream');
+    const { name } = exchange.way;
+    return this.#retrying(exchange, async (repeatAgeMs) => {
+      const answer = await send(exchange, repeatAgeMs);
+      const { statusCode = 0 } = answer;
+      if (statusCode === 200 || statusCode === 206) return passedBytes(answer, name);
+      return { ...passError(statusCode, await readAnswer(answer, MAX_ANSWER_BYTES), name), object: undefined };
     });
   }
 
@@ -70,7 +92,7 @@ export class Forward {
     const open = async (repeatAgeMs: number | undefined): Promise<Opened> => {
       const answer = await send(exchange, repeatAgeMs);
       if (answer.statusCode !== 200) throw errorOfPeer(await readAnswer(answer, MAX_ANSWER_BYTES), exchange.way.name);
-      return { source: new FrameSource(answer, since), object: objectIn(answer) };
+      return { source: new FrameSource(answer, since, isRun(exchange.op)), object: objectIn(answer) };
     };
     return this.#retrying(exchange, open, begun);
   }
@@ -79,14 +101,16 @@ export class Forward {
     const { op, input } = exchange;
     // The table names the operation as text, so that a row can point forward.
     const id = (op.resumeWith ?? exchange.request.id) as OperationId;
-    const field = op.object?.field ?? '';
-    const next = op.resumeWith === undefined ? { ...input, since: cursor } : { [field]: object, since: cursor };
+    const named = op.resumeWith === undefined ? input : { [op.object?.field ?? '']: object };
+    // Any other stream begins with how things are.
+    const next = isRun(op) ? { ...named, since: cursor } : named;
     try {
       const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, { since: cursor, begun: true });
       return opened.source;
     } catch (error) {
-      if (!(error instanceof LoopsyError) || error.error !== 'job_not_found') throw error;
-      const message = `${exchange.way.name} restarted and no longer knows this run`;
+      if (!(error instanceof LoopsyError) || !FORGOTTEN.has(error.error)) throw error;
+      const what = isRun(op) ? 'run' : 'transfer';
+      const message = `${exchange.way.name} restarted and no longer knows this ${what}`;
       throw new LoopsyError('outcome_unknown', { message, cause: error });
     }
   }

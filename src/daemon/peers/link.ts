@@ -9,7 +9,10 @@ export interface LinkRequest {
   /** With the base path and the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Of bytes each chunk is good until the next is asked for: it has left by then. */
   readonly body?: string | AsyncIterable<Uint8Array>;
+  /** How many bytes `body` has, where that is known beforehand: other than so many cut the request. */
+  readonly bodyLength?: number;
   /** True for what may take long: it gets connections of its own, so that it never delays a short request. */
   readonly long: boolean;
   /** Ms of silence after which the peer counts as gone; 0: never. */
@@ -124,7 +127,8 @@ class Asking {
 
   constructor(agent: http.Agent, request: LinkRequest, closed: AbortSignal) {
     const { method, path, headers, body, idleMs, signal } = request;
-    const length = typeof body === 'string' ? { 'content-length': String(Buffer.byteLength(body)) } : {};
+    const bodyLength = typeof body === 'string' ? Buffer.byteLength(body) : request.bodyLength;
+    const length = bodyLength === undefined ? {} : { 'content-length': String(bodyLength) };
     this.#idleMs = idleMs;
     this.outgoing = http.request({
       agent,
@@ -146,7 +150,7 @@ class Asking {
       });
     });
     this.#obey(signal);
-    sendBody(this.outgoing, body);
+    sendBody(this.outgoing, body, bodyLength);
   }
 
   /** Ends it, and says why to whoever waits for the head or reads the body. */
@@ -166,31 +170,40 @@ class Asking {
   }
 }
 
-const sendBody = (outgoing: http.ClientRequest, body: LinkRequest['body']): void => {
+const sendBody = (outgoing: http.ClientRequest, body: LinkRequest['body'], length: number | undefined): void => {
   if (body === undefined || typeof body === 'string') {
     outgoing.end(body);
     return;
   }
-  void (async () => {
-    try {
-      for await (const chunk of body) {
-        if (!outgoing.write(chunk)) await once(outgoing, 'drain');
-        if (outgoing.destroyed) return;
-      }
-      outgoing.end();
-    } catch (error) {
-      outgoing.destroy(error instanceof Error ? error : new Error(String(error)));
-    }
-  })();
+  sendChunks(outgoing, body, length).catch((error: unknown) =>
+    outgoing.destroy(error instanceof Error ? error : new Error(String(error))),
+  );
 };
 
-const once = (outgoing: http.ClientRequest, event: string): Promise<void> =>
+const sendChunks = async (
+  outgoing: http.ClientRequest,
+  body: AsyncIterable<Uint8Array>,
+  length: number | undefined,
+): Promise<void> => {
+  let sent = 0;
+  for await (const chunk of body) {
+    sent += chunk.length;
+    // What is more than was announced would be taken for the next request.
+    if (outgoing.destroyed || (length !== undefined && sent > length)) break;
+    await isWritten(outgoing, chunk);
+  }
+  if (outgoing.destroyed) return;
+  if (length !== undefined && sent !== length) throw new Error(`a body of ${length} bytes had ${sent}`);
+  outgoing.end();
+};
+
+/** Resolves when these bytes have left, or nothing leaves any more. */
+const isWritten = (outgoing: http.ClientRequest, bytes: Uint8Array): Promise<void> =>
   new Promise((resolve) => {
     const done = (): void => {
-      outgoing.off(event, done);
       outgoing.off('close', done);
       resolve();
     };
-    outgoing.on(event, done);
     outgoing.on('close', done);
+    outgoing.write(bytes, done);
   });

@@ -5,7 +5,7 @@ import { endedByNode, type OpenRequest, OpenRequests } from '../../../src/daemon
 const request = (name: string, requestId: string): OpenRequest => ({
   caller: { kind: 'key', name, grant: { level: 'full', scopes: [], reach: [] } },
   operation: 'job.stream',
-  peer: undefined,
+  peers: [],
   requestId,
   controller: new AbortController(),
   callerNow: () => ({ kind: 'stranger' }),
