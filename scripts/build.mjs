@@ -33,6 +33,7 @@ const GROUPS = [
     flags: 'src/config/node-flags.ts',
   },
   { name: 'store', entry: 'src/store/worker.ts', optional: true },
+  { name: 'disk', entry: 'src/daemon/transfers/disk/main.ts', whole: true, out: 'dist/disk', forbidden: ['zod'] },
   // It outlives this installation: all of it is loaded at its start.
   {
     name: 'supervisor',

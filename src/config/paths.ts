@@ -43,6 +43,8 @@ export interface NodePaths {
   readonly jobsDir: string;
   /** How the supervisors of detached runs are found. */
   readonly supervisorsDir: string;
+  /** What cut-off transfers have left elsewhere, so that it can be gone on with, or removed. */
+  readonly transfersDir: string;
   readonly logsDir: string;
   readonly auditLog: string;
   readonly nodeLog: string;
@@ -70,6 +72,7 @@ export const nodePaths = (dataDir: string, platform: NodeJS.Platform = process.p
     trustDatabase: inside('trust.db'),
     jobsDir: inside('jobs'),
     supervisorsDir: inside('supervisors'),
+    transfersDir: inside('transfers'),
     logsDir: inside('logs'),
     auditLog: inside('logs', 'audit.jsonl'),
     nodeLog: inside('logs', 'node.log'),

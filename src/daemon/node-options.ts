@@ -9,6 +9,7 @@ import type { LiveTrustConfig } from '../trust/trust-ledger.ts';
 import { bindAddresses } from './edge/bind-addresses.ts';
 import type { ListenerLimits, ListenerOptions } from './edge/listener.ts';
 import type { createJobs } from './jobs/service.ts';
+import type { DiskRules } from './transfers/disk/messages.ts';
 import type { DoctorParts } from './system/doctor.ts';
 
 /** What a node is composed of; everything that differs between a test and a machine comes in here. */
@@ -45,6 +46,13 @@ export const jobSettings = ({ execution, jobs }: Config): ReturnType<Parameters<
   maxOutputBytes: jobs.maxOutputBytes,
   keepDays: jobs.keepDays,
   env: execution.env,
+});
+
+/** What may be read and written, as it stands in the config. */
+export const transferRules = ({ transfer }: Config): DiskRules => ({
+  allowed: transfer.allowedPaths,
+  denied: transfer.deniedPaths,
+  maxFileSize: transfer.maxFileSize,
 });
 
 /** The part of the config that trusts. */

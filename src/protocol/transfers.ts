@@ -12,9 +12,6 @@ const bytesSchema = z.int().min(0);
 /** Lower-case hex. */
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 has 64 hex digits');
 
-/** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */
-export const CHUNK_BYTES = 4 * 1_048_576;
-
 // ── one file or folder ──────────────────────────────────────────────────────────────────────────────────────────────
 
 const fileTypeSchema = z.enum(['file', 'directory', 'symlink', 'other']);
@@ -194,7 +191,12 @@ export const sourceReadSchema = z.strictObject({
     z.strictObject({ kind: z.literal('range'), file: stampSchema, from: bytesSchema, to: bytesSchema }),
     z.strictObject({ kind: z.literal('hashes'), file: stampSchema, chunks: z.int().min(0) }),
     z.strictObject({ kind: z.literal('check'), file: stampSchema }),
-    z.strictObject({ kind: z.literal('missing'), root: z.int().min(0), paths: z.array(z.string()).max(10_000) }),
+    z.strictObject({
+      kind: z.literal('missing'),
+      root: z.int().min(0),
+      folder: z.string().max(65_536),
+      names: z.array(z.tuple([z.string(), z.boolean()])).max(10_000),
+    }),
   ]),
 });
 
@@ -249,6 +251,8 @@ export type TransferInput = z.infer<typeof transferInputSchema>;
 export type Transfer = z.infer<typeof transferSchema>;
 /** One event of a transfer. */
 export type TransferEvent = z.infer<typeof transferEventSchema>;
+/** A node, as this one calls it. */
+export type Place = z.infer<typeof placeSchema>;
 /** What did not arrive, and why. */
 export type TransferFailure = z.infer<typeof failureSchema>;
 /** A page of files. */

@@ -31,3 +31,19 @@ export const callerName = (caller: Caller): string => {
       return `peer:${caller.machineId}`;
   }
 };
+
+/** What callers of this machine are granted at a moment. */
+interface LocalGrants {
+  readonly agentGrant: Grant;
+  readonly keys: readonly { readonly name: string; readonly grant: Grant }[];
+}
+
+/** Who a stored name (`callerName`) is by what holds now; undefined for who is nobody here any more, and for peers. */
+export const storedCaller = (name: string, { agentGrant, keys }: LocalGrants): Caller | undefined => {
+  const [kind, ...rest] = name.split(':');
+  const called = rest.join(':');
+  if (name === 'owner') return { kind: 'owner' };
+  if (kind === 'agent') return { kind, label: called, grant: agentGrant };
+  const key = kind === 'key' ? keys.find((known) => known.name === called) : undefined;
+  return key === undefined ? undefined : { kind: 'key', name: called, grant: key.grant };
+};

@@ -12,6 +12,9 @@ const MAX_LENGTH = 4096;
 /** Names that mean a device on Windows, in any folder and with any extension. */
 const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9¹²³])[ .]*(?:\.|$)/i;
 
+/** Half a character: no bytes could say it. */
+const LONE_SURROGATE = /\p{Cs}/u;
+
 /** A refusal that names the path as it was given. */
 export const pathDenied = (path: string, why: string, details: Readonly<Record<string, unknown>> = {}): LoopsyError =>
   new LoopsyError('path_denied', {
@@ -31,10 +34,24 @@ const fromPosix = (given: string, home: string): string => {
   return `/${segments.filter((segment) => segment !== '' && segment !== '.').join('/')}`;
 };
 
+/** Why Windows has no file of this name; undefined where it can have one. */
+const windowsFault = (name: string): string | undefined => {
+  if (/[\u0000-\u001f<>"|?*:\\]/.test(name)) return 'has a character that no file name has on Windows';
+  if (/[. ]$/.test(name)) return 'ends in a dot or a blank, which Windows drops';
+  return DEVICE.test(name) ? 'names a device on Windows' : undefined;
+};
+
+/** Why a system has no file of this one name, as a person would read it behind the name; undefined where it can. */
+export const nameFault = (name: string, platform: NodeJS.Platform): string | undefined => {
+  if (name === '' || name === '.' || name === '..') return 'is no name of a file';
+  if (name.includes('/') || name.includes('\0')) return 'has a character that no file name has';
+  if (LONE_SURROGATE.test(name)) return 'is no Unicode';
+  return platform === 'win32' ? windowsFault(name) : undefined;
+};
+
 const checkWindowsSegment = (given: string, segment: string): void => {
-  if (/[\u0000-\u001f<>"|?*:]/.test(segment)) throw pathDenied(given, 'has a character that no file name has here');
-  if (/[. ]$/.test(segment)) throw pathDenied(given, 'has a name that ends in a dot or a blank, which Windows drops');
-  if (DEVICE.test(segment)) throw pathDenied(given, 'names a device');
+  const fault = windowsFault(segment);
+  if (fault !== undefined) throw pathDenied(given, `has a name that ${fault}`);
 };
 
 /** The drive and what follows it. */
@@ -70,5 +87,6 @@ export const toNativePath = (given: string, { platform, home }: PathPlace): stri
   if (given === '' || given.length > MAX_LENGTH)
     throw pathDenied(given, `is empty or longer than ${MAX_LENGTH} characters`);
   if (given.includes('\0')) throw pathDenied(given, 'has a NUL in it');
+  if (LONE_SURROGATE.test(given)) throw pathDenied(given, 'is no Unicode');
   return platform === 'win32' ? fromWindows(given, home) : fromPosix(given, home);
 };

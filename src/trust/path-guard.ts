@@ -119,6 +119,24 @@ export class PathGuard {
     return this.#judge(realPath, realPath, limits);
   }
 
+  /**
+   * What of an open folder's tree is closed: judges real paths below `folder`, which was checked itself, by the rules of
+   * this moment. Undefined where nothing below it is closed, so that nothing needs to be asked.
+   */
+  async closedBelow(folder: SafePath): Promise<((real: string) => LoopsyError | undefined) | undefined> {
+    const { denied, always } = await this.#currentRoots();
+    const closed = [...denied, ...always].filter(({ forms, foldsCase }) => {
+      const same = foldsCase ? foldWide : (text: string): string => text;
+      return forms.some((form) => holds(same(folder), same(form), this.#separator));
+    });
+    if (closed.length === 0) return undefined;
+    return (real) => {
+      const root = closed.find((candidate) => this.#isIn(candidate, real, foldWide));
+      if (root === undefined) return undefined;
+      return this.#denied(real, `is denied here by transfer.deniedPaths (${root.text})`, 'transfer.deniedPaths');
+    };
+  }
+
   async #judge(real: string, given: string, { folders }: PathLimits): Promise<SafePath> {
     const { allowed, denied, always } = await this.#currentRoots();
     const isClosed = (root: Root): boolean => this.#isIn(root, real, foldWide);

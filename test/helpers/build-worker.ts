@@ -26,5 +26,6 @@ const buildProgram = async (entry: string, name: string): Promise<void> => {
 /** Once a run: tests load rooms from their source, but a thread and a process of its own need JavaScript. */
 export const setup = async (): Promise<void> => {
   await buildProgram('src/store/worker.ts', 'store/worker.js');
+  await buildProgram('src/daemon/transfers/disk/main.ts', 'disk/main.js');
   await buildProgram('src/daemon/supervisor/main.ts', 'supervisor/main.js');
 };

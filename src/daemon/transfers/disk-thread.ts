@@ -1,0 +1,310 @@
+import { Readable } from 'node:stream';
+import { Worker } from 'node:worker_threads';
+
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
+import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { findBuiltFile } from '../../store/built-file.ts';
+import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToDisk } from './disk/messages.ts';
+
+// A thread that does nothing costs 10 MB.
+const IDLE_MS = 30_000;
+const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
+/** Bytes that a write may have on their way to the thread before its sender waits. */
+const WRITE_WINDOW_BYTES = 8 * 1_048_576;
+/** Small chunks travel to the thread together. */
+const POST_BYTES = 524_288;
+
+/** Bytes that somebody hands in: a stream is taken by its events, which costs a fraction. */
+export type Body = Readable | AsyncIterable<Uint8Array> | string;
+
+/** What a write may have beside its bytes. */
+interface WriteOptions {
+  readonly onBytes?: (bytes: number) => void;
+  readonly atEnd?: () => Promise<unknown>;
+}
+
+/** What waits for a message of the thread. */
+interface Waiting {
+  take(message: FromDisk): void;
+  lose(error: LoopsyError): void;
+}
+
+const findEntry = (): string => {
+  const file = findBuiltFile('disk/main.js');
+  if (file === undefined) throw new Error('disk/main.js is missing beside the program: install loopsy again');
+  return file;
+};
+
+/** The thread that does all work with users' files: started when it is wanted, ended when nothing is open. */
+export class DiskThread {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #data: () => DiskData;
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #idle: Timer | undefined;
+  #lastId = 0;
+  #holds = 0;
+  /** Told when the thread has ended by itself: what was open there is gone. */
+  onLost: () => void = () => undefined;
+
+  constructor(parts: { clock: Clock; log: Log; data: () => DiskData }) {
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#data = parts.data;
+  }
+
+  /** Keeps the thread, because something is open in it. @returns lets go of it. */
+  hold(): () => void {
+    this.#holds += 1;
+    let isHeld = true;
+    return () => {
+      if (isHeld) this.#holds -= 1;
+      isHeld = false;
+      this.#rest();
+    };
+  }
+
+  /** The config has changed. */
+  setRules(rules: DiskRules): void {
+    if (this.#worker !== undefined) this.#post({ rules });
+  }
+
+  /** Asks for something. @throws {LoopsyError} what the thread answers. */
+  call<Name extends keyof DiskCalls>(call: Name, options: DiskCalls[Name][0]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const id = this.#begin({
+        take: (message) => this.#settle(id, message, { resolve, reject }),
+        lose: reject,
+      });
+      this.#post({ id, call, options });
+    });
+  }
+
+  /** Reads bytes; each chunk has memory of its own. Leaving the loop ends the read. */
+  async *read(read: DiskRead): AsyncGenerator<Uint8Array, unknown> {
+    const chunks: Uint8Array[] = [];
+    let [isOver, failure]: [boolean, LoopsyError | undefined] = [false, undefined];
+    let answer: unknown;
+    let wake = (): void => undefined;
+    const end = (error?: LoopsyError): void => {
+      [isOver, failure] = [true, error];
+      wake();
+    };
+    const id = this.#begin({
+      take: (message) => {
+        if ('chunk' in message) {
+          chunks.push(message.chunk);
+          return wake();
+        }
+        this.#forget(id);
+        if ('answer' in message) answer = message.answer;
+        return end('error' in message ? (errorFromBody(message.error) ?? new LoopsyError('internal')) : undefined);
+      },
+      lose: end,
+    });
+    this.#post({ id, read });
+    try {
+      for (;;) {
+        const chunk = chunks.shift();
+        if (chunk !== undefined) {
+          yield chunk;
+          this.#post({ id, more: chunk.length });
+          continue;
+        }
+        if (failure !== undefined) throw failure;
+        if (isOver) return answer;
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    } finally {
+      if (!isOver) this.#post({ id, end: 'abort' });
+      this.#forget(id);
+    }
+  }
+
+  /**
+   * Hands in bytes, no faster than they are dealt with. `onBytes` counts them; `atEnd` says what is known only then.
+   * @throws {LoopsyError} what the thread answers; what the body throws.
+   */
+  write(write: DiskWrite, body: Body, { onBytes, atEnd }: WriteOptions = {}): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      let settled = false;
+      let onWay = 0;
+      let resume = (): void => undefined;
+      const settle = (how: () => void): void => {
+        settled = true;
+        resume();
+        how();
+      };
+      const id = this.#begin({
+        take: (message) => {
+          if ('taken' in message) {
+            onWay -= message.taken;
+            if (onWay < WRITE_WINDOW_BYTES / 2) resume();
+            return;
+          }
+          settle(() => this.#settle(id, message, { resolve, reject }));
+        },
+        lose: (error) => settle(() => reject(error)),
+      });
+      this.#post({ id, write });
+      const out: Out = {
+        push: (chunks, bytes) => {
+          if (settled) return;
+          onWay += bytes;
+          onBytes?.(bytes);
+          this.#post({ id, chunks });
+        },
+        isFull: () => onWay >= WRITE_WINDOW_BYTES,
+        isSettled: () => settled,
+        onRoom: (listener) => (resume = listener),
+        end: () => {
+          if (atEnd === undefined) return settled ? undefined : this.#post({ id, end: 'end' });
+          return void atEnd().then((value) => settled || this.#post({ id, end: 'end', value }), out.fail);
+        },
+        fail: (error: Error) => {
+          if (settled) return;
+          this.#post({ id, end: 'abort' });
+          this.#forget(id);
+          settled = true;
+          reject(error);
+        },
+      };
+      if (typeof body === 'string') {
+        const bytes = Buffer.from(body);
+        out.push([bytes], bytes.length);
+        out.end();
+      } else if (body instanceof Readable) pourStream(body, out);
+      else void pourChunks(body, out);
+    });
+  }
+
+  /** Ends it. */
+  stop(): void {
+    this.#idle?.cancel();
+    const worker = this.#worker;
+    this.#worker = undefined;
+    const stop: ToDisk = { stop: true };
+    worker?.postMessage(stop);
+  }
+
+  #begin(waiting: Waiting): number {
+    this.#lastId += 1;
+    this.#waiting.set(this.#lastId, waiting);
+    return this.#lastId;
+  }
+
+  #settle(
+    id: number,
+    message: FromDisk,
+    { resolve, reject }: { resolve: (value: unknown) => void; reject: (error: Error) => void },
+  ): void {
+    this.#forget(id);
+    if ('error' in message) reject(errorFromBody(message.error) ?? new LoopsyError('internal'));
+    else if ('answer' in message) resolve(message.answer);
+  }
+
+  #forget(id: number): void {
+    this.#waiting.delete(id);
+    this.#rest();
+  }
+
+  /** Nothing is open: after a while it ends. */
+  #rest(): void {
+    this.#idle?.cancel();
+    if (this.#worker === undefined || this.#holds > 0 || this.#waiting.size > 0) return;
+    this.#idle = this.#clock.after(IDLE_MS, () => this.stop());
+  }
+
+  #post(message: ToDisk): void {
+    this.#idle?.cancel();
+    this.#worker ??= this.#start();
+    const moved = 'chunks' in message ? message.chunks.map(({ buffer }) => buffer as ArrayBuffer) : [];
+    this.#worker.postMessage(message, moved);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(findEntry(), { name: 'disk', workerData: this.#data(), resourceLimits: HEAP });
+    let failure: Error | undefined;
+    worker.on('message', (message: FromDisk) => this.#waiting.get(message.id)?.take(message));
+    worker.on('error', (error) => (failure = error));
+    worker.on('exit', (code) => this.#lose(worker, failure ?? new Error(`it ended with exit code ${code}`)));
+    worker.unref();
+    return worker;
+  }
+
+  #lose(worker: Worker, cause: Error): void {
+    // One that was told to end owes nothing.
+    if (this.#worker !== worker) return;
+    this.#worker = undefined;
+    this.#log.error('the disk thread ended', { error: cause.message });
+    const error = new LoopsyError('transfer_failed', {
+      message: `the thread that reads and writes files ended: ${cause.message}`,
+      cause,
+    });
+    for (const waiting of [...this.#waiting.values()]) waiting.lose(error);
+    this.#waiting.clear();
+    this.onLost();
+  }
+}
+
+/** Where a body is poured. */
+interface Out {
+  push(chunks: readonly Uint8Array[], bytes: number): void;
+  isFull(): boolean;
+  isSettled(): boolean;
+  onRoom(listener: () => void): void;
+  end(): void;
+  fail(error: Error): void;
+}
+
+/** Memory that can be given away: a part of a larger piece is copied. */
+const owned = (chunk: Uint8Array): Uint8Array =>
+  chunk.byteLength === chunk.buffer.byteLength && chunk.buffer instanceof ArrayBuffer ? chunk : new Uint8Array(chunk);
+
+const pourStream = (body: Readable, out: Out): void => {
+  let chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const flush = (): void => {
+    if (bytes > 0) out.push(chunks, bytes);
+    [chunks, bytes] = [[], 0];
+  };
+  out.onRoom(() => {
+    if (body.isPaused()) body.resume();
+  });
+  body.on('data', (chunk: Buffer) => {
+    chunks.push(owned(chunk));
+    bytes += chunk.length;
+    if (bytes < POST_BYTES) return;
+    flush();
+    // Who will read no more of it lets it run dry: its sender hears the answer.
+    if (out.isFull() && !out.isSettled()) body.pause();
+  });
+  body.once('end', () => {
+    flush();
+    out.end();
+  });
+  const cut = (error?: Error): void => {
+    if (!body.readableEnded)
+      out.fail(error ?? new LoopsyError('request_timeout', { message: 'the bytes ended before their end' }));
+  };
+  body.once('error', cut);
+  body.once('close', () => cut());
+  if (body.destroyed && !body.readableEnded) cut();
+};
+
+const pourChunks = async (body: AsyncIterable<Uint8Array>, out: Out): Promise<void> => {
+  try {
+    for await (const chunk of body) {
+      // It is good until the next is asked for.
+      const own = new Uint8Array(chunk);
+      out.push([own], own.length);
+      while (out.isFull() && !out.isSettled()) await new Promise<void>((resolve) => out.onRoom(resolve));
+      if (out.isSettled()) return;
+    }
+    out.end();
+  } catch (thrown) {
+    out.fail(thrown instanceof Error ? thrown : new Error(String(thrown)));
+  }
+};

@@ -1,0 +1,16 @@
+/** Which files are being written, and by whom: two transfers never write one file. */
+export class Locks {
+  readonly #held = new Map<string, object>();
+
+  /** @returns the holder, where that is somebody else; else the lock is `holder`'s. */
+  take(key: string, holder: object): object | undefined {
+    const held = this.#held.get(key);
+    if (held !== undefined) return held;
+    this.#held.set(key, holder);
+    return undefined;
+  }
+
+  release(key: string): void {
+    this.#held.delete(key);
+  }
+}

@@ -1,0 +1,198 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+
+/**
+ * The bytes that two ends exchange. A *group* is a part of the manifest as JSON. A *batch* is the contents of small
+ * files: for each `length u32, bytes, verdict u8`, and behind the verdict 1 `length u16, JSON {error, message}`; where it
+ * goes to a target, `length u32, JSON of the files` stands before it. All numbers are big-endian.
+ */
+
+/** The kinds of entries. `end` comes behind everything in a folder, and says what the folder is to have at last. */
+export const ENTRY = { file: 0, folder: 1, link: 2, end: 3 } as const;
+
+/**
+ * One entry: kind, root, path below the root (`/` between names; empty for the root itself), size (bytes), mtime (ms
+ * since 1970), mode (POSIX permission bits; -1 where the source has none), and for a link what it says.
+ */
+export type Entry = readonly [
+  kind: number,
+  root: number,
+  path: string,
+  size: number,
+  mtimeMs: number,
+  mode: number,
+  link?: string,
+];
+
+/** What did not arrive, and why: path, name of the error, message. */
+export type Failed = readonly [path: string, error: string, message: string];
+
+/** A part of a manifest. */
+export interface Group {
+  readonly entries: readonly Entry[];
+  readonly failed: readonly Failed[];
+  readonly files: number;
+  readonly bytes: number;
+  /** True where nothing follows. */
+  readonly last: boolean;
+}
+
+/** What a target answers to a group: indices into its entries. */
+export interface Plan {
+  /** Files to be sent whole. */
+  readonly send: readonly number[];
+  /** Files of which a part may be there. */
+  readonly compare: readonly number[];
+  /** Files that are there already, how many bytes they have. */
+  readonly skipped: number;
+  readonly skippedBytes: number;
+  readonly folders: number;
+  readonly links: number;
+  readonly failed: readonly Failed[];
+}
+
+/** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */
+export const CHUNK_BYTES = 4 * 1_048_576;
+/** Small enough to travel with others. */
+export const SMALL_BYTES = 1_048_576;
+/** What travels together. */
+export const BATCH_BYTES = 2 * 1_048_576;
+export const BATCH_FILES = 256;
+
+const MAX_HEADER_BYTES = 4 * 1_048_576;
+
+/** The file's name for a person: with the name of its root. */
+export const shownPath = (rootName: string, path: string): string => (path === '' ? rootName : `${rootName}/${path}`);
+
+/** `length u32, JSON`. */
+export const encodeHeader = (value: unknown): Buffer => {
+  const text = Buffer.from(JSON.stringify(value));
+  const header = Buffer.allocUnsafe(4 + text.length);
+  header.writeUInt32BE(text.length);
+  text.copy(header, 4);
+  return header;
+};
+
+/** What stands behind a file's bytes where they are not to be used. */
+export const encodeVerdict = ({ error, message }: LoopsyError): Buffer => {
+  const text = Buffer.from(JSON.stringify({ error, message: message.slice(0, 2000) }));
+  const verdict = Buffer.allocUnsafe(3 + text.length);
+  verdict.writeUInt8(1);
+  verdict.writeUInt16BE(text.length, 1);
+  text.copy(verdict, 3);
+  return verdict;
+};
+
+const malformed = (what: string): LoopsyError =>
+  new LoopsyError('invalid_request', { message: `the bytes of this transfer are malformed: ${what}` });
+
+/** What a batch reader is told to do, in the order of the bytes. */
+export interface BatchTaker {
+  /** The header; its files follow. @returns how many there are. */
+  header(value: unknown): number;
+  begin(index: number, length: number): void;
+  bytes(index: number, bytes: Uint8Array): void;
+  /** `failure` is there where the source says that the bytes are not to be used. */
+  end(index: number, failure: { readonly error: string; readonly message: string } | undefined): void;
+}
+
+type Step = 'header-length' | 'header' | 'length' | 'bytes' | 'verdict' | 'failure-length' | 'failure' | 'done';
+const FIXED: Partial<Record<Step, number>> = { 'header-length': 4, length: 4, verdict: 1, 'failure-length': 2 };
+
+/** Reads a batch from chunks that are cut anywhere. Contents are passed on as they come, nothing of them is copied. */
+export class BatchReader {
+  readonly #taker: BatchTaker;
+  #step: Step = 'header-length';
+  #need = 4;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
+  #index = 0;
+  #count = 0;
+  #left = 0;
+
+  constructor(taker: BatchTaker) {
+    this.#taker = taker;
+  }
+
+  /** True where the batch is complete. */
+  get isDone(): boolean {
+    return this.#step === 'done';
+  }
+
+  /** @throws {LoopsyError} `invalid_request` on bytes that are no batch. */
+  read(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#step === 'done') throw malformed('something follows its end');
+      if (this.#step === 'bytes') {
+        const piece = chunk.subarray(at, at + this.#left);
+        at += piece.length;
+        this.#left -= piece.length;
+        this.#taker.bytes(this.#index, piece);
+        if (this.#left === 0) this.#expect('verdict');
+        continue;
+      }
+      const piece = chunk.subarray(at, at + this.#need - this.#heldBytes);
+      at += piece.length;
+      this.#hold(piece);
+    }
+  }
+
+  #hold(piece: Buffer): void {
+    this.#held.push(piece);
+    this.#heldBytes += piece.length;
+    if (this.#heldBytes < this.#need) return;
+    const [only] = this.#held;
+    const whole = this.#held.length === 1 && only !== undefined ? only : Buffer.concat(this.#held);
+    this.#take(whole);
+  }
+
+  #expect(step: Step, need = FIXED[step] ?? 0): void {
+    this.#step = step;
+    this.#need = need;
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
+  #take(whole: Buffer): void {
+    switch (this.#step) {
+      case 'header-length':
+        if (whole.readUInt32BE() > MAX_HEADER_BYTES || whole.readUInt32BE() === 0) throw malformed('its header');
+        return this.#expect('header', whole.readUInt32BE());
+      case 'header':
+        this.#count = this.#taker.header(parse(whole));
+        return this.#count === 0 ? this.#expect('done') : this.#expect('length');
+      case 'length':
+        this.#left = whole.readUInt32BE();
+        this.#taker.begin(this.#index, this.#left);
+        return this.#expect(this.#left === 0 ? 'verdict' : 'bytes');
+      case 'verdict':
+        return whole[0] === 0 ? this.#next(undefined) : this.#expect('failure-length');
+      case 'failure-length':
+        return this.#expect('failure', Math.max(1, whole.readUInt16BE()));
+      case 'failure':
+        return this.#next(failureOf(parse(whole)));
+      default:
+        throw malformed(this.#step);
+    }
+  }
+
+  #next(failure: { readonly error: string; readonly message: string } | undefined): void {
+    this.#taker.end(this.#index, failure);
+    this.#index += 1;
+    this.#expect(this.#index === this.#count ? 'done' : 'length');
+  }
+}
+
+const parse = (bytes: Buffer): unknown => {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    throw malformed('what should be JSON');
+  }
+};
+
+const failureOf = (value: unknown): { error: string; message: string } => {
+  const fields = typeof value === 'object' && value !== null ? value : {};
+  const { error, message } = fields as { error?: unknown; message?: unknown };
+  return { error: typeof error === 'string' ? error : 'transfer_failed', message: String(message ?? '') };
+};

@@ -1,0 +1,45 @@
+import type { HandlersOf } from '../edge/call.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Transfers } from './service.ts';
+import { listFiles, pullFile, pushFile } from './single.ts';
+
+/** Operations on one file or folder. */
+export const fileHandlers = (transfers: Transfers): HandlersOf<'file'> => ({
+  'file.list': (input, call) => listFiles(transfers.disk, input, call.caller),
+  'file.push': (input, call) => pushFile(transfers.disk, input, call),
+  'file.pull': (input, call) => pullFile(transfers.disk, input, call),
+});
+
+/** Operations on movements. */
+export const transferHandlers = (transfers: Transfers): HandlersOf<'transfer'> => ({
+  'transfer.start': (input, call) => transfers.begin(input, call),
+  'transfer.run': (input, call) => transfers.run(input, call),
+  'transfer.list': (input, call) => transfers.list(input, call.caller),
+  'transfer.get': (input, call) => transfers.get(input, call.caller),
+  'transfer.follow': (input, call) => transfers.follow(input, call.caller),
+  'transfer.cancel': (input, call) => transfers.cancel(input, call.caller),
+});
+
+/** What a mover asks of the two ends. */
+export const endHandlers = ({ ends }: Transfers): HandlersOf<'source'> & HandlersOf<'target'> & HandlersOf<'end'> => ({
+  'source.open': async (input, call) => {
+    const opened = await ends.openSource(input, call.caller);
+    call.announce(opened.endId);
+    return opened;
+  },
+  'source.read': async ({ endId, want }, call) => ({ headers: {}, chunks: ends.read(endId, want, call.caller) }),
+  'target.open': async (input, call) => {
+    const opened = await ends.openTarget(input, call.caller);
+    call.announce(opened.endId);
+    return opened;
+  },
+  'target.write': async ({ endId, step, file, offset }, call) => {
+    if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'a step has a body' });
+    const options = { ...(file === undefined ? {} : { file }), ...(offset === undefined ? {} : { offset }) };
+    return (await ends.write(endId, call.caller, { step, body: call.body, ...options })) as Record<string, unknown>;
+  },
+  'end.close': async (input, call) => {
+    await ends.close(input, call.caller);
+    return { success: true, endId: input.endId };
+  },
+});

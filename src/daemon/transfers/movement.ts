@@ -1,0 +1,206 @@
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import { FRAME } from '../../protocol/frames.ts';
+import type { Place, Transfer, TransferEvent, TransferInput } from '../../protocol/transfers.ts';
+import type { Caller } from '../../trust/caller.ts';
+import { callerName } from '../../trust/caller.ts';
+import type { StreamPiece, StreamSource } from '../edge/call.ts';
+import type { Ends } from './ends.ts';
+import { Mover } from './mover.ts';
+import { Progress } from './progress.ts';
+import { Throttle } from './throttle.ts';
+
+/** What a movement is made of. */
+export interface MovementOptions {
+  readonly transferId: string;
+  readonly input: TransferInput;
+  readonly caller: Caller;
+  readonly from: Place;
+  readonly to: Place;
+  readonly ends: Ends;
+  readonly clock: Clock;
+  /** ms. */
+  readonly patienceMs: number;
+  /** When it was first asked for, where that was before this start of the node. */
+  readonly startedAt?: number;
+}
+
+const SHOW_MS = 100;
+
+/** One movement under way, or just ended. */
+export class Movement {
+  readonly id: string;
+  readonly #options: MovementOptions;
+  readonly #controller = new AbortController();
+  readonly #progress: Progress;
+  readonly #followers = new Set<MovementFollower>();
+  readonly #startedAt: number;
+  readonly #startedAtMs: number;
+  #show: Timer | undefined;
+  #ending: Pick<Transfer, 'outcome' | 'endedAt' | 'duration' | 'error' | 'message' | 'hint'> | undefined;
+  /** Resolves when it has ended, however. */
+  readonly ended: Promise<void>;
+
+  constructor(options: MovementOptions) {
+    const { transferId, clock, startedAt = clock.now() } = options;
+    this.id = transferId;
+    this.#options = options;
+    this.#startedAt = startedAt;
+    this.#startedAtMs = clock.monotonicMs();
+    this.#progress = new Progress(() => this.#changed());
+    this.ended = this.#run();
+  }
+
+  get caller(): string {
+    return callerName(this.#options.caller);
+  }
+
+  get isOver(): boolean {
+    return this.#ending !== undefined;
+  }
+
+  /** Ends it; what has arrived stays, and what was cut off can be gone on with. */
+  cancel(reason: LoopsyError = new LoopsyError('transfer_cancelled')): void {
+    this.#controller.abort(reason);
+  }
+
+  /** The whole state. */
+  row(): Transfer {
+    const { input, from, to, clock } = this.#options;
+    const { waiting } = this.#progress;
+    const ending = this.#ending ?? { duration: clock.monotonicMs() - this.#startedAtMs };
+    return {
+      transferId: this.id,
+      role: 'mover',
+      from,
+      to,
+      sources: input.sources,
+      dest: input.dest,
+      state: this.#ending === undefined ? (waiting ? 'waiting' : 'running') : 'ended',
+      caller: this.caller,
+      ...(input.detach === true ? { detached: true } : {}),
+      ...(input.dryRun === true ? { dryRun: true } : {}),
+      startedAt: this.#startedAt,
+      ...ending,
+      ...this.#progress.snapshot(this.isOver),
+    };
+  }
+
+  /** Its state now, and each time that it is worth showing; the last event is its end. */
+  follow(onClose: () => void = () => undefined): StreamSource {
+    const follower: MovementFollower = new MovementFollower(this, () => {
+      this.#followers.delete(follower);
+      onClose();
+    });
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  async #run(): Promise<void> {
+    const { input, ends, clock, patienceMs } = this.#options;
+    const throttle = input.limit === undefined ? undefined : new Throttle(input.limit, clock);
+    const { signal } = this.#controller;
+    const mover = new Mover({ ends, input, progress: this.#progress, clock, signal, patienceMs, throttle });
+    try {
+      await mover.run();
+      const isDone = this.#progress.files.failed === 0;
+      this.#end({ outcome: isDone ? 'done' : 'failed' });
+    } catch (thrown) {
+      const error = this.#errorOf(thrown);
+      this.#end({
+        outcome: error.error === 'transfer_cancelled' ? 'cancelled' : 'failed',
+        error: error.error,
+        message: error.message,
+        ...(error.hint === undefined ? {} : { hint: error.hint }),
+      });
+    }
+  }
+
+  #errorOf(thrown: unknown): LoopsyError {
+    const { signal } = this.#controller;
+    const why: unknown = signal.aborted ? signal.reason : thrown;
+    if (why instanceof LoopsyError) return why;
+    const message = why instanceof Error ? why.message : String(why);
+    return new LoopsyError('internal', { message, cause: why });
+  }
+
+  #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint'>): void {
+    const { clock } = this.#options;
+    this.#show?.cancel();
+    this.#progress.waiting = false;
+    this.#progress.counting = false;
+    this.#progress.current = undefined;
+    this.#ending = { ...ending, endedAt: clock.now(), duration: clock.monotonicMs() - this.#startedAtMs };
+    for (const follower of this.#followers) follower.wake();
+  }
+
+  /** Followers hear of many changes at once. */
+  #changed(): void {
+    if (this.#show !== undefined || this.#followers.size === 0 || this.isOver) return;
+    this.#show = this.#options.clock.after(SHOW_MS, () => {
+      this.#show = undefined;
+      for (const follower of this.#followers) follower.wake();
+    });
+  }
+}
+
+/** One reader. It gets the state of the moment in which it reads: a slow one gets fewer, none of them old. */
+class MovementFollower implements StreamSource {
+  readonly #movement: Pick<Movement, 'row' | 'isOver'>;
+  readonly #onClose: () => void;
+  #count = 0;
+  #isNew = true;
+  #closed = false;
+  #wake: (() => void) | undefined;
+
+  constructor(movement: Pick<Movement, 'row' | 'isOver'>, onClose: () => void) {
+    this.#movement = movement;
+    this.#onClose = onClose;
+  }
+
+  wake(): void {
+    this.#isNew = true;
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+
+  async next(): Promise<StreamPiece | undefined> {
+    while (!this.#closed && !this.#isNew) await new Promise<void>((resolve) => (this.#wake = resolve));
+    if (this.#closed) return undefined;
+    this.#isNew = false;
+    if (this.#movement.isOver) {
+      this.close();
+      return this.#piece('end');
+    }
+    this.#count += 1;
+    return this.#piece(this.#count === 1 ? 'started' : 'progress');
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.wake();
+    this.#onClose();
+  }
+
+  #piece(type: TransferEvent['type']): StreamPiece {
+    const event: TransferEvent = { type, transfer: this.#movement.row() };
+    // The frame of an end says that nothing follows.
+    const frame = type === 'end' ? FRAME.exit : FRAME.event;
+    return { type: frame, bytes: Buffer.from(JSON.stringify(event)), cursor: this.#count };
+  }
+}
+
+/** The stream of a movement that has ended: its end. */
+export const endedStream = (transfer: Transfer): StreamSource => {
+  let given = false;
+  return {
+    next: async () => {
+      if (given) return undefined;
+      given = true;
+      const event: TransferEvent = { type: 'end', transfer };
+      return { type: FRAME.exit, bytes: Buffer.from(JSON.stringify(event)), cursor: 1 };
+    },
+    close: () => undefined,
+  };
+};

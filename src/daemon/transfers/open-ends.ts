@@ -1,0 +1,269 @@
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { timeId } from '../../kernel/ids.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type {
+  EndClose,
+  Place,
+  SourceOpen,
+  SourceOpened,
+  SourceWant,
+  TargetOpen,
+  TargetOpened,
+  TargetStep,
+  Transfer,
+} from '../../protocol/transfers.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
+import { maySee } from '../../trust/grants.ts';
+import type { Body, DiskThread } from './disk-thread.ts';
+import type { StepOptions } from './ends.ts';
+
+/** What is open on this node's disk, and for whom. */
+interface OpenEnd {
+  readonly endId: string;
+  readonly role: 'source' | 'target';
+  readonly caller: string;
+  readonly about: Pick<Transfer, 'from' | 'to' | 'sources' | 'dest'>;
+  readonly startedAt: number;
+  readonly startedAtMs: number;
+  readonly release: () => void;
+  usedAtMs: number;
+  bytes: number;
+  busy: number;
+  row: Transfer | undefined;
+}
+
+/** What open ends need. */
+export interface OpenEndsParts {
+  readonly disk: DiskThread;
+  readonly clock: Clock;
+  readonly platform: NodeJS.Platform;
+  /** This node. */
+  readonly here: () => Place;
+  /** How this node calls a caller's own node. */
+  readonly placeOf: (caller: Caller) => Place;
+  /** Told of each one that has ended: for records. */
+  readonly onEnd: (row: Transfer) => void;
+}
+
+/** Nobody asked for so long: its mover is gone. */
+const FORGET_MS = 600_000;
+const LOOK_MS = 60_000;
+
+const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
+  platform === 'win32' || platform === 'darwin' ? platform : 'linux';
+
+/** What this node reads and writes for movers: its own, and other nodes'. Each is its opener's alone. */
+export class OpenEnds {
+  readonly #parts: OpenEndsParts;
+  readonly #open = new Map<string, OpenEnd>();
+  #look: Timer | undefined;
+
+  constructor(parts: OpenEndsParts) {
+    this.#parts = parts;
+    parts.disk.onLost = () => this.#forgetAll();
+  }
+
+  async openSource(input: SourceOpen, caller: Caller): Promise<SourceOpened> {
+    const { disk, platform, here, placeOf } = this.#parts;
+    const to = caller.kind === 'peer' ? placeOf(caller) : { name: input.to ?? '', nodeId: '' };
+    const about = { from: here(), to, sources: input.paths, dest: '' };
+    return this.#opening('source', caller, about, async (endId) => {
+      const { paths, exclude = [], gitignore = false } = input;
+      const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
+      const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: [string, string, string][] };
+      const failures = failed.map(([path, error, message]) => ({ path, error, message }));
+      return { endId, platform: platformOf(platform), roots, failures };
+    });
+  }
+
+  async openTarget(input: TargetOpen, caller: Caller): Promise<TargetOpened> {
+    const { disk, platform, here, placeOf } = this.#parts;
+    const from = caller.kind === 'peer' ? placeOf(caller) : { name: input.from ?? '', nodeId: '' };
+    const about = { from, to: here(), sources: input.roots.map(({ name }) => name), dest: input.dest };
+    return this.#opening('target', caller, about, async (endId) => {
+      const answer = await disk.call('target.open', {
+        endId,
+        journalKey: [callerName(caller), input.source, input.dest].join('\n'),
+        dest: input.dest,
+        roots: input.roots,
+        sourcePlatform: input.platform,
+        limits: limitsOf(caller),
+        mayWriteRunning: mayWriteRunning(caller),
+        checksum: input.checksum === true,
+        update: input.update === true,
+        noClobber: input.noClobber === true,
+        dryRun: input.dryRun === true,
+        digest: input.digest === true,
+      });
+      const { paths } = answer as { paths: string[] };
+      return { endId, platform: platformOf(platform), paths };
+    });
+  }
+
+  /** Bytes of a source. @throws {LoopsyError} `transfer_not_found` for what is not the caller's. */
+  read(endId: string, want: SourceWant, caller: Caller): AsyncIterable<Uint8Array> {
+    const end = this.#of(endId, caller, 'source');
+    return this.#counted(end, this.#parts.disk.read({ endId, want }));
+  }
+
+  async write(endId: string, caller: Caller, how: { step: TargetStep; body: Body } & StepOptions): Promise<unknown> {
+    const { step, body, file, offset } = how;
+    const end = this.#of(endId, caller, 'target');
+    const write = { endId, step, ...(file === undefined ? {} : { file }), ...(offset === undefined ? {} : { offset }) };
+    const isContent = step === 'put' || step === 'batch';
+    return this.#busy(end, () =>
+      this.#parts.disk.write(write, body, { onBytes: (bytes) => (end.bytes += isContent ? bytes : 0) }),
+    );
+  }
+
+  async close({ endId, ...leaving }: EndClose, caller: Caller): Promise<void> {
+    const end = this.#of(endId, caller);
+    await this.#close(end, leaving);
+  }
+
+  /** True where it is open here. */
+  knows(endId: string): boolean {
+    return this.#open.has(endId);
+  }
+
+  /** What other nodes read and write here at this moment. */
+  rows(): Transfer[] {
+    return [...this.#open.values()].filter(({ caller }) => caller.startsWith('peer:')).map((end) => this.#row(end));
+  }
+
+  /** Ends what these callers have open. @returns how many. */
+  endOf(matches: (caller: string) => boolean): number {
+    const ended = [...this.#open.values()].filter(({ caller }) => matches(caller));
+    for (const end of ended) void this.#close(end, { outcome: 'cancelled' });
+    return ended.length;
+  }
+
+  stop(): void {
+    this.#look?.cancel();
+    for (const end of this.#open.values()) end.release();
+    this.#open.clear();
+  }
+
+  // eslint-disable-next-line max-params -- role, whose, about what, how: each call names all four
+  async #opening<T>(
+    role: OpenEnd['role'],
+    caller: Caller,
+    about: OpenEnd['about'],
+    open: (endId: string) => Promise<T>,
+  ): Promise<T> {
+    const { clock, disk } = this.#parts;
+    const endId = timeId(clock);
+    const release = disk.hold();
+    try {
+      const opened = await open(endId);
+      const now = clock.monotonicMs();
+      const end = {
+        endId,
+        role,
+        caller: callerName(caller),
+        about,
+        release,
+        startedAt: clock.now(),
+        startedAtMs: now,
+        usedAtMs: now,
+      };
+      this.#open.set(endId, { ...end, bytes: 0, busy: 0, row: undefined });
+      this.#look ??= clock.every(LOOK_MS, () => this.#forgetOld());
+      return opened;
+    } catch (thrown) {
+      release();
+      throw thrown;
+    }
+  }
+
+  #of(endId: string, caller: Caller, role?: OpenEnd['role']): OpenEnd {
+    const end = this.#open.get(endId);
+    const isOpen = end !== undefined && (role === undefined || end.role === role);
+    if (isOpen && maySee(caller, end.caller)) return end;
+    throw new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+  }
+
+  async #busy<T>(end: OpenEnd, work: () => Promise<T>): Promise<T> {
+    end.busy += 1;
+    try {
+      return await work();
+    } finally {
+      end.busy -= 1;
+      end.usedAtMs = this.#parts.clock.monotonicMs();
+    }
+  }
+
+  async *#counted(end: OpenEnd, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    end.busy += 1;
+    try {
+      for await (const chunk of chunks) {
+        end.bytes += chunk.length;
+        yield chunk;
+      }
+    } finally {
+      end.busy -= 1;
+      end.usedAtMs = this.#parts.clock.monotonicMs();
+    }
+  }
+
+  async #close(end: OpenEnd, leaving: Omit<EndClose, 'endId'>): Promise<void> {
+    if (!this.#open.delete(end.endId)) return;
+    try {
+      await this.#parts.disk.call('close', { endId: end.endId, isDone: leaving.outcome === 'done' });
+    } finally {
+      end.release();
+      const { caller } = end;
+      if (caller.startsWith('peer:')) this.#parts.onEnd(this.#row(end, leaving));
+    }
+  }
+
+  #row(
+    { endId, role, caller, about, startedAt, startedAtMs, bytes }: OpenEnd,
+    leaving?: Omit<EndClose, 'endId'>,
+  ): Transfer {
+    const { clock } = this.#parts;
+    const { files = 0, failed = 0, outcome = 'lost' } = leaving ?? {};
+    return {
+      transferId: endId,
+      role,
+      ...about,
+      state: leaving === undefined ? 'running' : 'ended',
+      ...(leaving === undefined ? {} : { outcome, endedAt: clock.now() }),
+      caller,
+      startedAt,
+      duration: clock.monotonicMs() - startedAtMs,
+      counting: false,
+      files: { found: files + failed, done: files, skipped: 0, failed },
+      folders: 0,
+      links: 0,
+      removed: 0,
+      bytes: { found: bytes, sent: bytes, done: bytes },
+      failures: [],
+    };
+  }
+
+  #forgetOld(): void {
+    const now = this.#parts.clock.monotonicMs();
+    for (const end of this.#open.values())
+      if (end.busy === 0 && now - end.usedAtMs > FORGET_MS) void this.#close(end, { outcome: undefined });
+    if (this.#open.size > 0) return;
+    this.#look?.cancel();
+    this.#look = undefined;
+  }
+
+  #forgetAll(): void {
+    for (const end of this.#open.values()) end.release();
+    this.#open.clear();
+  }
+}
+
+/** The folders that a caller's grant names: the narrower of them and the config holds. */
+export const limitsOf = (caller: Caller): { readonly folders?: readonly string[] } => {
+  const folders = 'grant' in caller ? caller.grant.folders : undefined;
+  return folders === undefined ? {} : { folders };
+};
+
+/** True for who may write what programs run by themselves: it could run anything anyway. */
+export const mayWriteRunning = (caller: Caller): boolean =>
+  caller.kind === 'owner' ||
+  ('grant' in caller && caller.grant.level === 'full' && caller.grant.scopes.includes('exec'));

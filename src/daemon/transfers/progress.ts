@@ -1,0 +1,67 @@
+import type { Transfer, TransferFailure } from '../../protocol/transfers.ts';
+import type { Failed } from './format.ts';
+
+const MAX_FAILURES = 1000;
+
+/** What a movement has come to: counted by it, shown to whoever follows. */
+export class Progress {
+  readonly files = { found: 0, done: 0, skipped: 0, failed: 0 };
+  readonly bytes = { found: 0, sent: 0, done: 0 };
+  folders = 0;
+  links = 0;
+  removed = 0;
+  counting = true;
+  waiting = false;
+  current: string | undefined;
+  path: string | undefined;
+  checksum: string | undefined;
+  readonly failures: TransferFailure[] = [];
+  readonly #changed: () => void;
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
+
+  /** The source is looked through again, from the beginning: what has arrived will be found there. */
+  restart(): void {
+    Object.assign(this.files, { found: 0, done: 0, skipped: 0, failed: 0 });
+    Object.assign(this.bytes, { found: 0, done: 0 });
+    this.folders = 0;
+    this.links = 0;
+    this.counting = true;
+    this.failures.length = 0;
+  }
+
+  /** Something has happened that is worth showing. */
+  touch(): void {
+    this.#changed();
+  }
+
+  fail(failed: readonly Failed[]): void {
+    for (const [path, error, message] of failed) {
+      this.files.failed += 1;
+      if (this.failures.length < MAX_FAILURES) this.failures.push({ path, error, message });
+    }
+    if (failed.length > 0) this.#changed();
+  }
+
+  /** The part of a row that it knows. */
+  snapshot(
+    withFailures: boolean,
+  ): Pick<Transfer, 'files' | 'bytes' | 'folders' | 'links' | 'removed' | 'counting' | 'failures'> &
+    Partial<Pick<Transfer, 'current' | 'path' | 'checksum'>> {
+    const { current, path, checksum } = this;
+    return {
+      counting: this.counting,
+      files: { ...this.files },
+      folders: this.folders,
+      links: this.links,
+      removed: this.removed,
+      bytes: { ...this.bytes },
+      ...(current === undefined ? {} : { current }),
+      ...(path === undefined ? {} : { path }),
+      ...(checksum === undefined ? {} : { checksum }),
+      failures: withFailures ? [...this.failures] : [],
+    };
+  }
+}

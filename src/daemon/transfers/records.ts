@@ -1,0 +1,82 @@
+import type { Clock } from '../../kernel/clock.ts';
+import type { Log } from '../../kernel/log.ts';
+import { isRecord, parseFields } from '../../protocol/record.ts';
+import { transferInputSchema, transferSchema, type Transfer, type TransferInput } from '../../protocol/transfers.ts';
+import { entriesOf } from '../../store/entries.ts';
+import type { Store } from '../../store/store.ts';
+import { writeBehind } from '../../store/write-behind.ts';
+
+const ENDED = 'transfer/';
+const ACTIVE = 'transfer-active/';
+const DAY_MS = 86_400_000;
+/** A record of many failures would be as large as what it is about. */
+const KEPT_FAILURES = 100;
+
+/** A detached movement that is not over. */
+export interface Pending {
+  readonly transferId: string;
+  readonly input: TransferInput;
+  readonly caller: string;
+  readonly startedAt: number;
+}
+
+/** What is known of transfers beyond this start of the node. */
+export class TransferRecords {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #keepDays: () => number;
+
+  constructor(parts: { store: Store; clock: Clock; log: Log; keepDays: () => number }) {
+    this.#store = parts.store;
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#keepDays = parts.keepDays;
+  }
+
+  /** Puts a movement on disk that outlives the node, before it begins. @throws what the store does. */
+  async begin({ transferId, ...pending }: Pending): Promise<void> {
+    await this.#store.commit([{ put: ACTIVE + transferId, value: JSON.stringify(pending) }]);
+  }
+
+  /** It has ended, or is no more to be gone on with. */
+  end(row: Transfer): void {
+    const kept = { ...row, failures: row.failures.slice(0, KEPT_FAILURES) };
+    const expiresAt = this.#clock.now() + this.#keepDays() * DAY_MS;
+    const put = { put: ENDED + row.transferId, value: JSON.stringify(kept), expiresAt };
+    writeBehind(this.#store, [put, { delete: ACTIVE + row.transferId }], this.#log);
+  }
+
+  get(transferId: string): Transfer | undefined {
+    const entry = this.#store.get(ENDED + transferId);
+    return entry === undefined ? undefined : rowIn(entry.value);
+  }
+
+  /** Ended ones, newest first, behind the id `after`. */
+  page(
+    after: string | undefined,
+    limit: number,
+  ): { readonly transferId: string; readonly row: Transfer | undefined }[] {
+    const query = { prefix: ENDED, limit, reverse: true, ...(after === undefined ? {} : { after: ENDED + after }) };
+    return this.#store
+      .list(query)
+      .map(({ key, value }) => ({ transferId: key.slice(ENDED.length), row: rowIn(value) }));
+  }
+
+  /** Those that an earlier start of the node did not end. */
+  pending(): Pending[] {
+    return Array.from(entriesOf(this.#store, ACTIVE), ({ key, value }) =>
+      pendingIn(key.slice(ACTIVE.length), value),
+    ).filter((pending) => pending !== undefined);
+  }
+}
+
+const rowIn = (text: string): Transfer | undefined => transferSchema.safeParse(parseFields(text)).data;
+
+const pendingIn = (transferId: string, text: string): Pending | undefined => {
+  const fields = parseFields(text);
+  const input = transferInputSchema.safeParse(isRecord(fields) ? fields['input'] : undefined).data;
+  const { caller, startedAt } = fields ?? {};
+  if (input === undefined || typeof caller !== 'string' || typeof startedAt !== 'number') return undefined;
+  return { transferId, input, caller, startedAt };
+};

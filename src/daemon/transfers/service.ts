@@ -1,0 +1,258 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { timeId } from '../../kernel/ids.ts';
+import type { Service } from '../../kernel/lifecycle.ts';
+import type { Log } from '../../kernel/log.ts';
+import { Page } from '../../kernel/page.ts';
+import { TIMED_OUT, withTimeLimit } from '../../kernel/sleep.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import type { Place, Transfer, TransferInput } from '../../protocol/transfers.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
+import { maySee } from '../../trust/grants.ts';
+import type { Store } from '../../store/store.ts';
+import type { Call, StreamSource } from '../edge/call.ts';
+import type { DiskRules } from './disk/messages.ts';
+import { DiskThread } from './disk-thread.ts';
+import type { Ends } from './ends.ts';
+import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
+import { endedStream, Movement } from './movement.ts';
+import { OpenEnds } from './open-ends.ts';
+import { TransferRecords } from './records.ts';
+
+/** What transfers need. */
+export interface TransfersOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly platform: NodeJS.Platform;
+  readonly home: string;
+  readonly journalDir: string;
+  /** Never read or written: the folders of this machine's nodes. */
+  readonly alwaysDenied: readonly string[];
+  readonly rules: () => DiskRules;
+  readonly keepDays: () => number;
+  readonly here: () => Place;
+  /** A peer by its nodeId; undefined where it is not known any more. */
+  readonly peer: (nodeId: string) => Place | undefined;
+  readonly forward: Forwarding;
+  /** Who a stored caller is by what holds now; undefined: nobody. */
+  readonly callerOf: (name: string) => Caller | undefined;
+}
+
+const CANCEL_LIMIT_MS = 5000;
+/** A node that is away for longer fails a transfer that somebody watches. */
+const PATIENCE_MS = 60_000;
+/** One that outlives its request waits as long for a laptop to wake up. */
+const DETACHED_PATIENCE_MS = 7 * 86_400_000;
+/** Ended ones that are kept in memory, until the disk has them for sure. */
+const KEPT = 100;
+const DEFAULT_PAGE = 100;
+const MAX_MOVEMENTS = 100;
+
+/** Movements of files between nodes, and this node's ends of them. */
+export class Transfers implements Service {
+  readonly name = 'transfers';
+  readonly ends: OpenEnds;
+  readonly #options: TransfersOptions;
+  readonly #disk: DiskThread;
+  readonly #records: TransferRecords;
+  readonly #movements = new Map<string, Movement>();
+  #stopping = false;
+
+  constructor(options: TransfersOptions) {
+    const { clock, log, platform, home, journalDir, alwaysDenied, rules, here, store, keepDays } = options;
+    this.#options = options;
+    const data = () =>
+      ({ protocol: 1, platform, home, nodeId: here().nodeId, alwaysDenied, journalDir, rules: rules() }) as const;
+    this.#disk = new DiskThread({ clock, log, data });
+    this.#records = new TransferRecords({ store, clock, log, keepDays });
+    this.ends = new OpenEnds({
+      disk: this.#disk,
+      clock,
+      platform,
+      here,
+      placeOf: (caller) => this.#placeOf(caller),
+      onEnd: (row) => this.#records.end(row),
+    });
+  }
+
+  /** The disk thread, for what reads or writes one file. */
+  get disk(): DiskThread {
+    return this.#disk;
+  }
+
+  async start(): Promise<void> {
+    for (const pending of this.#records.pending()) {
+      const caller = this.#options.callerOf(pending.caller);
+      if (caller === undefined) continue;
+      this.#move(pending.input, caller, { transferId: pending.transferId, startedAt: pending.startedAt });
+    }
+  }
+
+  /** Movements that outlive the node go on with its next start. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const movements = [...this.#movements.values()].filter(({ isOver }) => !isOver);
+    for (const movement of movements) movement.cancel(new LoopsyError('node_stopping'));
+    await withTimeLimit(Promise.allSettled(movements.map(({ ended }) => ended)), CANCEL_LIMIT_MS, this.#options.clock);
+    this.ends.stop();
+    this.#disk.stop();
+  }
+
+  /** The config has changed. */
+  refresh(): void {
+    this.#disk.setRules(this.#options.rules());
+  }
+
+  /** Begins a movement behind the answer. */
+  async begin(input: TransferInput, call: Call): Promise<Transfer> {
+    const transferId = timeId(this.#options.clock);
+    const startedAt = this.#options.clock.now();
+    if (input.detach === true) {
+      await this.#records.begin({ transferId, input, caller: callerName(call.caller), startedAt });
+    }
+    const movement = this.#move(input, call.caller, { transferId, startedAt });
+    call.announce(transferId);
+    return movement.row();
+  }
+
+  /** Begins a movement that ends with its reader. */
+  async run(input: TransferInput, call: Call): Promise<StreamSource> {
+    const movement = this.#move({ ...input, detach: undefined }, call.caller, {
+      transferId: timeId(this.#options.clock),
+    });
+    call.announce(movement.id);
+    return movement.follow(() => movement.cancel());
+  }
+
+  get({ transferId }: { readonly transferId: string }, caller: Caller): Transfer {
+    const row = this.#movements.get(transferId)?.row() ?? this.#endRow(transferId) ?? this.#records.get(transferId);
+    if (row !== undefined && maySee(caller, row.caller)) return row;
+    throw new LoopsyError('transfer_not_found', { message: `no transfer ${transferId} was started by this caller` });
+  }
+
+  follow({ transferId }: { readonly transferId: string }, caller: Caller): StreamSource {
+    const row = this.get({ transferId }, caller);
+    return this.#movements.get(transferId)?.follow() ?? endedStream(row);
+  }
+
+  async cancel({ transferId }: { readonly transferId: string }, caller: Caller): Promise<OutputOf<'transfer.cancel'>> {
+    const row = this.get({ transferId }, caller);
+    const movement = this.#movements.get(transferId);
+    if (movement === undefined && this.ends.knows(transferId)) {
+      await this.ends.close({ endId: transferId, outcome: 'cancelled' }, caller);
+      return { success: true, transferId, state: 'cancelled' };
+    }
+    if (movement === undefined || row.state === 'ended') return { success: true, transferId, state: 'ended' };
+    movement.cancel();
+    if ((await withTimeLimit(movement.ended, CANCEL_LIMIT_MS, this.#options.clock)) === TIMED_OUT)
+      throw new LoopsyError('request_timeout', { message: 'the transfer is ending, and takes its time' });
+    return { success: true, transferId, state: movement.row().outcome === 'cancelled' ? 'cancelled' : 'ended' };
+  }
+
+  /** Newest first; other nodes' readings and writings here are among them. */
+  list(
+    { state, cursor, limit = DEFAULT_PAGE }: ParsedInputOf<'transfer.list'>,
+    caller: Caller,
+  ): OutputOf<'transfer.list'> {
+    const all = state === 'all';
+    const live = [...[...this.#movements.values()].map((movement) => movement.row()), ...this.ends.rows()];
+    const rows = new Map(live.filter((row) => all || row.state !== 'ended').map((row) => [row.transferId, row]));
+    if (all) {
+      for (const { transferId, row } of this.#records.page(cursor, limit + 1))
+        if (row !== undefined && !rows.has(transferId)) rows.set(transferId, row);
+    }
+    const page = new Page<Transfer>({ limit });
+    const shown = [...rows.values()]
+      .filter((row) => (cursor === undefined || row.transferId < cursor) && maySee(caller, row.caller))
+      .toSorted((a, b) => (a.transferId < b.transferId ? 1 : -1));
+    for (const row of shown) {
+      const last = page.items.at(-1);
+      if (!page.add({ ...row, failures: [] }) && last !== undefined)
+        return { transfers: page.items, nextCursor: last.transferId };
+    }
+    return { transfers: page.items };
+  }
+
+  /** Ends what revoked callers have under way. @returns how many. */
+  endOf(matches: (caller: string) => boolean, reason: 'revoked' | 'expired_key' | 'scope_missing'): number {
+    const mine = [...this.#movements.values()].filter((movement) => !movement.isOver && matches(movement.caller));
+    for (const movement of mine) movement.cancel(new LoopsyError(reason));
+    return mine.length + this.ends.endOf(matches);
+  }
+
+  /** How many go on. */
+  get active(): number {
+    return [...this.#movements.values()].filter(({ isOver }) => !isOver).length + this.ends.rows().length;
+  }
+
+  /** True where it is one of this node's own. */
+  knows(transferId: string): boolean {
+    return (
+      this.#movements.has(transferId) || this.ends.knows(transferId) || this.#records.get(transferId) !== undefined
+    );
+  }
+
+  #endRow(transferId: string): Transfer | undefined {
+    return this.ends.rows().find((row) => row.transferId === transferId);
+  }
+
+  #placeOf(caller: Caller): Place {
+    if (caller.kind !== 'peer') return this.#options.here();
+    return this.#options.peer(caller.nodeId) ?? { name: caller.nodeId, nodeId: caller.nodeId };
+  }
+
+  #move(
+    input: TransferInput,
+    caller: Caller,
+    more: { readonly transferId: string; readonly startedAt?: number },
+  ): Movement {
+    const { clock } = this.#options;
+    if (this.active >= MAX_MOVEMENTS)
+      throw new LoopsyError('too_many_streams', { message: `${MAX_MOVEMENTS} transfers are under way here` });
+    const from = this.#place(input.from);
+    const to = this.#place(input.to);
+    const patienceMs = input.detach === true ? DETACHED_PATIENCE_MS : PATIENCE_MS;
+    const movement = new Movement({
+      ...more,
+      input,
+      caller,
+      from,
+      to,
+      clock,
+      patienceMs,
+      ends: this.#endsOf(input, { from, to }, caller),
+    });
+    this.#movements.set(movement.id, movement);
+    void movement.ended.then(() => this.#ended(movement, input));
+    return movement;
+  }
+
+  /** The edge has replaced names by ids. */
+  #place(nodeId: string | undefined): Place {
+    if (nodeId === undefined) return this.#options.here();
+    const place = this.#options.peer(nodeId);
+    if (place === undefined) throw new LoopsyError('peer_not_found');
+    return place;
+  }
+
+  #endsOf(input: TransferInput, { from, to }: { from: Place; to: Place }, caller: Caller): Ends {
+    const { forward } = this.#options;
+    const context = (signal: AbortSignal): EndContext => ({ caller, signal });
+    return {
+      source: (signal) =>
+        input.from === undefined
+          ? localSource(this.ends, from, context(signal))
+          : peerSource(forward, from, context(signal)),
+      target: (signal) =>
+        input.to === undefined ? localTarget(this.ends, to, context(signal)) : peerTarget(forward, to, context(signal)),
+    };
+  }
+
+  #ended(movement: Movement, input: TransferInput): void {
+    // One that outlives the node is gone on with at its next start.
+    if (!this.#stopping || input.detach !== true) this.#records.end(movement.row());
+    const over = [...this.#movements.values()].filter(({ isOver }) => isOver);
+    for (const { id } of over.slice(0, Math.max(0, over.length - KEPT))) this.#movements.delete(id);
+  }
+}

@@ -1,0 +1,117 @@
+import { randomHex } from '../../kernel/ids.ts';
+import { pageOf } from '../../kernel/page.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import type { FileList } from '../../protocol/transfers.ts';
+import { HEADERS } from '../../protocol/requests.ts';
+import type { Caller } from '../../trust/caller.ts';
+import type { ByteAnswer, Call } from '../edge/call.ts';
+import type { ByteRange, WholeFile } from './disk/messages.ts';
+import type { DiskThread } from './disk-thread.ts';
+import { readForm } from './form.ts';
+import { limitsOf, mayWriteRunning } from './open-ends.ts';
+
+/** A page of a folder, by name. */
+export const listFiles = async (
+  disk: DiskThread,
+  { path, cursor, limit }: ParsedInputOf<'file.list'>,
+  caller: Caller,
+): Promise<FileList> => {
+  const answer = await disk.call('list', { path, limits: limitsOf(caller) });
+  // The thread's own types say what it answers.
+  const { path: real, files } = answer as { path: string; files: FileList['files'] };
+  const { items, next } = pageOf(files, ({ name }) => name, { cursor, limit });
+  return { path: real, files: items, ...next };
+};
+
+/** Writes the file of a form. */
+export const pushFile = async (
+  disk: DiskThread,
+  input: ParsedInputOf<'file.push'>,
+  call: Call,
+): Promise<OutputOf<'file.push'>> => {
+  const begun = performance.now();
+  if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'there is no form' });
+  const form = await readForm(call.body, call.contentType);
+  const place = { ...placeOf(form.fields), ...placeOf(input) };
+  const writeFile = {
+    id: randomHex(16),
+    place,
+    limits: limitsOf(call.caller),
+    mayWriteRunning: mayWriteRunning(call.caller),
+  };
+  const release = disk.hold();
+  try {
+    const answer = await disk.write({ writeFile }, form.file, {
+      atEnd: async () => ({ ...placeOf(await form.end()), ...place }),
+    });
+    const { path, size, checksum } = answer as Omit<OutputOf<'file.push'>, 'duration'>;
+    return { path, size, checksum, duration: performance.now() - begun };
+  } finally {
+    release();
+  }
+};
+
+const SHA256 = /^[0-9a-f]{64}$/;
+
+const placeOf = ({
+  destPath,
+  checksum,
+}: Readonly<Record<string, string | undefined>>): { destPath?: string; checksum?: string } => {
+  if (checksum !== undefined && !SHA256.test(checksum))
+    throw new LoopsyError('invalid_request', {
+      message: 'a checksum is a sha256 in lower-case hex',
+      details: { field: 'checksum' },
+    });
+  return { ...(destPath === undefined ? {} : { destPath }), ...(checksum === undefined ? {} : { checksum }) };
+};
+
+/** Answers with a file's bytes. */
+export const pullFile = async (
+  disk: DiskThread,
+  { sourcePath }: ParsedInputOf<'file.pull'>,
+  call: Call,
+): Promise<ByteAnswer> => {
+  const range = rangeOf(call.range);
+  const readFile = { path: sourcePath, limits: limitsOf(call.caller), ...(range === undefined ? {} : { range }) };
+  const reading = disk.read({ readFile });
+  const first = await reading.next();
+  const { size, mtimeMs, from, to } = JSON.parse(Buffer.from(first.value as Uint8Array).toString()) as WholeFile;
+  let checksum = '';
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for (let next = await reading.next(); ; next = await reading.next()) {
+        if (next.done === true) {
+          checksum = String(next.value);
+          return;
+        }
+        yield next.value;
+      }
+    } finally {
+      await reading.return(undefined);
+    }
+  }
+  const headers = {
+    [HEADERS.size]: String(size),
+    [HEADERS.modified]: String(Math.round(mtimeMs)),
+    'accept-ranges': 'bytes',
+  };
+  if (range !== undefined) {
+    const part = { 'content-range': `bytes ${from}-${to - 1}/${size}` };
+    return { status: 206, headers: { ...headers, ...part }, length: to - from, chunks: chunks() };
+  }
+  return {
+    headers,
+    chunks: chunks(),
+    trailer: { names: [HEADERS.checksum], read: () => ({ [HEADERS.checksum]: checksum }) },
+  };
+};
+
+/** One range of bytes; more than one, or another unit, means the whole, as HTTP allows. */
+const rangeOf = (header: string | undefined): ByteRange | undefined => {
+  const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
+  if (from === undefined || to === undefined || (from === '' && to === '')) return undefined;
+  if (from === '') return Number(to) === 0 ? undefined : { last: Number(to) };
+  if (to === '') return { from: Number(from) };
+  return Number(to) < Number(from) ? undefined : { from: Number(from), to: Number(to) };
+};

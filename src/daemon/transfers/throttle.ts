@@ -1,0 +1,22 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { sleep } from '../../kernel/sleep.ts';
+
+/** Holds bytes back to a rate. */
+export class Throttle {
+  readonly #bytesPerMs: number;
+  readonly #clock: Clock;
+  #freeAtMs = 0;
+
+  constructor(bytesPerSecond: number, clock: Clock) {
+    this.#bytesPerMs = bytesPerSecond / 1000;
+    this.#clock = clock;
+  }
+
+  /** Resolves when so many bytes may leave. */
+  async take(bytes: number): Promise<void> {
+    const now = this.#clock.monotonicMs();
+    const waitMs = this.#freeAtMs - now;
+    this.#freeAtMs = Math.max(this.#freeAtMs, now) + bytes / this.#bytesPerMs;
+    if (waitMs > 0) await sleep(waitMs, this.#clock);
+  }
+}

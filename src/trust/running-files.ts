@@ -1,0 +1,37 @@
+/**
+ * Names of files and folders that programs run, or obey, by themselves: hooks, settings of agents and editors,
+ * environment files. Whoever writes one runs commands, so that below the level *full* nobody does.
+ */
+const RUNNING = ['.git', '.claude', '.mcp.json', '.codex', '.gemini', '.vscode', '.envrc', '.husky'] as const;
+
+const NAMES: ReadonlySet<string> = new Set(RUNNING);
+/** The short names that Windows gives them: `.claude` → `CLAUDE~1`, `.mcp.json` → `MCP~1.JSO`. */
+const SHORT = new Set(RUNNING.map((name) => (name.slice(1).split('.')[0] ?? '').replaceAll('.', '').slice(0, 6)));
+
+const MAYBE = /[.~]|[^\x20-\x7e]/;
+
+/**
+ * True where a file system could take `name` for one of those: in any case, in other forms of the same letters, with
+ * characters that are ignored, with dots, blanks or a stream behind it, or as a short name.
+ */
+const mayRun = (name: string): boolean => {
+  // Most names have nothing of it.
+  if (!MAYBE.test(name)) return false;
+  const plain = name
+    .normalize('NFKC')
+    .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toUpperCase()
+    .toLowerCase()
+    .split(':', 1)
+    .join('')
+    .replace(/[. ]+$/, '');
+  if (NAMES.has(plain)) return true;
+  const short = /^([^~]{1,6})~\d/.exec(plain)?.[1];
+  return short !== undefined && (SHORT.has(short) || /^[a-z]{2}[0-9a-f]{4}$/.test(short));
+};
+
+/** The first name in a path that programs run by themselves; undefined where there is none. */
+export const runningNameIn = (path: string): string | undefined => {
+  if (!MAYBE.test(path)) return undefined;
+  return path.split(/[\\/]/).find(mayRun);
+};
