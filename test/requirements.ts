@@ -71,6 +71,30 @@ export const REQUIREMENTS = {
     '`exec --detach` prints the id when the job is on disk; piped text is its stdin, read to its end; there is no time-out but a named one',
   'cli.jobs-wait': '`jobs wait` exits as the job did; of several, with 0 if all did',
   'cli.jobs-attach': '`jobs attach` replays and follows, over a restart of the node too; Ctrl-C leaves the job alone',
+  'cli.send': 'send moves files and folders to a peer as cp -r would; local paths are those of the current folder',
+  'cli.pull': 'pull fetches files and folders, patterns of the peer included, to paths of the current folder',
+  'cli.cp': 'cp copies between any two machines: peer:path, or a path of this one; a drive of Windows is no peer',
+  'cli.ls': 'ls lists a folder of a peer, the home where none is named, with modes where there are such',
+  'cli.transfer.paths':
+    "a path that says `into it` (`x/`, `.`) still says so to the node; `''` is never the current folder",
+  'cli.transfer.options': 'options say what is compared, left behind, removed, and how fast it may go',
+  'cli.transfer.progress':
+    'one line on a terminal, drawn in its place and cut to its width; elsewhere a line every ten seconds; none if quiet',
+  'cli.transfer.summary':
+    'one line says what was moved, how fast and where to; a dry run says the same of what it would do',
+  'cli.transfer.failures': 'what did not arrive is named, exit 1; what ended the whole is said with its own exit code',
+  'cli.transfer.json': 'with --json each event is one line on stdout, and there is nothing else',
+  'cli.transfer.interrupt':
+    'a signal ends a transfer, leaves the terminal clean and says that the same command goes on',
+  'cli.transfer.resume': 'a stream that is cut while the node lives is taken up again',
+  'cli.transfer.detach': '--detach prints the id alone; the transfer outlives the command',
+  'cli.transfer.stdio':
+    '`send <peer> - <dest>` writes stdin as one file, `pull <peer> <src> -` a file to stdout, verified',
+  'cli.transfers.list':
+    'transfers lists what is moved from, to and through this machine, with the names of who began it',
+  'cli.transfers.show': 'transfers show says where, what, how far, and what did not arrive',
+  'cli.transfers.attach':
+    'transfers attach follows to the end, over a restart of the node too; Ctrl-C leaves it running',
   'cli.key': 'key show, generate, add, list and revoke; generate acts at once and no peer notices',
   'cli.key-show': 'key show without a terminal needs --reveal; add prints the new key once; a key is 64 hex digits',
   'cli.logs':

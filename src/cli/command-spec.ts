@@ -16,6 +16,8 @@ export interface ArgSpec {
   readonly repeat?: true;
   /** The rest of the line, word by word and never parsed: a command for another machine. */
   readonly verbatim?: true;
+  /** A path of another machine: no shell here can complete it. */
+  readonly remote?: true;
   /** An option that stands in its place: behind that one, it is left out. */
   readonly replacedBy?: string;
   /** The only words that it may be. */

@@ -3,6 +3,7 @@
  * must stay cheap to load: it imports nothing but more of it.
  */
 import type { CommandSpec, OptionSpec } from './command-spec.ts';
+import { TRANSFER_COMMANDS } from './transfer-commands.ts';
 import { KEY_COMMANDS, PEER_COMMANDS } from './trust-commands.ts';
 
 const PEER_OPTION: OptionSpec = {
@@ -23,6 +24,7 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
 export const GROUPS: Readonly<Record<string, { readonly summary: string; readonly alone: string }>> = {
   peers: { summary: 'the machines that this one knows', alone: 'peers list' },
   jobs: { summary: 'runs of commands', alone: 'jobs list' },
+  transfers: { summary: 'movements of files', alone: 'transfers list' },
   key: { summary: "this node's key, and keys for programs", alone: 'key list' },
 };
 
@@ -94,7 +96,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     summary: 'try everything on a peer, and say how fast it is',
     args: [{ name: 'peer', optional: true }],
     examples: [
-      ['loopsy selftest kai', 'commands, bytes, speed, Ctrl-C, cancel, detached jobs; exits 1 if something fails'],
+      [
+        'loopsy selftest kai',
+        'commands, bytes, speed, Ctrl-C, cancel, detached jobs, files; exits 1 if something fails',
+      ],
       ['loopsy selftest', "this machine's own node"],
       ['loopsy selftest kai --json', 'for scripts'],
     ],
@@ -182,6 +187,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy jobs kill --signal HUP 01j8zq0v3m8k2t4n6p8r0s2v4w', 'tell it to reload'],
     ],
   },
+  ...TRANSFER_COMMANDS,
   ...KEY_COMMANDS,
   {
     path: 'logs',
@@ -214,7 +220,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['loopsy completion powershell >> $PROFILE', 'PowerShell'],
       ['loopsy completion bash -- exec k', 'what may stand at the end of these words'],
     ],
-    details: 'Commands, options, peers, keys and runs; the last three are asked of the running node.',
+    details: 'Commands, options, peers, keys, runs and transfers; the last four are asked of the running node.',
   },
   {
     path: 'uninstall',

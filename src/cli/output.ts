@@ -84,6 +84,18 @@ const widthOf = (text: string): number => {
   return width;
 };
 
+/** The part of a text without colours that fits into so many columns of a terminal. */
+export const fitted = (text: string, columns: number): string => {
+  if (widthOf(text) <= columns) return text;
+  let [shown, width] = ['', 1];
+  for (const character of text) {
+    width += widthOf(character);
+    if (width > columns) break;
+    shown += character;
+  }
+  return columns < 1 ? '' : `${shown}…`;
+};
+
 /** Lines with aligned columns; the first row is the head. */
 export const table = (rows: readonly (readonly string[])[], paint: Paint): string[] => {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => widthOf(row[column] ?? ''))));
@@ -113,6 +125,17 @@ const UNITS = [
 export const duration = (ms: number): string => {
   const unit = UNITS.find(([size]) => ms >= size);
   return unit === undefined ? `${Math.max(0, Math.round(ms))} ms` : `${Math.floor(ms / unit[0])} ${unit[1]}`;
+};
+
+/** A span of time that something took: `350 ms`, `1.4 s`, `12 s`, `3 min 5 s`. */
+export const spent = (ms: number): string => {
+  if (ms < 1000) return duration(ms);
+  if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  const unit = UNITS.findIndex(([size]) => ms >= size);
+  const [size, name] = UNITS[unit] ?? [1000, 's'];
+  const [smaller, smallerName] = UNITS[unit + 1] ?? [ms, ''];
+  const rest = Math.floor((ms % size) / smaller);
+  return `${Math.floor(ms / size)} ${name}${rest > 0 ? ` ${rest} ${smallerName}` : ''}`;
 };
 
 /** How long ago, for people. */

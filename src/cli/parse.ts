@@ -185,8 +185,8 @@ const checkArgs = ({ spec, args }: Invocation): void => {
   const hint = `\`loopsy ${spec.path} --help\` shows how`;
   const missing = wanted.slice(args.length).find(({ optional }) => optional !== true);
   if (missing !== undefined) throw usageError(`"loopsy ${spec.path}" needs <${missing.name}>`, hint);
-  const last = wanted.at(-1);
-  if (args.length > wanted.length && last?.verbatim !== true && last?.repeat !== true) {
+  const isOpen = wanted.some(({ verbatim, repeat }) => verbatim === true || repeat === true);
+  if (args.length > wanted.length && !isOpen) {
     throw usageError(`"loopsy ${spec.path}" does not know what to do with "${args[wanted.length] ?? ''}"`, hint);
   }
   wanted.forEach(({ name, choices }, at) => {

@@ -1,10 +1,10 @@
 import { constants } from 'node:os';
 
 import { decodeJson, type StreamPiece } from '../client/client.ts';
-import { sleep } from '../kernel/sleep.ts';
 import { ERRORS, EXIT, errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME } from '../protocol/frames.ts';
 import type { JobEvent, JobOutcome, JobStarted } from '../protocol/jobs.ts';
+import { Absence, wasCut } from './absence.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { duration, plain, size } from './output.ts';
@@ -32,9 +32,6 @@ interface RunEvent {
 
 /** Attempts in a row to take up a stream that was cut, without a byte gained. */
 const MAX_RESUMES = 2;
-/** A detached run outlives its node: the follower waits so long for the node to come back, and asks so often. */
-const AWAY_MS = 60_000;
-const LOOK_MS = 250;
 
 /** Prints a run's bytes as they are until it ends. @returns its exit code for this process. */
 export const followPieces = async (
@@ -116,7 +113,7 @@ async function* resuming<Item>(cli: Cli, form: Form<Item>, following: Following)
   let source = form.first;
   let since = following.since ?? 0;
   let started: JobStarted | undefined;
-  const away = new Absence(cli);
+  const away = new Absence(cli, 'job', cli.out.note);
   for (let failures = 0; ;) {
     const before = since;
     try {
@@ -131,7 +128,7 @@ async function* resuming<Item>(cli: Cli, form: Form<Item>, following: Following)
       failures = since > before ? 1 : failures + 1;
       const isTried = failures > MAX_RESUMES || !wasCut(thrown);
       if (started === undefined || (isTried && !isAway(started, thrown))) throw thrown;
-      if (isTried || started.detached === true) node = await away.wait(signal, thrown);
+      if (isTried || started.detached === true) node = await away.wait({ signal, why: thrown });
       source = form.reopen(node, { jobId: started.jobId, since }, { peer, signal });
     }
   }
@@ -140,45 +137,6 @@ async function* resuming<Item>(cli: Cli, form: Form<Item>, following: Following)
 /** True where the run goes on, but cannot be read at the moment. */
 const isAway = ({ detached }: JobStarted, thrown: unknown): boolean =>
   detached === true && thrown instanceof LoopsyError && (thrown.retry || wasCut(thrown));
-
-/** The time in which a node is away whose run goes on. */
-class Absence {
-  readonly #cli: Cli;
-  #sinceMs: number | undefined;
-
-  constructor(cli: Cli) {
-    this.#cli = cli;
-  }
-
-  over(): void {
-    this.#sinceMs = undefined;
-  }
-
-  /** Waits until this node answers; says so once. @throws `why`, where it takes too long. */
-  async wait(signal: AbortSignal, why: unknown): Promise<LocalNode> {
-    const { io, out, node } = this.#cli;
-    if (this.#sinceMs !== undefined) await sleep(LOOK_MS, io.clock);
-    this.#sinceMs ??= io.clock.monotonicMs();
-    for (let said = false; ;) {
-      signal.throwIfAborted();
-      if (io.clock.monotonicMs() - this.#sinceMs > AWAY_MS) throw why;
-      try {
-        return await node();
-      } catch (thrown) {
-        if (!(thrown instanceof LoopsyError) || thrown.error !== 'node_not_running') throw thrown;
-      }
-      if (!said) out.note('loopsy: the node is away; the job goes on, and is followed again when the node is back');
-      said = true;
-      await sleep(LOOK_MS, io.clock);
-    }
-  }
-}
-
-/** True where a connection broke, and not where a node answered with an error. */
-const wasCut = (thrown: unknown): boolean =>
-  thrown instanceof LoopsyError &&
-  thrown.cause !== undefined &&
-  (thrown.error === 'outcome_unknown' || thrown.error === 'node_not_running');
 
 const announce = ({ io, out }: Cli, started: JobStarted, { quiet, onStarted }: Following): void => {
   if (started.state === 'queued' && !quiet && io.stderr.isTTY === true) {

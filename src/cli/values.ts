@@ -54,6 +54,24 @@ const parsePort = (text: string): number => {
   throw usageError(`"${text}" is no port`, 'a port is a number from 1 to 65535');
 };
 
+const UNIT_BYTES: Readonly<Record<string, number | undefined>> = {
+  '': 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  ki: 1024,
+  mi: 1_048_576,
+  gi: 1_073_741_824,
+};
+
+/** A number of bytes as it is typed: `20M`, `1.5Gi`, `500k`. */
+export const parseBytes = (text: string, option: string): number => {
+  const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*([kmg]i?)?(?:B?\/s|B)?$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * (UNIT_BYTES[unit.toLowerCase()] ?? Number.NaN));
+  if (Number.isSafeInteger(bytes)) return bytes;
+  throw usageError(`"${text}" is no number of bytes for --${option}`, 'use e.g. 500k, 20M or 1Gi');
+};
+
 /** `K=V` pairs. */
 export const parseEnv = (pairs: readonly string[]): Record<string, string> =>
   Object.fromEntries(

@@ -9,7 +9,7 @@ import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
-import { FakeNode, JOB_ID, PEER, STATUS } from './fake-node.ts';
+import { FakeNode, JOB_ID, PEER, STATUS, TRANSFER_ID } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
 
 /** Every command that asks one operation, how it is typed, what the node is asked, and what people read. */
@@ -40,6 +40,12 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
   [`jobs show ${JOB_ID}`, 'job.get', { jobId: JOB_ID }, '12 s'],
   [`jobs kill ${JOB_ID}`, 'job.cancel', { jobId: JOB_ID }, 'Ended, with everything'],
   [`jobs kill ${JOB_ID} --signal hup`, 'job.signal', { jobId: JOB_ID, signal: 'SIGHUP' }, 'Sent SIGHUP'],
+  ['ls maria', 'file.list', { path: '~', limit: 1000 }, 'notes.txt'],
+  ['ls maria /home/maria', 'file.list', { path: '/home/maria', limit: 1000 }, 'maria:/home/maria\n'],
+  ['transfers', 'transfer.list', { state: 'active', limit: 1000 }, 'this machine → maria'],
+  ['transfers list --all', 'transfer.list', { state: 'all', limit: 1000 }, '8/8 files'],
+  [`transfers show ${TRANSFER_ID}`, 'transfer.get', { transferId: TRANSFER_ID }, '5 were there already'],
+  [`transfers cancel ${TRANSFER_ID}`, 'transfer.cancel', { transferId: TRANSFER_ID }, 'what has arrived stays'],
   ['key show --reveal', 'key.show', {}, 'a'.repeat(64)],
   ['key generate --reveal', 'key.generate', {}, 'b'.repeat(64)],
   ['key list', 'key.list', {}, 'ci    key   may do anything'],
@@ -80,7 +86,19 @@ describe('a command that asks one operation', () => {
 
   it('covers every operation that the table gives to a command', () => {
     const covered = new Set(CASES.map(([, id]) => id));
-    const elsewhere = new Set(['exec', 'jobs attach', 'connect', 'pair', 'doctor', 'stop', 'logs', 'status']);
+    const elsewhere = new Set([
+      'exec',
+      'jobs attach',
+      'send',
+      'pull',
+      'transfers attach',
+      'connect',
+      'pair',
+      'doctor',
+      'stop',
+      'logs',
+      'status',
+    ]);
     for (const [id, { cli }] of Object.entries(OPERATIONS)) {
       if (typeof cli !== 'string' || elsewhere.has(cli)) continue;
       expect(covered, id).toContain(id);
@@ -123,12 +141,17 @@ describe('a command that asks one operation', () => {
       'job.list': () => ({ jobs: [] }),
       'key.list': () => ({ keys: [] }),
       'audit.list': () => ({ records: [] }),
+      'transfer.list': () => ({ transfers: [] }),
+      'file.list': () => ({ path: '/home/maria/new', files: [] }),
     });
     const text = async (line: string) => (await runCli(line.split(' '), { dataDir: node.folder })).stdout;
     expect(await text('peers')).toContain('loopsy pair');
     expect(await text('jobs')).toContain('Nothing runs');
     expect(await text('key list')).toContain('loopsy key add');
     expect(await text('logs')).toContain('Nothing like that');
+    expect(await text('transfers')).toContain('transfers list --all');
+    expect(await text('transfers list --all')).toContain('loopsy send');
+    expect(await text('ls maria new')).toBe('maria:/home/maria/new is empty.\n');
   });
 
   it('neutralises names and texts of others: control, bidi and zero-width characters', async () => {

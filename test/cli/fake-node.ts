@@ -16,6 +16,7 @@ import { inputInQuery, pathFields } from '../../src/protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/operations.ts';
 import { HEADERS } from '../../src/protocol/requests.ts';
 import { SCOPES } from '../../src/protocol/scopes.ts';
+import { transferEventSchema, type Transfer, type TransferEvent } from '../../src/protocol/transfers.ts';
 import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
 
@@ -217,10 +218,44 @@ export const JOB = {
   jobId: JOB_ID, command: 'make', args: ['test'], cwd: '/home/maria', shell: false, state: 'ended', createdAt: 1_799_999_000_000, startedAt: 1_799_999_000_000,
   endedAt: 1_799_995_000_000, duration: 12_345.6, fromNodeId: NODE_ID, caller: 'owner', exitCode: 2, endedBy: 'exit', outputBytes: 12_345, host: 'maria', user: 'maria',
 }; // prettier-ignore
+export const TRANSFER_ID = '01j8zq0v3m8k2t4n6p8r0s2v6y';
+export const TRANSFER: Transfer = {
+  transferId: TRANSFER_ID, role: 'mover', from: { name: 'kai', nodeId: NODE_ID }, to: { name: 'maria', nodeId: 'b'.repeat(32) }, sources: ['/home/kai/x'],
+  dest: 'inbox/', state: 'running', caller: 'owner', startedAt: 1_799_999_990_000, duration: 1400, counting: false, folders: 1, links: 0, removed: 0,
+  files: { found: 8, done: 3, skipped: 5, failed: 0 }, bytes: { found: 20_000_000, sent: 12_000_000, done: 20_000_000 }, failures: [],
+}; // prettier-ignore
+export const MOVED: Transfer = { ...TRANSFER, state: 'ended', outcome: 'done', endedAt: 1_799_999_991_400 };
+export const FILE = {
+  name: 'notes.txt', path: '/home/maria/notes.txt', type: 'file', size: 12_345, modified: 1_799_999_000_000, mode: 0o644,
+}; // prettier-ignore
 export const RECORD = {
   timestamp: 1_799_999_000_000, requestId: '1', caller: 'peer:maria', fromIp: '192.168.1.20', operation: 'job.execute', method: 'POST', path: '/api/v1/execute',
   decision: 'command_denied', statusCode: 403, duration: 1, command: 'rm', count: 3,
 }; // prettier-ignore
+
+/** Begins a stream of a transfer's events. */
+export const transferEvents = ({ response }: Answering) => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  const send = (type: TransferEvent['type'], transfer: Transfer): void =>
+    void response.write(`data: ${JSON.stringify(transferEventSchema.parse({ type, transfer }))}\n\n`);
+  return { send, end: () => void response.end(), cut: () => void response.destroy() };
+};
+
+/** A transfer that begins, and has ended at once. */
+export const moving =
+  (ended: Transfer) =>
+  (answering: Answering): void => {
+    const { send, end } = transferEvents(answering);
+    send('started', { ...TRANSFER, transferId: ended.transferId });
+    send('end', ended);
+    end();
+  };
+
+/** A transfer that begins, and then goes on for ever. */
+export const endless = (answering: Answering): Promise<never> => {
+  transferEvents(answering).send('started', TRANSFER);
+  return new Promise(() => undefined);
+};
 
 /** What each operation answers where a test says nothing else. */
 const DEFAULTS: Partial<Record<OperationId, Handler>> = {
@@ -268,6 +303,13 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'job.signal': () => ({ success: true, jobId: JOB_ID, delivered: true }),
   'job.cancel': () => ({ success: true, jobId: JOB_ID, state: 'cancelled' }),
   'job.stdin': async ({ request }) => ({ success: true, jobId: JOB_ID, bytes: (await textOf(request)).length }),
+  'file.list': () => ({ path: '/home/maria', files: [FILE] }),
+  'transfer.start': () => ({ ...TRANSFER, detached: true }),
+  'transfer.run': moving(MOVED),
+  'transfer.follow': moving(MOVED),
+  'transfer.list': () => ({ transfers: [TRANSFER] }),
+  'transfer.get': () => MOVED,
+  'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled' }),
   'key.show': () => ({ key: 'a'.repeat(64) }),
   'key.generate': () => ({ key: 'b'.repeat(64) }),
   'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT }] }),

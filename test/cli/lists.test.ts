@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { OperationId } from '../../src/protocol/operations.ts';
-import { FakeNode, GRANT, JOB, PEER, RECORD } from './fake-node.ts';
+import { FakeNode, FILE, GRANT, JOB, PEER, RECORD, TRANSFER } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
 import { verifies } from '../requirements.ts';
 
@@ -9,12 +9,27 @@ import { verifies } from '../requirements.ts';
 const LISTS: readonly (readonly [line: string, id: OperationId, field: string, row: (at: number) => object])[] = [
   ['peers', 'peer.list', 'peers', (at) => ({ ...PEER, name: `row-${at}` })],
   ['jobs list --all', 'job.list', 'jobs', (at) => ({ ...JOB, command: `row-${at}` })],
+  ['transfers', 'transfer.list', 'transfers', (at) => ({ ...TRANSFER, sources: [`row-${at}`] })],
   ['key list', 'key.list', 'keys', (at) => ({ name: `row-${at}`, kind: 'named', grant: GRANT })],
   ['logs', 'audit.list', 'records', (at) => ({ ...RECORD, command: `row-${at}` })],
 ];
 
 /** Of runs: the last one's id. */
 const cursorOf = (id: OperationId): string => (id === 'job.list' ? JOB.jobId : 'abcdefghijklmnop.12');
+
+describe('a folder of more than one page', () => {
+  it('is listed to its end, with the path that it really has', async () => {
+    const page = (at: number): object => ({ path: '/home/maria', files: [{ ...FILE, name: `row-${at}` }] });
+    const node = await FakeNode.start({
+      'file.list': ({ input }) =>
+        input['cursor'] === undefined ? { ...page(0), nextCursor: 'abcdefghijklmnop.12' } : page(1),
+    });
+    const { stdout } = await runCli(['ls', 'maria'], { dataDir: node.folder });
+    expect(stdout).toMatch(/row-0\n.*row-1\n$/);
+    const json = await runCli(['ls', 'maria', '--json'], { dataDir: node.folder });
+    expect(documentOf('file.list', json)).toMatchObject({ path: '/home/maria', files: [{}, {}] });
+  });
+});
 
 describe('a list of more than one page', () => {
   it.each(LISTS)('is shown to its end by loopsy %s', async (...[line, id, field, row]) => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { asError, createOutput, errorLines } from '../../src/cli/output.ts';
+import { asError, createOutput, errorLines, fitted, spent } from '../../src/cli/output.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 
 const { paint } = createOutput(
@@ -30,5 +30,33 @@ describe('an error for people', () => {
 
   it('is one line where it is unexpected', () => {
     expect(asError(new Error('first\n    and more')).message).toBe('first');
+  });
+});
+
+describe('what something took', () => {
+  it.each([
+    [0.4, '0 ms'],
+    [999, '999 ms'],
+    [1400, '1.4 s'],
+    [12_900, '12 s'],
+    [60_000, '1 min'],
+    [185_000, '3 min 5 s'],
+    [3_700_000, '1 h 1 min'],
+    [90_000_000, '1 d 1 h'],
+  ])('is said as exactly as people care: %d → %s', (ms, text) => {
+    expect(spent(ms)).toBe(text);
+  });
+});
+
+describe('a text that must fit', () => {
+  it.each([
+    ['abc', 3, 'abc'],
+    ['abcd', 3, 'ab…'],
+    ['東京', 4, '東京'],
+    ['東京x', 4, '東…'],
+    ['abc', 1, '…'],
+    ['abc', 0, ''],
+  ])('takes no more columns than there are: %s in %d', (text, columns, shown) => {
+    expect(fitted(text, columns)).toBe(shown);
   });
 });

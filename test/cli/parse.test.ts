@@ -70,6 +70,9 @@ describe('the words of a command line', () => {
     ],
     [['status', 'now'], 'does not know what to do with "now"', 'loopsy status --help'],
     [['peers', 'show'], '"loopsy peers show" needs <peer>', 'loopsy peers show --help'],
+    [['send', 'kai'], '"loopsy send" needs <src>', 'loopsy send --help'],
+    [['send', 'kai', 'x'], '"loopsy send" needs <dest>', 'loopsy send --help'],
+    [['ls', 'kai', 'x', 'y'], 'does not know what to do with "y"', 'loopsy ls --help'],
     [['exec'], '"loopsy exec" needs <peer>', 'loopsy exec --help'],
     [['exec', 'kai'], '"loopsy exec" needs <command>', 'loopsy exec --help'],
     [['exec', 'kai', '--'], '"loopsy exec" needs <command>', 'loopsy exec --help'],
@@ -85,8 +88,18 @@ describe('the words of a command line', () => {
     expect(error.exit).toBe(2);
   });
 
+  it('takes as many of an argument as there are, also where another stands behind them', () => {
+    expect(parseCommandLine(['send', 'kai', 'a', '--quiet', 'b', 'c', 'd/']).args).toEqual([
+      'kai',
+      'a',
+      'b',
+      'c',
+      'd/',
+    ]);
+  });
+
   it('knows only the commands that are there', () => {
-    for (const later of ['shell', 'send', 'context', 'mcp', 'session', 'dashboard']) {
+    for (const later of ['shell', 'context', 'mcp', 'session', 'dashboard']) {
       expect(refusal(later).message).toContain(`there is no command "loopsy ${later}"`);
     }
   });

@@ -20,13 +20,17 @@ export interface RunOptions {
   /** What stands on stdin; none: there is no stdin. */
   readonly stdin?: string | NodeJS.ReadableStream;
   readonly tty?: boolean;
+  /** Of the terminal. */
+  readonly columns?: number;
+  /** Default: the data folder. */
+  readonly cwd?: string;
   /** Default: the data folder. */
   readonly home?: string;
   readonly platform?: NodeJS.Platform;
   readonly uid?: number;
   readonly clock?: Clock;
   /** Given the way to send signals, before the command runs. */
-  readonly onReady?: (signal: (name: StopSignal) => void, output: () => string) => void;
+  readonly onReady?: (signal: (name: StopSignal) => void, output: () => string, errors: () => string) => void;
 }
 
 /** Runs one command line in this process, with everything that it touches injected. */
@@ -35,6 +39,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
   const err: Buffer[] = [];
   const sink = (into: Buffer[]) => ({
     isTTY: options.tty ?? false,
+    columns: options.columns,
     write: (text: string) => into.push(Buffer.from(text)),
     writeBytes: (bytes: Uint8Array) => void into.push(Buffer.from(bytes)),
   });
@@ -49,7 +54,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
     },
     env: { LOOPSY_DATA_DIR: options.dataDir, PATH: process.env['PATH'], HOME: options.dataDir, ...options.env },
     home: options.home ?? options.dataDir,
-    cwd: options.dataDir,
+    cwd: options.cwd ?? options.dataDir,
     platform: options.platform ?? 'linux',
     uid: options.uid ?? 1000,
     clock: options.clock ?? new FakeClock(),
@@ -62,6 +67,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
   options.onReady?.(
     (name) => listeners.get(name)?.(),
     () => text(out),
+    () => text(err),
   );
   const code = await main(argv, io);
   return { code, stdout: text(out), stderr: text(err) };

@@ -6,10 +6,13 @@ import { commands as init } from './init.ts';
 import { commands as jobs } from './jobs.ts';
 import { commands as keys } from './keys.ts';
 import { commands as logs } from './logs.ts';
+import { commands as ls } from './ls.ts';
 import { commands as node } from './node.ts';
 import { commands as pair } from './pair.ts';
 import { commands as peers } from './peers.ts';
 import { commands as selftest } from './selftest.ts';
+import { commands as send } from './send.ts';
+import { commands as transfers } from './transfers.ts';
 import { commands as uninstall } from './uninstall.ts';
 import { commands as up } from './up.ts';
 
@@ -25,6 +28,9 @@ export const commands: Commands = {
   ...pair,
   ...peers,
   ...jobs,
+  ...send,
+  ...ls,
+  ...transfers,
   ...keys,
   ...logs,
   ...up,

@@ -28,6 +28,7 @@ const selftest: Command = async (cli) => {
     client: node.client,
     peer: tested.peer,
     platform: tested.platform,
+    local: io,
     clock: io.clock,
     hadToWait: () => {
       const before = waits;

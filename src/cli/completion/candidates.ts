@@ -4,6 +4,7 @@ import { sleep } from '../../kernel/sleep.ts';
 import type { Client } from '../../client/client.ts';
 import type { Io } from '../cli.ts';
 import { connectNode } from '../connect.ts';
+import { stateWords, whatWords } from '../transfer-words.ts';
 import type { Candidate, Source, Wanted } from './wanted.ts';
 
 /** Who types waits no longer than that for the node. */
@@ -55,6 +56,13 @@ const ASK: Readonly<
     return jobs.map(({ jobId, state, command, args }) => ({
       value: jobId,
       description: `${state}: ${[command, ...args].join(' ').slice(0, 60)}`,
+    }));
+  },
+  transfers: async (client, peer) => {
+    const { transfers } = await client.call('transfer.list', { state: 'all', limit: MAX_ASKED }, { peer });
+    return transfers.map((transfer) => ({
+      value: transfer.transferId,
+      description: `${stateWords(transfer)}: ${whatWords(transfer).slice(0, 60)}`,
     }));
   },
   keys: async (client) => {

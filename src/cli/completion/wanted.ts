@@ -9,7 +9,7 @@ export interface Candidate {
 }
 
 /** What only the running node knows, or the shell. */
-export type Source = 'peers' | 'jobs' | 'keys' | 'files';
+export type Source = 'peers' | 'jobs' | 'transfers' | 'keys' | 'files';
 
 /** What may stand at the end of a line that is being typed. */
 export interface Wanted {
@@ -29,8 +29,14 @@ const SOURCES: Readonly<Record<string, Source | undefined>> = {
   peer: 'peers',
   peers: 'peers',
   job: 'jobs',
+  transfer: 'transfers',
   key: 'keys',
   path: 'files',
+  file: 'files',
+  src: 'files',
+  dest: 'files',
+  from: 'files',
+  to: 'files',
 };
 
 /** A line, as far as it goes. */
@@ -150,9 +156,13 @@ const valueOf = ({ value = '' }: OptionSpec, typed: string, before: string): Wan
 });
 
 const argAt = ({ spec, args, options }: Line, current: string): Wanted => {
-  const isReplaced = args.length === 0 && options.has(spec?.args?.[0]?.replacedBy ?? '');
-  const last = spec?.args?.at(-1);
-  const arg = spec?.args?.[isReplaced ? 1 : args.length] ?? (last?.repeat === true ? last : undefined);
+  const known = spec?.args ?? [];
+  const isReplaced = args.length === 0 && options.has(known[0]?.replacedBy ?? '');
+  const at = isReplaced ? 1 : args.length;
+  const repeated = known.findIndex(({ repeat }) => repeat === true);
+  // Behind one of which there may be more, it may be more of it, or what comes next.
+  const possible = repeated >= 0 && at > repeated ? known.slice(repeated) : known.slice(at, at + 1);
+  const arg = possible.find(({ remote }) => remote !== true);
   if (arg === undefined) return NOTHING;
   if (arg.verbatim === true) return { ...NOTHING, typed: current, source: 'files' };
   if (arg.choices !== undefined) {

@@ -1,4 +1,5 @@
 import type { Client } from '../../client/client.ts';
+import type { Place } from '../../config/paths.ts';
 import type { Clock } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 
@@ -9,6 +10,8 @@ export interface Bench {
   readonly peer: string | undefined;
   /** The system of the node that is tested. */
   readonly platform: string;
+  /** This machine. */
+  readonly local: Pick<Place, 'home' | 'platform'>;
   readonly clock: Clock;
   /** Ends when the check has used up its time. */
   readonly signal: AbortSignal;

@@ -1,6 +1,7 @@
 import { median, shortTime, type SelftestCheck } from './check.ts';
 import { COMMAND_CHECKS } from './commands.ts';
 import { detached } from './detached.ts';
+import { files } from './files.ts';
 
 const ROUNDS = 5;
 
@@ -22,4 +23,4 @@ const way: SelftestCheck = {
 };
 
 /** Everything that the self-test tries, in order. */
-export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached];
+export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached, files];

@@ -14,6 +14,8 @@ interface Programs {
   readonly zeros: (bytes: number) => ExecuteInput;
   /** Prints `gone` when that process has ended, or `alive` after two seconds. */
   readonly look: (pid: number) => ExecuteInput;
+  /** Removes a folder below the home; the name must stand for itself in every shell. */
+  readonly remove: (folder: string) => ExecuteInput;
 }
 
 // A killed process that nobody fetches, as in some containers, is gone all the same.
@@ -31,6 +33,8 @@ const POSIX: Programs = {
   family: { command: 'sleep 300 & echo $!; wait', shell: true },
   zeros: (bytes) => ({ command: 'head', args: ['-c', String(bytes), '/dev/zero'] }),
   look: (pid) => ({ command: LOOK(pid), shell: true }),
+  // `rm` is on the denylist that every node begins with.
+  remove: (folder) => ({ command: 'find', args: [folder, '-delete'] }),
 };
 
 const node = (script: string): ExecuteInput => ({ command: 'node', args: ['-e', script] });
@@ -52,6 +56,7 @@ const WINDOWS: Programs = {
     node(
       `let i = 0; const look = () => { try { process.kill(${pid}, 0); } catch { return console.log('gone'); } i += 1; if (i > 20) return console.log('alive'); setTimeout(look, 100); }; look();`,
     ),
+  remove: (folder) => node(`require('fs').rmSync('${folder}', { recursive: true, force: true });`),
 };
 
 /** The programs of a system. */

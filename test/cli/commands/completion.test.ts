@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { SCRIPTS } from '../../../src/cli/completion/scripts.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
-import { FakeNode, JOB_ID, PEER } from '../fake-node.ts';
+import { FakeNode, JOB_ID, PEER, TRANSFER_ID } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
 
 const complete = async (dataDir: string, shell: string, line: string): Promise<string[]> => {
@@ -33,6 +33,9 @@ describe('completion', () => {
     expect(await complete(node.folder, 'zsh', 'exec m')).toEqual(['maria\tonline']);
     expect(await complete(node.folder, 'fish', 'jobs kill --peer maria ')).toEqual([`${JOB_ID}\tended: make test`]);
     expect(node.seen.find(({ id }) => id === 'job.list')?.peer).toBe('maria');
+    expect(await complete(node.folder, 'zsh', 'transfers cancel ')).toEqual([
+      `${TRANSFER_ID}\trunning 100%: /home/kai/x`,
+    ]);
     expect(await complete(node.folder, 'zsh', 'key revoke ')).toEqual(['ci\tfull']);
     const other = await tempFolder();
     expect(await complete(other, 'bash', `--data-dir ${node.folder} exec k`)).toEqual(['kai']);

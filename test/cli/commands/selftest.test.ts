@@ -35,6 +35,7 @@ describe('selftest', () => {
       'ctrl-c failed',
       'cancel failed',
       'detached failed',
+      'files failed',
     ]);
   });
 
@@ -48,12 +49,12 @@ describe('selftest', () => {
     expect(new Set(peers())).toEqual(new Set([undefined]));
   });
 
-  it('uses the programs of the other system, and no more than thirteen runs', async () => {
+  it('uses the programs of the other system, and no more than fourteen runs', async () => {
     const node = await liar();
     node.on('peer.show', () => ({ ...PEER, platform: 'win32' }));
     await runCli(['selftest', 'maria'], { dataDir: node.folder });
     const runs = node.seen.filter(({ id }) => id === 'job.execute' || id === 'job.stream');
-    expect(runs.length).toBeLessThanOrEqual(13);
+    expect(runs.length).toBeLessThanOrEqual(14);
     expect(new Set(runs.map(({ input }) => input['command']))).toEqual(new Set(['node', 'cmd']));
   });
 

@@ -48,6 +48,15 @@ describe('what may stand at the end of a line', () => {
     ['exec --all ', 'files'],
     ['exec --all ls ', 'files'],
     ['jobs wait one ', 'jobs'],
+    ['send ', 'peers'],
+    ['send kai ', 'files'],
+    ['send kai a b ', 'files'],
+    ['send --exclude-from ', 'files'],
+    ['pull kai a ', 'files'],
+    ['pull kai a b ', 'files'],
+    ['cp a ', 'files'],
+    ['ls ', 'peers'],
+    ['transfers attach ', 'transfers'],
     ['exec kai -- ', 'files'],
     ['exec kai ls --', 'files'],
     ['exec kai -la --', 'files'],
@@ -75,6 +84,9 @@ describe('what may stand at the end of a line', () => {
     'exec kai --timeout ',
     'status --json=',
     'connect ',
+    'ls kai ',
+    'pull kai ',
+    'send --limit ',
   ])('is nothing that could be known: %s', (line) => {
     expect(wanted(line)).toMatchObject({ known: [] });
     expect(wanted(line).source).toBeUndefined();

@@ -9,6 +9,7 @@ const bench = (clock = new FakeClock()) => ({
   client: createClient({ transport: () => Promise.reject(new Error('nothing is asked here')) }),
   peer: undefined,
   platform: 'linux',
+  local: { home: '/nowhere', platform: 'linux' } as const,
   clock,
   hadToWait: () => false,
 });

@@ -1,0 +1,136 @@
+import { EXIT, LoopsyError } from '../protocol/errors.ts';
+import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
+import { Absence, wasCut } from './absence.ts';
+import type { Cli, StopSignal } from './cli.ts';
+import type { LocalNode } from './connect.ts';
+import { errorLines } from './output.ts';
+import { createProgress, type Progress } from './transfer-progress.ts';
+import { AGAIN, errorOf, failureLines, missedWords, summaryOf, type Reader } from './transfer-words.ts';
+
+/** One event of a stream, as the client gives it. */
+interface StreamEvent {
+  readonly event: TransferEvent;
+}
+
+/** How a transfer is followed. */
+export interface Following {
+  readonly node: LocalNode;
+  readonly first: AsyncIterable<StreamEvent>;
+  readonly peer?: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Attempts in a row to take up a stream that was cut, without an event gained. */
+const MAX_RESUMES = 2;
+
+/** Shows a transfer until it ends, and then what became of it. @returns this process's exit code. */
+export const followTransfer = async (cli: Cli, following: Following): Promise<number> => {
+  const reader: Reader = { here: following.node.health.nodeId };
+  const progress = createProgress(cli, reader);
+  try {
+    for await (const event of eventsOf(cli, following, progress)) {
+      if (cli.out.json) cli.out.document(event);
+      if (event.type !== 'end') progress.show(event.transfer);
+      else {
+        progress.stop();
+        return report(cli, event.transfer, reader);
+      }
+    }
+  } finally {
+    progress.stop();
+  }
+  throw new LoopsyError('outcome_unknown', {
+    message: 'the stream ended before the transfer did',
+    hint: '`loopsy transfers list --all` shows what became of it',
+  });
+};
+
+/** A stream that was cut is taken up again; that of a transfer which outlives the node, also when the node is back. */
+async function* eventsOf(
+  cli: Cli,
+  { node, first, peer, signal }: Following,
+  progress: Progress,
+): AsyncGenerator<TransferEvent> {
+  const away = new Absence(cli, 'transfer', progress.say);
+  let asked = node;
+  let source = first;
+  let latest: Transfer | undefined;
+  for (let failures = 0; ;) {
+    try {
+      for await (const { event } of source) {
+        latest = event.transfer;
+        failures = 0;
+        away.over();
+        yield event;
+      }
+      return;
+    } catch (thrown) {
+      failures += 1;
+      const isLost = failures > MAX_RESUMES || !wasCut(thrown);
+      if (latest === undefined || signal.aborted) throw thrown;
+      if (isLost && !isAway(latest, thrown)) throw endedEarly(latest, thrown);
+      if (isLost || latest.detached === true) asked = await away.wait({ signal, why: thrown });
+      source = asked.client.events('transfer.follow', { transferId: latest.transferId }, { peer, signal });
+    }
+  }
+}
+
+/** True where the transfer goes on, but cannot be followed at the moment. */
+const isAway = ({ detached }: Transfer, thrown: unknown): boolean =>
+  detached === true &&
+  thrown instanceof LoopsyError &&
+  (thrown.retry || wasCut(thrown) || thrown.error === 'node_not_running');
+
+/** Where the node is gone, so is the transfer; nothing of it is lost. */
+const endedEarly = ({ detached }: Transfer, thrown: unknown): unknown => {
+  const isGone = thrown instanceof LoopsyError && (wasCut(thrown) || thrown.error === 'node_not_running');
+  if (!isGone || detached === true) return thrown;
+  return new LoopsyError('node_not_running', {
+    message: 'the node stopped or crashed in the middle of the transfer',
+    hint: `start it with \`loopsy start\`, and ${AGAIN}`,
+    cause: thrown,
+  });
+};
+
+/** What became of it: a summary, what did not arrive, and why it ended where it did not end well. */
+const report = ({ out, invocation }: Cli, transfer: Transfer, reader: Reader): number => {
+  const error = errorOf(transfer);
+  const missed = missedWords(transfer);
+  const code = error?.exit ?? (missed === undefined ? EXIT.ok : EXIT.failed);
+  if (out.json) return code;
+  if (error === undefined && !invocation.has('quiet')) out.print(summaryOf(transfer, reader));
+  for (const line of failureLines(transfer)) out.note(line);
+  if (missed !== undefined) out.note(`${out.paint.red('loopsy:')} ${missed}`);
+  if (error !== undefined) for (const line of errorLines(error.toBody(), out.paint)) out.note(line);
+  return code;
+};
+
+/** What this process ends with where a signal ended it. */
+const INTERRUPTED: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+
+/** Does something that signals may end, by its signal; `left` is said then. @returns the exit code. */
+export const untilInterrupted = async (
+  { io, out }: Cli,
+  left: string,
+  work: (signal: AbortSignal) => Promise<number>,
+): Promise<number> => {
+  const controller = new AbortController();
+  let code: number | undefined;
+  // The keys are the signals.
+  const releases = (Object.keys(INTERRUPTED) as StopSignal[]).map((name) =>
+    io.onSignal(name, () => {
+      code ??= INTERRUPTED[name];
+      controller.abort();
+    }),
+  );
+  try {
+    return await work(controller.signal);
+  } catch (thrown) {
+    if (code === undefined) throw thrown;
+    out.note(left);
+    return code;
+  } finally {
+    releases.forEach((release) => release());
+    controller.abort();
+  }
+};

@@ -1,0 +1,157 @@
+import { ERRORS, errorFromBody, LoopsyError } from '../protocol/errors.ts';
+import type { Transfer, TransferFailure } from '../protocol/transfers.ts';
+import { count, plain, size, spent } from './output.ts';
+
+/** A node as a transfer names it. */
+type End = Transfer['from'];
+
+/** How people read a transfer: `here` is this machine's nodeId. */
+export interface Reader {
+  readonly here: string;
+}
+
+/** A node by its name here. */
+export const endName = ({ nodeId, name }: End, { here }: Reader): string =>
+  nodeId === here ? 'this machine' : plain(name);
+
+/** A path, with the name of its machine where that is another one. */
+export const placeWords = (end: End, path: string, { here }: Reader): string =>
+  end.nodeId === here ? plain(path) : `${plain(end.name)}:${plain(path)}`;
+
+/** The machines that a transfer may wait for. */
+export const awayNames = ({ from, to }: Transfer, { here }: Reader): string => {
+  const others = [from, to].filter(({ nodeId }) => nodeId !== here).map(({ name }) => plain(name));
+  return [...new Set(others)].join(' or ') || 'this machine';
+};
+
+/** How much is done, from 0 to 100; unknown while the source is still being counted. */
+export const percentOf = ({ counting, bytes, files }: Transfer): number | undefined => {
+  if (counting) return undefined;
+  const over = files.done + files.skipped + files.failed;
+  const [done, found] = bytes.found > 0 ? [bytes.done, bytes.found] : [over, files.found];
+  return found === 0 ? 0 : Math.min(100, Math.floor((done * 100) / found));
+};
+
+/** Files that are dealt with, of all: `12/30 files`. */
+export const filesWords = ({ counting, files }: Transfer): string => {
+  const over = files.done + files.skipped + files.failed;
+  const found = Math.max(over, files.found);
+  return `${over}/${found}${counting ? '+' : ''} ${found === 1 ? 'file' : 'files'}`;
+};
+
+/** Bytes that are there, of all: `5.3 MB/12 MB`. */
+export const bytesWords = ({ counting, bytes }: Transfer): string =>
+  `${size(bytes.done)}/${size(Math.max(bytes.done, bytes.found))}${counting ? '+' : ''}`;
+
+/** State or outcome in a few words: `running 45%`, `done, 2 failed`. */
+export const stateWords = (transfer: Transfer): string => {
+  const { state, outcome, files, detached, dryRun } = transfer;
+  const percent = percentOf(transfer);
+  const progress = percent === undefined ? 'counting' : `${percent}%`;
+  return [
+    state === 'ended' ? (outcome ?? 'ended') : `${state} ${progress}`,
+    ...(files.failed > 0 ? [`${files.failed} failed`] : []),
+    ...(dryRun === true ? ['dry run'] : []),
+    ...(detached === true ? ['detached'] : []),
+  ].join(', ');
+};
+
+/** What is moved: `a.txt, b.txt and 3 more`. */
+export const whatWords = ({ sources, dest }: Transfer): string => {
+  const [first = dest, second, ...more] = sources;
+  if (second === undefined) return plain(first);
+  if (more.length === 0) return `${plain(first)} and ${plain(second)}`;
+  return `${plain(first)}, ${plain(second)} and ${more.length} more`;
+};
+
+/** What a transfer did, or a dry run would do, in one line. */
+export const summaryOf = (transfer: Transfer, reader: Reader): string => {
+  const { files, removed, dryRun } = transfer;
+  const isDry = dryRun === true;
+  const moved = movedWords(transfer);
+  const tail = removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`];
+  const were = `${isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were')} there already`;
+  if (moved !== undefined) {
+    const skipped = files.skipped === 0 ? [] : [`${files.skipped} ${were}`];
+    return [headOf(transfer, moved, reader), ...skipped, ...tail].join('; ');
+  }
+  if (files.skipped === 0) return [nothingWords(transfer, reader), ...tail].join('; ');
+  return [`${count(files.skipped, 'file')} ${were}: ${targetWords(transfer, reader)}`, ...tail].join('; ');
+};
+
+const plural = (number: number, one: string, many: string): string => (number === 1 ? one : many);
+
+const nothingWords = (transfer: Transfer, reader: Reader): string => {
+  if (transfer.files.failed > 0) return transfer.dryRun === true ? 'nothing would arrive' : 'nothing arrived';
+  const verb = verbOf(transfer, reader);
+  return transfer.dryRun === true ? `would ${verb} nothing` : `there was nothing to ${verb}`;
+};
+
+const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
+  const { bytes, duration, dryRun } = transfer;
+  const way = wayWords(transfer, reader);
+  if (dryRun === true) return `would ${verbOf(transfer, reader)} ${moved} ${way}`;
+  const rate = bytes.sent > 0 && duration > 0 ? ` (${size((bytes.sent / duration) * 1000)}/s)` : '';
+  return `${moved}, ${size(bytes.sent)} in ${spent(duration)}${rate} ${way}`;
+};
+
+/** Undefined where nothing was moved. */
+const movedWords = ({ files, folders, links }: Transfer): string | undefined => {
+  if (files.done > 0) return count(files.done, 'file');
+  if (files.skipped > 0) return undefined;
+  const rest = [...(folders > 0 ? [count(folders, 'folder')] : []), ...(links > 0 ? [count(links, 'link')] : [])];
+  return rest.length === 0 ? undefined : rest.join(' and ');
+};
+
+const verbOf = ({ from, to }: Transfer, { here }: Reader): string => {
+  if ((from.nodeId === here) === (to.nodeId === here)) return 'copy';
+  return from.nodeId === here ? 'send' : 'pull';
+};
+
+/** Where it went; and where it came from, where that was another machine. */
+const wayWords = (transfer: Transfer, reader: Reader): string => {
+  const { from } = transfer;
+  const source = from.nodeId === reader.here ? '' : `from ${plain(from.name)} `;
+  return `${source}to ${targetWords(transfer, reader)}`;
+};
+
+const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => placeWords(to, path ?? dest, reader);
+
+/** One line for each failure that is known, and how many more there were. */
+export const failureLines = ({ failures, files }: Transfer): string[] => {
+  const more = files.failed - failures.length;
+  return [...failures.map(failureLine), ...(more > 0 ? [`and ${more} more`] : [])];
+};
+
+const failureLine = ({ path, message }: TransferFailure): string => `${plain(path)}: ${plain(message)}`;
+
+/** Undefined where everything arrived; else `2 of 30 files did not arrive`. */
+export const missedWords = ({ files, failures, dryRun }: Transfer): string | undefined => {
+  const missed = Math.max(files.failed, failures.length);
+  if (missed === 0) return undefined;
+  const all = Math.max(files.found, files.done + files.skipped + missed);
+  const which = all === missed ? count(missed, 'file') : `${missed} of ${all} files`;
+  return `${which} ${dryRun === true ? 'would' : 'did'} not arrive`;
+};
+
+/** Why a transfer as a whole did not come to its end; undefined where it did. */
+export const errorOf = ({ outcome, error, message, hint }: Transfer): LoopsyError | undefined => {
+  if (outcome === 'done' || outcome === undefined) return undefined;
+  const name = error ?? ENDINGS[outcome].error;
+  const text = message ?? (error !== undefined && isKnown(error) ? ERRORS[error].message : ENDINGS[outcome].message);
+  const next = hint ?? (error === undefined ? AGAIN : undefined);
+  const body = { error: { name, message: text, ...(next === undefined ? {} : { hint: next }) } };
+  return errorFromBody(body) ?? new LoopsyError('internal');
+};
+
+const isKnown = (name: string): name is keyof typeof ERRORS => Object.hasOwn(ERRORS, name);
+
+/** What to do about most that can end a transfer. */
+export const AGAIN = 'run the same command again: it goes on where it was';
+
+/** Where the node says no more than how it ended. */
+const ENDINGS = {
+  failed: { error: 'transfer_failed', message: 'the transfer failed' },
+  cancelled: { error: 'transfer_cancelled', message: 'the transfer was cancelled' },
+  lost: { error: 'outcome_unknown', message: 'the node that moved the files left in the middle' },
+} as const;

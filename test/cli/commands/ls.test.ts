@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+
+import { verifies } from '../../requirements.ts';
+import { FakeNode, FILE } from '../fake-node.ts';
+import { runCli } from '../run-cli.ts';
+
+const listing = async (files: readonly object[], line: readonly string[] = ['ls', 'maria']): Promise<string[]> => {
+  const node = await FakeNode.start({ 'file.list': () => ({ path: '/home/maria', files }) });
+  const { code, stdout } = await runCli(line, { dataDir: node.folder });
+  expect(code).toBe(0);
+  return stdout.trimEnd().split('\n');
+};
+
+describe('ls', () => {
+  it(verifies('cli.ls', 'shows mode, size, time and name; folders end in /, links say where they lead'), async () => {
+    const lines = await listing([
+      { ...FILE, name: 'bin', type: 'directory', size: 4096, mode: 0o750 },
+      { ...FILE, name: 'grüße\u202E.txt', size: 7 },
+      { ...FILE, name: 'link', type: 'symlink', size: 3, mode: 0o777, target: 'bin' },
+      { ...FILE, name: 'tool', size: 12_345_678, mode: 0o4755 },
+    ]);
+    const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`;
+    const wanted = [
+      '^maria:/home/maria$',
+      '^MODE +SIZE  MODIFIED +NAME$',
+      `^drwxr-x---         ${time}  bin/$`,
+      `^-rw-r--r--    7 B  ${time}  grüße\\\\u\\{202e\\}\\.txt$`,
+      `^lrwxrwxrwx         ${time}  link -> bin$`,
+      `^-rwxr-xr-x  12 MB  ${time}  tool$`,
+    ];
+    expect(lines).toHaveLength(wanted.length);
+    for (const [at, pattern] of wanted.entries()) expect(lines[at]).toMatch(new RegExp(pattern));
+  });
+
+  it('has no column for modes where the system has none', async () => {
+    const { mode, ...file } = FILE;
+    expect(mode).toBe(0o644);
+    const [place, head] = await listing([file], ['ls', 'localhost', 'C:\\']);
+    expect(place).toBe('/home/maria');
+    expect(head).toMatch(/^ *SIZE {2}MODIFIED +NAME$/);
+  });
+
+  it('refuses an empty path, which an unset variable leaves', async () => {
+    const node = await FakeNode.start();
+    const { code, stderr } = await runCli(['ls', 'maria', ''], { dataDir: node.folder });
+    expect([code, stderr]).toEqual([2, expect.stringContaining('one of the paths is empty')]);
+  });
+});
