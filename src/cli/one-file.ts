@@ -21,7 +21,7 @@ export const sendStdin = async (cli: Cli): Promise<number> => {
   const { invocation } = cli;
   const [peer, source, dest = '', ...more] = invocation.args;
   if (source !== STDIO || dest === STDIO || more.length > 0)
-    throw alone('stdin is sent alone', 'send kai - backup.sql');
+    throw alone('"-" is stdin, and stands alone in the place of the files', 'send kai - backup.sql');
   refuseOptions(cli, 'stdin is one stream of bytes');
   if (/[\\/]$/.test(remotePath(dest)))
     throw usageError('what comes on stdin has no name of its own', 'name the file: `loopsy send kai - dumps/shop.sql`');
@@ -55,7 +55,7 @@ export const pullToStdout = async (cli: Cli): Promise<number> => {
   const { invocation, io } = cli;
   const [peer, source = '', dest, ...more] = invocation.args;
   if (dest !== STDIO || source === STDIO || more.length > 0)
-    throw alone('one file goes to stdout', 'pull kai backup.sql -');
+    throw alone('"-" is stdout, and stands behind one file', 'pull kai backup.sql -');
   refuseOptions(cli, "stdout holds the file's bytes", ['json']);
   const node = await cli.node();
   return untilInterrupted(cli, 'loopsy: stopped before the file was complete', async (signal) => {
@@ -73,7 +73,7 @@ export const pullToStdout = async (cli: Cli): Promise<number> => {
 };
 
 const alone = (message: string, example: string): LoopsyError =>
-  usageError(`${message}, as in \`loopsy ${example}\``, 'a file that is called - is written ./-');
+  usageError(message, `as in \`loopsy ${example}\`; a file that is called - is written ./-`);
 
 const mismatch = (message: string): LoopsyError =>
   new LoopsyError('checksum_mismatch', { message, hint: 'do not use it; run the same command again' });

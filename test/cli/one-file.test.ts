@@ -146,15 +146,15 @@ describe('pull <peer> <src> -', () => {
 describe('what - can not stand for', () => {
   const terminal = Object.assign(new PassThrough(), { isTTY: true });
   it.each([
-    ['send maria - a x', 'stdin is sent alone'],
-    ['send maria a - x', 'stdin is sent alone'],
-    ['send maria x -', 'stdin is sent alone'],
+    ['send maria - a x', '"-" is stdin, and stands alone'],
+    ['send maria a - x', '"-" is stdin, and stands alone'],
+    ['send maria x -', '"-" is stdin, and stands alone'],
     ['send maria - x/', 'has no name of its own'],
     ['send maria - x --delete', '--delete says nothing there'],
     ['send maria - x --limit 20M', '--limit says nothing there'],
     ['send maria - x --detach', '--detach says nothing there'],
-    ['pull maria a b -', 'one file goes to stdout'],
-    ['pull maria - x', 'one file goes to stdout'],
+    ['pull maria a b -', '"-" is stdout, and stands behind one file'],
+    ['pull maria - x', '"-" is stdout, and stands behind one file'],
     ['pull maria a - --dry-run', '--dry-run says nothing there'],
   ])(verifies('cli.transfer.stdio', 'is said before the node is asked: %s'), async (line, message) => {
     const node = await FakeNode.start();
