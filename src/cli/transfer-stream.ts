@@ -99,8 +99,9 @@ const report = ({ out, invocation }: Cli, transfer: Transfer, reader: Reader): n
   const code = error?.exit ?? (missed === undefined ? EXIT.ok : EXIT.failed);
   if (out.json) return code;
   if (error === undefined && !invocation.has('quiet')) out.print(summaryOf(transfer, reader));
-  for (const line of failureLines(transfer)) out.note(line);
-  if (missed !== undefined) out.note(`${out.paint.red('loopsy:')} ${missed}`);
+  const failures = failureLines(transfer);
+  for (const line of failures) out.note(line);
+  if (missed !== undefined && failures.length > 0) out.note(`${out.paint.red('loopsy:')} ${missed}`);
   if (error !== undefined) for (const line of errorLines(error.toBody(), out.paint)) out.note(line);
   return code;
 };

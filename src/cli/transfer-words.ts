@@ -88,9 +88,13 @@ const nothingWords = (transfer: Transfer, reader: Reader): string => {
 };
 
 const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
-  const { bytes, duration, dryRun } = transfer;
+  const { bytes, files, duration, dryRun } = transfer;
   const way = wayWords(transfer, reader);
-  if (dryRun === true) return `would ${verbOf(transfer, reader)} ${moved} ${way}`;
+  if (dryRun === true) {
+    // What was there already is among the bytes that are done.
+    const amount = files.skipped === 0 ? `, ${size(bytes.done)},` : '';
+    return `would ${verbOf(transfer, reader)} ${moved}${amount} ${way}`;
+  }
   const rate = bytes.sent > 0 && duration > 0 ? ` (${size((bytes.sent / duration) * 1000)}/s)` : '';
   return `${moved}, ${size(bytes.sent)} in ${spent(duration)}${rate} ${way}`;
 };
@@ -118,8 +122,11 @@ const wayWords = (transfer: Transfer, reader: Reader): string => {
 const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => placeWords(to, path ?? dest, reader);
 
 /** One line for each failure that is known, and how many more there were. */
-export const failureLines = ({ failures, files }: Transfer): string[] => {
+export const failureLines = (transfer: Transfer): string[] => {
+  const { failures, files } = transfer;
   const more = files.failed - failures.length;
+  // Where one thing kept all from arriving, its own line says so.
+  if (more <= 0 && failures.every(({ message }) => message === errorOf(transfer)?.message)) return [];
   return [...failures.map(failureLine), ...(more > 0 ? [`and ${more} more`] : [])];
 };
 
@@ -134,13 +141,15 @@ export const missedWords = ({ files, failures, dryRun }: Transfer): string | und
   return `${which} ${dryRun === true ? 'would' : 'did'} not arrive`;
 };
 
-/** Why a transfer as a whole did not come to its end; undefined where it did. */
-export const errorOf = ({ outcome, error, message, hint }: Transfer): LoopsyError | undefined => {
+/** Why a transfer as a whole did not come to its end; undefined where it did, and single files alone failed. */
+export const errorOf = (transfer: Transfer): LoopsyError | undefined => {
+  const { outcome, error, message } = transfer;
   if (outcome === 'done' || outcome === undefined) return undefined;
-  const name = error ?? ENDINGS[outcome].error;
-  const text = message ?? (error !== undefined && isKnown(error) ? ERRORS[error].message : ENDINGS[outcome].message);
-  const next = hint ?? (error === undefined ? AGAIN : undefined);
-  const body = { error: { name, message: text, ...(next === undefined ? {} : { hint: next }) } };
+  if (outcome === 'failed' && error === undefined && missedWords(transfer) !== undefined) return undefined;
+  const ending = ENDINGS[outcome];
+  const text = message ?? (error !== undefined && isKnown(error) ? ERRORS[error].message : ending.message);
+  const hint = transfer.hint ?? (error === undefined || error === 'transfer_cancelled' ? AGAIN : undefined);
+  const body = { error: { name: error ?? ending.error, message: text, ...(hint === undefined ? {} : { hint }) } };
   return errorFromBody(body) ?? new LoopsyError('internal');
 };
 

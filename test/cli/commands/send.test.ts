@@ -140,6 +140,10 @@ describe('the end of a transfer', () => {
     return runCli(line, { dataDir: node.folder, cwd: CWD });
   };
 
+  const missing = (message: string): Partial<Transfer> => ({
+    failures: [{ path: 'x', error: 'path_denied', message }],
+    files: { found: 0, done: 0, skipped: 0, failed: 1 },
+  });
   const swap = { from: MOVED.to, to: MOVED.from };
   it.each<[Partial<Transfer>, string]>([
     [{}, '3 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/; 5 were there already'],
@@ -170,6 +174,10 @@ describe('the end of a transfer', () => {
     ],
     [{ dryRun: true, removed: 2 }, 'would send 3 files to maria:inbox/; 5 are there already; would remove 2'],
     [{ ...swap, dryRun: true }, 'would pull 3 files from maria to inbox/; 5 are there already'],
+    [
+      { dryRun: true, files: { found: 3, done: 3, skipped: 0, failed: 0 } },
+      'would send 3 files, 20 MB, to maria:inbox/',
+    ],
     [{ dryRun: true, files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'would send nothing'],
   ])(verifies('cli.transfer.summary', 'is told in one line: %j → %s'), async (transfer, summary) => {
     expect(await ending(transfer)).toEqual({ code: 0, stdout: `${summary}\n`, stderr: '' });
@@ -182,7 +190,7 @@ describe('the end of a transfer', () => {
       { path: 'x/b', error: 'source_changed', message: 'it changed' },
     ];
     const files = { found: 30, done: 27, skipped: 0, failed: 3 };
-    expect(await ending({ failures, files, folders: 1 })).toEqual({
+    expect(await ending({ outcome: 'failed', failures, files, folders: 1 })).toEqual({
       code: 1,
       stdout: '27 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/\n',
       stderr: 'x/a\\u{1b}: a colon\\u{a}\nx/b: it changed\nand 1 more\nloopsy: 3 of 30 files did not arrive\n',
@@ -204,7 +212,17 @@ describe('the end of a transfer', () => {
     [{ outcome: 'failed', error: 'path_denied' }, 4, 'loopsy: this path is not allowed\n'],
     [{ outcome: 'failed', error: 'peer_offline' }, 5, 'loopsy: the peer is offline\n'],
     [{ outcome: 'failed', error: 'of_a_newer_node', message: 'new' }, 1, 'loopsy: new\n'],
-    [{ outcome: 'cancelled', error: 'transfer_cancelled' }, 1, 'loopsy: the transfer was cancelled\n'],
+    [
+      { outcome: 'cancelled', error: 'transfer_cancelled' },
+      1,
+      'loopsy: the transfer was cancelled\n  run the same command',
+    ],
+    [{ outcome: 'failed', error: 'path_denied', message: 'not here', ...missing('not here') }, 4, 'loopsy: not here\n'],
+    [
+      { outcome: 'failed', error: 'disk_full', message: 'no room', ...missing('not here') },
+      1,
+      'x: not here\nloopsy: 1 file did not arrive\nloopsy: no room\n',
+    ],
     [{ outcome: 'lost' }, 5, 'loopsy: the node that moved the files left in the middle\n  run the same command again'],
   ])(verifies('cli.transfer.failures', 'says why the whole of it ended: %j → %d'), async (transfer, exit, message) => {
     const { code, stdout, stderr } = await ending(transfer);
