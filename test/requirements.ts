@@ -147,6 +147,8 @@ export const REQUIREMENTS = {
   'rest.execute-output':
     'GET /execute/:jobId/output goes on from a cursor, waits for something new, and closes at the end',
   'rest.execute-stdin': 'POST /execute/:jobId/stdin takes a byte stream; its end closes stdin',
+  'rest.push-form':
+    'POST /transfer/push takes a form, its fields on either side of the file, and nothing of one that is not sound or whole',
   'rest.execute-signal': 'POST /execute/:jobId/signal reaches the process group',
 
   // Errors.

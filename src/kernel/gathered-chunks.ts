@@ -83,7 +83,8 @@ export class GatheredChunks implements AsyncIterableIterator<Uint8Array, undefin
     if (this.#source.isPaused()) this.#source.resume();
     const [only] = taken;
     if (count === 1 && only !== undefined) return only;
-    const memory = (this.#memory ??= Buffer.allocUnsafeSlow(MEMORY_BYTES));
+    // Never all of it is given: who gives memory away, to another thread say, sees that this is only a part.
+    const memory = (this.#memory ??= Buffer.allocUnsafeSlow(MEMORY_BYTES + 1));
     let at = 0;
     for (const chunk of taken) at += chunk.copy(memory, at);
     return memory.subarray(0, bytes);
