@@ -18,6 +18,9 @@ export interface LiveLineParts {
 export const isLive = (sink: Sink, env: Readonly<Record<string, string | undefined>>): boolean =>
   sink.isTTY === true && env['TERM'] !== 'dumb';
 
+/** Some terminals do not say how wide they are, or say that they have no width at all. */
+const widthOf = ({ columns = 0 }: Sink): number => (columns > 0 ? columns : WIDTH);
+
 /** One line of a terminal that is drawn again and again in its place. */
 export class LiveLine {
   readonly #parts: LiveLineParts;
@@ -52,7 +55,7 @@ export class LiveLine {
     this.#drawnAt = clock.monotonicMs();
     this.#isShown = true;
     // The last column stays free: a terminal that is full goes to the next line.
-    const columns = (sink.columns ?? WIDTH) - 1;
+    const columns = widthOf(sink) - 1;
     sink.write(`${CLEAR}${fitted(compose(columns), columns)}`);
   }
 }

@@ -54,6 +54,7 @@ interface LineParts {
 
 const lineOf = (transfer: Transfer, { columns, perSecond, reader }: LineParts): string => {
   if (transfer.state === 'waiting') return waitingWords(transfer, reader);
+  if (transfer.counting && transfer.files.found === 0) return 'counting…';
   const percent = percentOf(transfer);
   const left = secondsLeft(transfer, perSecond);
   return [
@@ -61,7 +62,7 @@ const lineOf = (transfer: Transfer, { columns, perSecond, reader }: LineParts): 
     filesWords(transfer),
     bytesWords(transfer),
     ...(perSecond > 0 ? [`${size(perSecond)}/s`] : []),
-    ...(left === undefined ? [] : [`${spent(left * 1000)} left`]),
+    ...(left === undefined ? [] : [`${left < 10 ? `${left} s` : spent(left * 1000)} left`]),
     ...(transfer.current === undefined ? [] : [plain(transfer.current)]),
   ].join('  ');
 };

@@ -3,7 +3,7 @@ import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
 import { Absence, wasCut } from './absence.ts';
 import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
-import { errorLines } from './output.ts';
+import { errorLines, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
 import { AGAIN, errorOf, failureLines, missedWords, summaryOf, type Reader } from './transfer-words.ts';
 
@@ -99,11 +99,19 @@ const report = ({ out, invocation }: Cli, transfer: Transfer, reader: Reader): n
   const code = error?.exit ?? (missed === undefined ? EXIT.ok : EXIT.failed);
   if (out.json) return code;
   if (error === undefined && !invocation.has('quiet')) out.print(summaryOf(transfer, reader));
-  const failures = failureLines(transfer);
-  for (const line of failures) out.note(line);
-  if (missed !== undefined && failures.length > 0) out.note(`${out.paint.red('loopsy:')} ${missed}`);
-  if (error !== undefined) for (const line of errorLines(error.toBody(), out.paint)) out.note(line);
+  for (const line of reasonLines(transfer, out.paint)) out.note(line);
   return code;
+};
+
+/** What did not arrive, and why it ended; what one line has said is not said again. */
+const reasonLines = (transfer: Transfer, paint: Paint): string[] => {
+  const error = errorOf(transfer);
+  const missed = missedWords(transfer);
+  const failures = failureLines(transfer);
+  const [errorLine = '', ...hints] = error === undefined ? [] : errorLines(error.toBody(), paint);
+  if (failures.length === 0 || missed === undefined) return error === undefined ? [] : [errorLine, ...hints];
+  const isSaid = error === undefined || transfer.failures.some(({ message }) => message === error.message);
+  return [...failures, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine]), ...hints];
 };
 
 /** What this process ends with where a signal ended it. */

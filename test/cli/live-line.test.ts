@@ -47,6 +47,15 @@ describe('a line that is drawn again in its place', () => {
   });
 });
 
+describe('a terminal that does not say how wide it is', () => {
+  it.each([undefined, 0])('is taken for one of 80 columns: %s', (columns) => {
+    const { written, line, set } = lines(columns);
+    set('x'.repeat(100));
+    line.changed();
+    expect(written).toEqual([`\r\u001B[K${'x'.repeat(78)}…`]);
+  });
+});
+
 describe('a rate', () => {
   it('is that of the last seconds', () => {
     const rate = new RecentRate();

@@ -20,7 +20,8 @@ describe('the progress of a transfer', () => {
     const node = await FakeNode.start({
       'transfer.run': async (answering) => {
         const { send, end } = transferEvents(answering);
-        send('started', { ...TRANSFER, counting: true, bytes: { found: 0, sent: 0, done: 0 } });
+        const files = { found: 0, done: 0, skipped: 0, failed: 0 };
+        send('started', { ...TRANSFER, counting: true, files, bytes: { found: 0, sent: 0, done: 0 } });
         for (const transfer of transfers) {
           await new Promise((resolve) => setTimeout(resolve, 20));
           clock.advance(1000);
@@ -38,11 +39,13 @@ describe('the progress of a transfer', () => {
   it(
     verifies('cli.transfer.progress', 'is one line on a terminal: bar, files, bytes, rate, time left, name'),
     async () => {
-      const stderr = await shown([half], { tty: true, columns: 120 });
+      const counting = { ...half, counting: true, current: undefined };
+      const stderr = await shown([counting, half], { tty: true, columns: 120 });
       expect(stderr.split('\r\u001B[K')).toEqual([
         '',
-        'counting…  8/8+ files  0 B/0 B+',
-        '[=========           ]  45%  12/30 files  9.0 MB/20 MB  5.0 MB/s  3.0 s left  x/na\\u{202e}me.txt',
+        'counting…',
+        'counting…  12/30+ files  9.0 MB/20 MB+  5.0 MB/s',
+        '[=========           ]  45%  12/30 files  9.0 MB/20 MB  2.5 MB/s  5 s left  x/na\\u{202e}me.txt',
         '',
       ]);
     },
