@@ -24,32 +24,35 @@ export const awayNames = ({ from, to }: Transfer, { here }: Reader): string => {
   return [...new Set(others)].join(' or ') || 'this machine';
 };
 
-/** How much is done, from 0 to 100; unknown while the source is still being counted. */
-export const percentOf = ({ counting, bytes, files }: Transfer): number | undefined => {
-  if (counting) return undefined;
+/** How much is done, from 0 to 100; unknown while the source is still being counted, and where others count it. */
+export const percentOf = ({ role, counting, bytes, files }: Transfer): number | undefined => {
+  if (counting || role !== 'mover') return undefined;
   const over = files.done + files.skipped + files.failed;
   const [done, found] = bytes.found > 0 ? [bytes.done, bytes.found] : [over, files.found];
   return found === 0 ? 0 : Math.min(100, Math.floor((done * 100) / found));
 };
 
 /** Files that are dealt with, of all: `12/30 files`. */
-export const filesWords = ({ counting, files }: Transfer): string => {
+export const filesWords = ({ role, counting, files }: Transfer): string => {
+  if (role !== 'mover') return count(files.done, 'file');
   const over = files.done + files.skipped + files.failed;
   const found = Math.max(over, files.found);
   return `${over}/${found}${counting ? '+' : ''} ${found === 1 ? 'file' : 'files'}`;
 };
 
 /** Bytes that are there, of all: `5.3 MB/12 MB`. */
-export const bytesWords = ({ counting, bytes }: Transfer): string =>
-  `${size(bytes.done)}/${size(Math.max(bytes.done, bytes.found))}${counting ? '+' : ''}`;
+export const bytesWords = ({ role, counting, bytes }: Transfer): string => {
+  if (role !== 'mover') return size(bytes.done);
+  return `${size(bytes.done)}/${size(Math.max(bytes.done, bytes.found))}${counting ? '+' : ''}`;
+};
 
 /** State or outcome in a few words: `running 45%`, `done, 2 failed`. */
 export const stateWords = (transfer: Transfer): string => {
   const { state, outcome, files, detached, dryRun } = transfer;
   const percent = percentOf(transfer);
-  const progress = percent === undefined ? 'counting' : `${percent}%`;
+  const progress = percent === undefined ? (transfer.counting ? [' counting'] : []) : [` ${percent}%`];
   return [
-    state === 'ended' ? (outcome ?? 'ended') : `${state} ${progress}`,
+    state === 'ended' ? (outcome ?? 'ended') : [state, ...progress].join(''),
     ...(files.failed > 0 ? [`${files.failed} failed`] : []),
     ...(dryRun === true ? ['dry run'] : []),
     ...(detached === true ? ['detached'] : []),

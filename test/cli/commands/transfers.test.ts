@@ -42,8 +42,8 @@ describe('transfers list', () => {
         /^01j8\w+ +running 45% +this machine → maria +3\/8 files +9\.0 MB\/20 MB +10 s ago +owner +\/home\/kai\/x$/,
         /running counting, detached .* 8\/8\+ files .* \/a, \/b and 1 more$/,
         /waiting 100%/,
-        /done, dry run +maria → this machine .* maria +\/home\/kai\/inbox$/,
-        /failed, 1 failed .* 2\/2 files .* key:ci/,
+        /done, dry run +maria → this machine +3 files +20 MB .* maria +\/home\/kai\/inbox$/,
+        /failed, 1 failed .* 1 file +20 MB .* key:ci/,
       ].entries())
         expect(lines[at + 1]).toMatch(text);
     },
