@@ -149,6 +149,7 @@ export const REQUIREMENTS = {
   'rest.execute-stdin': 'POST /execute/:jobId/stdin takes a byte stream; its end closes stdin',
   'rest.push-form':
     'POST /transfer/push takes a form, its fields on either side of the file, and nothing of one that is not sound or whole',
+  'rest.early-answer': 'an answer that is given before the request has ended is heard by a client that still sends',
   'rest.execute-signal': 'POST /execute/:jobId/signal reaches the process group',
 
   // Errors.
