@@ -98,8 +98,10 @@ const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
     const amount = files.skipped === 0 ? `, ${size(bytes.done)},` : '';
     return `would ${verbOf(transfer, reader)} ${moved}${amount} ${way}`;
   }
-  const rate = bytes.sent > 0 && duration > 0 ? ` (${size((bytes.sent / duration) * 1000)}/s)` : '';
-  return `${moved}, ${size(bytes.sent)} in ${spent(duration)}${rate} ${way}`;
+  // What went over the wire holds more than bytes of files, and what broke on the way went twice.
+  const sent = Math.min(bytes.sent, bytes.done);
+  const rate = sent > 0 && duration > 0 ? ` (${size((sent / duration) * 1000)}/s)` : '';
+  return `${moved}, ${size(sent)} in ${spent(duration)}${rate} ${way}`;
 };
 
 /** Undefined where nothing was moved. */
