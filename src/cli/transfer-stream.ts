@@ -5,7 +5,7 @@ import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
-import { AGAIN, errorOf, failureLines, missedWords, summaryOf, type Reader } from './transfer-words.ts';
+import { AGAIN, errorOf, failureHints, failureLines, missedWords, summaryOf, type Reader } from './transfer-words.ts';
 
 /** One event of a stream, as the client gives it. */
 interface StreamEvent {
@@ -111,7 +111,8 @@ const reasonLines = (transfer: Transfer, paint: Paint): string[] => {
   const [errorLine = '', ...hints] = error === undefined ? [] : errorLines(error.toBody(), paint);
   if (failures.length === 0 || missed === undefined) return error === undefined ? [] : [errorLine, ...hints];
   const isSaid = error === undefined || transfer.failures.some(({ message }) => message === error.message);
-  return [...failures, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine]), ...hints];
+  const more = error === undefined ? failureHints(transfer).map((hint) => `  ${paint.dim(hint)}`) : hints;
+  return [...failures, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine]), ...more];
 };
 
 /** What this process ends with where a signal ended it. */

@@ -1,4 +1,4 @@
-import { ERRORS, errorFromBody, LoopsyError } from '../protocol/errors.ts';
+import { ERRORS, errorFromBody, LoopsyError, type ErrorRow } from '../protocol/errors.ts';
 import type { Transfer, TransferFailure } from '../protocol/transfers.ts';
 import { count, plain, size, spent } from './output.ts';
 
@@ -136,6 +136,14 @@ export const failureLines = (transfer: Transfer): string[] => {
 };
 
 const failureLine = ({ path, message }: TransferFailure): string => `${plain(path)}: ${plain(message)}`;
+
+/** What to do about failures, as the catalogue has it: a few words for each kind. */
+export const failureHints = ({ failures }: Transfer): string[] => {
+  const rows = new Set(failures.flatMap(({ error }): ErrorRow[] => (isKnown(error) ? [ERRORS[error]] : [])));
+  return [...rows].flatMap(({ hint }) => (hint === undefined ? [] : [hint])).slice(0, MAX_HINTS);
+};
+
+const MAX_HINTS = 3;
 
 /** Undefined where everything arrived; else `2 of 30 files did not arrive`. */
 export const missedWords = ({ files, failures, dryRun }: Transfer): string | undefined => {

@@ -194,13 +194,15 @@ describe('the end of a transfer', () => {
     expect(await ending({ outcome: 'failed', failures, files, folders: 1 })).toEqual({
       code: 1,
       stdout: '27 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/\n',
-      stderr: 'x/a\\u{1b}: a colon\\u{a}\nx/b: it changed\nand 1 more\nloopsy: 3 of 30 files did not arrive\n',
+      stderr:
+        'x/a\\u{1b}: a colon\\u{a}\nx/b: it changed\nand 1 more\nloopsy: 3 of 30 files did not arrive\n  rename it, or leave it out with --exclude\n  run the same command again when nothing writes to it\n',
     });
     const none = { found: 0, done: 0, skipped: 0, failed: 1 };
     expect(await ending({ failures: failures.slice(1), files: none, folders: 0 }, [...SEND, '--quiet'])).toEqual({
       code: 1,
       stdout: '',
-      stderr: 'x/b: it changed\nloopsy: 1 file did not arrive\n',
+      stderr:
+        'x/b: it changed\nloopsy: 1 file did not arrive\n  run the same command again when nothing writes to it\n',
     });
   });
 
