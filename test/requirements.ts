@@ -281,6 +281,8 @@ export const REQUIREMENTS = {
   'link.presence': 'offline within 10 s of a lost peer, online within 3 s of its return, without starting processes',
   'link.forward':
     'any remote operation is forwarded: buffered, streamed and byte bodies; no header or token of the caller leaves',
+  'link.bytes':
+    'bytes pass through a node as they are, no faster than they are taken; a cut on either side is a cut on the other',
   'link.no-lending':
     '`peer` in a request that came over a link is an error, and an outbound operation is refused there',
   'link.twice': 'forwarding is authorised here by scope and reach, and there again by grant',

@@ -79,8 +79,8 @@ export class FrameReader {
       if (this.#left === 0) this.#headerFill = 0;
       return { type: this.#type, bytes: piece };
     }
-    // The chunk's memory may be used again before the rest comes.
-    this.#parts.push(this.#left === 0 ? piece : piece.slice());
+    // The memory of the chunk may be used again before the rest comes. (Slices of a Buffer are no copies.)
+    this.#parts.push(this.#left === 0 ? piece : new Uint8Array(piece));
     return this.#left === 0 ? this.#finish() : undefined;
   }
 

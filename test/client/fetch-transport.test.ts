@@ -41,6 +41,22 @@ describe('the transport over fetch', () => {
     expect(await clientAt(baseUrl).upload('job.stdin', { jobId: 'x' }, { body })).toMatchObject({ bytes: 10_000 });
   });
 
+  it('sends what a chunk held when it was given, though its memory is used for the next', async () => {
+    const baseUrl = await serve((request, response) => {
+      let text = '';
+      request.on('data', (chunk: Buffer) => (text += chunk.toString()));
+      request.on('end', () => response.end(JSON.stringify({ text })));
+    });
+    const body = (async function* () {
+      const memory = Buffer.alloc(1);
+      for (const letter of 'abcdefgh') {
+        memory.write(letter);
+        yield memory;
+      }
+    })();
+    expect(await clientAt(baseUrl).upload('job.stdin', { jobId: 'x' }, { body })).toEqual({ text: 'abcdefgh' });
+  });
+
   it('follows no redirect: a token goes to no other place', async () => {
     const elsewhere = await serve(() => expect.fail('the token went elsewhere'));
     const baseUrl = await serve((_request, response) => response.writeHead(307, { location: elsewhere }).end());

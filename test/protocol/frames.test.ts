@@ -76,6 +76,21 @@ describe('frames', () => {
     expect([...new FrameReader().read(Buffer.concat([frameHeader(FRAME.exit, 10), Buffer.from('{}')]))]).toEqual([]);
   });
 
+  it('that come in pieces are whole though the memory of each piece is used for the next, whatever kind it is', () => {
+    const text = JSON.stringify({ text: 'x'.repeat(50), more: 'y'.repeat(50) });
+    const bytes = encode([{ type: FRAME.event, bytes: Buffer.from(text) }]);
+    for (const memory of [Buffer.alloc(10), new Uint8Array(10)]) {
+      const reader = new FrameReader();
+      const got: string[] = [];
+      for (let at = 0; at < bytes.length; at += memory.length) {
+        const part = bytes.subarray(at, at + memory.length);
+        memory.set(part);
+        for (const piece of reader.read(memory.subarray(0, part.length))) got.push(Buffer.from(piece.bytes).toString());
+      }
+      expect(got).toEqual([text]);
+    }
+  });
+
   it('above the limit are the sender’s error', () => {
     const over = frameHeader(FRAME.stdout, MAX_FRAME_BYTES + 1);
     expect(() => [...new FrameReader().read(over)]).toThrow(RangeError);
