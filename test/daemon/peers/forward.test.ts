@@ -5,14 +5,16 @@ import { Readable } from 'node:stream';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
-import type { Call } from '../../../src/daemon/edge/call.ts';
+import type { Call, StreamSource } from '../../../src/daemon/edge/call.ts';
 import type { ForwardRequest, Target } from '../../../src/daemon/edge/parts.ts';
 import { Forward } from '../../../src/daemon/peers/forward.ts';
-import { Link } from '../../../src/daemon/peers/link.ts';
+import { send } from '../../../src/daemon/peers/exchange.ts';
+import { Link, type LinkRequest } from '../../../src/daemon/peers/link.ts';
 import { collectText } from '../../../src/kernel/collect.ts';
 import { type Clock, systemClock } from '../../../src/kernel/clock.ts';
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { FRAME, frameHeader } from '../../../src/protocol/frames.ts';
-import { type OperationId, rowOf } from '../../../src/protocol/operations.ts';
+import { OPERATION_IDS, type OperationId, rowOf } from '../../../src/protocol/operations.ts';
 import { callerName, type Caller } from '../../../src/trust/caller.ts';
 import { verifies } from '../../requirements.ts';
 import { FakeClock } from '../../helpers/clock.ts';
@@ -263,4 +265,87 @@ describe('a stream of another node', () => {
       source.close();
     },
   );
+});
+
+describe('a stream of another node that is no run', () => {
+  const frame = (event: object): Buffer => {
+    const bytes = Buffer.from(JSON.stringify(event));
+    return Buffer.concat([frameHeader(FRAME.event, bytes.length), bytes]);
+  };
+  const follow = (more: Partial<Call> = {}): ForwardRequest => requestFor('transfer.follow', { transferId: JOB }, more);
+  const all = async (source: StreamSource): Promise<unknown[]> => {
+    const events: unknown[] = [];
+    for (let piece = await source.next(); piece !== undefined; piece = await source.next())
+      events.push(JSON.parse(Buffer.from(piece.bytes).toString()));
+    return events;
+  };
+
+  it(
+    verifies('link.forward', 'ends where it ends, and is asked for anew, with how things are, where it is cut'),
+    async () => {
+      const { heard, forward } = await peerThat((_, response, nth) => {
+        response.write(frame({ type: 'started', nth }));
+        if (nth > 1) return response.end(frame({ type: 'end' }));
+        return response.write(frame({ type: 'progress' }), () => setTimeout(() => response.destroy(), 20));
+      });
+      const source = await forward.stream(follow());
+      expect(await all(source)).toEqual([
+        { type: 'started', nth: 1 },
+        { type: 'progress' },
+        { type: 'started', nth: 2 },
+        { type: 'end' },
+      ]);
+      expect(heard.map(({ line }) => line)).toEqual([
+        `GET /api/v1/transfers/${JOB}/events`,
+        `GET /api/v1/transfers/${JOB}/events`,
+      ]);
+      source.close();
+    },
+  );
+
+  it('is unknown where the peer has forgotten it meanwhile', async () => {
+    const { forward } = await peerThat((_, response, nth) => {
+      if (nth === 1) return response.write(frame({ type: 'started' }), () => setTimeout(() => response.destroy(), 20));
+      response.statusCode = 404;
+      return response.end('{"error":{"code":4012,"name":"transfer_not_found","message":"no"}}');
+    });
+    const source = await forward.stream(follow());
+    await expect(all(source)).rejects.toMatchObject({
+      error: 'outcome_unknown',
+      message: expect.stringContaining('no longer knows this transfer'),
+    });
+  });
+});
+
+describe('a request whose answer may take its time', () => {
+  it('is not given up for silence: presence tells whether the peer is there', async () => {
+    const asked = new Map<string, Pick<LinkRequest, 'long' | 'idleMs'>>();
+    for (const id of OPERATION_IDS.filter((one) => rowOf(one).remote)) {
+      const link = {
+        request: ({ long, idleMs }: LinkRequest) => {
+          asked.set(id, { long, idleMs });
+          return Promise.reject(new LoopsyError('internal'));
+        },
+      };
+      // Nothing else of it is used.
+      const way = { name: 'kai', link: link as Partial<Link> as Link, boot: 'b', bootAtMs: 0, offline: undefined };
+      const request = requestFor(id, { jobId: JOB, transferId: JOB, endId: JOB }, { body: Readable.from([]) });
+      const exchange = { request, way, op: request.op, input: request.input, accept: '' };
+      await expect(send(exchange, undefined)).rejects.toThrow();
+    }
+    const patient = [...asked].filter(([, { idleMs }]) => idleMs === 0).map(([id]) => id);
+    expect(patient).toEqual([
+      'job.execute',
+      'job.stdin',
+      'file.push',
+      'file.pull',
+      'source.open',
+      'source.read',
+      'target.open',
+      'target.write',
+    ]);
+    for (const id of patient) expect([id, asked.get(id)?.long]).toEqual([id, true]);
+    expect(asked.get('transfer.follow')).toEqual({ long: true, idleMs: 25_000 });
+    expect(asked.get('system.status')).toEqual({ long: false, idleMs: 25_000 });
+  });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import net, { type AddressInfo } from 'node:net';
@@ -138,6 +139,71 @@ describe('a link', () => {
       for (let at = 0; at < 50; at += 1) yield Buffer.alloc(60_000);
     })();
     expect(await collectText(await link.request(request({ method: 'POST', body, long: true })), 20)).toBe('3000000');
+  });
+});
+
+describe('a body of bytes', () => {
+  const hashing: http.RequestListener = (asked, response) => {
+    const hash = createHash('sha256');
+    asked.on('data', (chunk: Buffer) => hash.update(chunk));
+    asked.on('end', () => response.end(`${asked.headers['content-length']} ${hash.digest('hex')}`));
+  };
+
+  it(verifies('link.bytes', 'is sent chunk by chunk: the memory of one may be used for the next'), async () => {
+    const { link } = await linkTo(hashing);
+    const sent = createHash('sha256');
+    const memory = Buffer.alloc(1_048_576);
+    const body = (async function* () {
+      for (let at = 0; at < 30; at += 1) {
+        memory.fill(at);
+        sent.update(memory);
+        yield memory;
+        memory.fill(255);
+      }
+    })();
+    const bodyLength = 30 * memory.length;
+    const answer = await link.request(request({ method: 'POST', body, bodyLength, long: true }));
+    expect(await collectText(answer, 100)).toBe(`${bodyLength} ${sent.digest('hex')}`);
+  });
+
+  it('of another length than was said cuts the request', async () => {
+    let whole = 0;
+    const { link, dials } = await linkTo((asked, response) => {
+      asked.resume();
+      asked.on('end', () => (whole += 1));
+      asked.on('end', () => response.end());
+      asked.on('error', () => undefined);
+    });
+    async function* body() {
+      yield Buffer.from('abc');
+      yield Buffer.from('def');
+    }
+    for (const bodyLength of [5, 7]) {
+      const sent = link.request(request({ method: 'POST', body: body(), bodyLength, long: true }));
+      await expect(sent).rejects.toMatchObject({ name: 'LinkCut', sent: true });
+    }
+    expect([whole, dials()]).toEqual([0, 2]);
+  });
+
+  it('is not asked for any more where the peer has answered without it', async () => {
+    let given = 0;
+    let isLeft = false;
+    const { link } = await linkTo((asked, response) => {
+      asked.on('error', () => undefined);
+      response.writeHead(403, { connection: 'close' });
+      response.end('no');
+    });
+    async function* body() {
+      try {
+        for (; ; given += 1) yield Buffer.alloc(1_048_576);
+      } finally {
+        isLeft = true;
+      }
+    }
+    const answer = await link.request(request({ method: 'POST', body: body(), long: true }));
+    expect(await collectText(answer, 10)).toBe('no');
+    await expect.poll(() => isLeft).toBe(true);
+    expect(given).toBeLessThan(50);
   });
 });
 
