@@ -277,6 +277,7 @@ export const REQUIREMENTS = {
 
   // Peers and link.
   'link.pinned': 'the wrong machine at the right address never receives a request',
+  'link.cipher': 'a link is TLS 1.3, with the cipher that is fastest for many bytes where both sides have it',
   'link.pool': 'a long stream never delays a request on the same link',
   'link.presence': 'offline within 10 s of a lost peer, online within 3 s of its return, without starting processes',
   'link.forward':

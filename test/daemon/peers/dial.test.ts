@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
+import tls from 'node:tls';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
@@ -104,6 +105,41 @@ describe('a dial', () => {
       'kai.local:1',
       '[fe80::1]:2',
     ]);
+  });
+});
+
+describe('a link', () => {
+  const answerer = async (): Promise<Address> => portOf(kai);
+  const cipherOf = async (to: Address): Promise<unknown> => {
+    const { socket } = await dial(pinned(to), context, { signal: new AbortController().signal, now: () => Date.now() });
+    onTestFinished(() => void socket.destroy());
+    return [socket.getProtocol(), socket.getCipher().name];
+  };
+
+  it(
+    verifies('link.cipher', 'is TLS 1.3 with the fastest of its ciphers, whichever side would rather have another'),
+    async () => {
+      const fastest = ['TLSv1.3', 'TLS_AES_128_GCM_SHA256'];
+      expect(await cipherOf(await answerer())).toEqual(fastest);
+      // A client with Node's own order hears the node's.
+      const { port } = await answerer();
+      const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+      onTestFinished(() => void client.destroy());
+      await once(client, 'secureConnect');
+      expect([client.getProtocol(), client.getCipher().name]).toEqual(fastest);
+    },
+  );
+
+  it('takes the others where the other side has nothing else, and nothing older', async () => {
+    const { port } = await answerer();
+    for (const ciphers of ['TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_256_GCM_SHA384']) {
+      const client = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ciphers });
+      onTestFinished(() => void client.destroy());
+      await once(client, 'secureConnect');
+      expect(client.getCipher().name).toBe(ciphers);
+    }
+    const old = tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false, maxVersion: 'TLSv1.2' });
+    await expect(once(old, 'secureConnect')).rejects.toThrow(/version|alert|ECONNRESET|disconnected/);
   });
 });
 
