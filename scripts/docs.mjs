@@ -27,6 +27,7 @@ function typeOf(schema) {
   if (schema.type === 'array') return `list of ${typeOf(schema.items ?? {})}`;
   if (schema.type === 'object' && schema.properties !== undefined) return `{${fieldNames(schema).join(', ')}}`;
   if (schema.type === 'object') return 'object';
+  if (schema.format === 'binary') return 'bytes';
   return schema.type ?? 'any';
 }
 
@@ -51,11 +52,13 @@ function inputsOf(entry) {
   const parameters = (entry.parameters ?? [])
     .filter(({ name }) => name !== 'peer')
     .map(({ name, in: where, required, schema }) => ({ name, where, required, schema }));
-  const body = entry.requestBody?.content['application/json']?.schema;
+  const content = entry.requestBody?.content ?? {};
+  const form = content['multipart/form-data']?.schema;
+  const body = form ?? content['application/json']?.schema;
   const required = new Set(body?.required ?? []);
   const inBody = Object.entries(body?.properties ?? {}).map(([name, schema]) => ({
     name,
-    where: 'body',
+    where: form === undefined ? 'body' : 'form',
     required: required.has(name),
     schema,
   }));
@@ -69,17 +72,20 @@ function section([id, op], entry) {
     op.remote ? 'Takes `?peer=<name>`.' : '',
     op.outbound ? 'Refused over a link.' : '',
     op.limit === undefined ? '' : `Counted by \`rateLimits.${op.limit}\`.`,
+    op.form === true ? 'The body is a form (`multipart/form-data`).' : '',
+    op.kind === 'upload' && op.form !== true ? 'The body is bytes.' : '',
     typeof op.cli === 'string' ? `Command: \`loopsy ${op.cli}\`.` : '',
   ];
   const answer = entry.responses[op.status ?? 200].content;
   const [type] = Object.keys(answer);
   const shape = typeOf(Object.values(answer)[0].schema);
+  const types = Object.keys(answer)
+    .map((one) => `\`${one}\``)
+    .join(', ');
+  const text = `Answers ${type === 'application/json' ? shape : type}`;
   const says =
-    op.kind === 'stream'
-      ? `Answers with ${Object.keys(answer)
-          .map((one) => `\`${one}\``)
-          .join(', ')}; one event: ${shape}`
-      : `Answers ${type === 'application/json' ? shape : type}`;
+    { stream: `Answers with ${types}; one event: ${shape}`, download: `Answers with bytes (${types})` }[op.kind] ??
+    text;
   return [
     `### ${op.method} ${op.path}`,
     '',

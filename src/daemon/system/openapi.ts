@@ -12,7 +12,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 /** What any call but a public one can be refused with. */
 const REFUSALS = ['missing_key', 'invalid_key', 'expired_key', 'scope_missing', 'revoked', 'foreign_origin'] as const;
-/** What forwarding adds. */
+/** What is added where other nodes are addressed. */
 const FORWARDING = [
   'peer_not_found',
   'peer_offline',
@@ -32,20 +32,40 @@ const schemaOf = (schema: z.ZodType, io: 'input' | 'output'): Json => {
 
 const jsonOf = (value: unknown): Json => (isRecord(value) ? value : {});
 
+const RANGE: Json = {
+  name: 'range',
+  in: 'header',
+  schema: { type: 'string', description: 'the part that is wanted: bytes=5-9' },
+};
+
 const parametersOf = (op: Operation, input: Json): Json[] => {
   const properties = jsonOf(input['properties']);
   const required = Array.isArray(input['required']) ? input['required'] : [];
   const inPath = pathFields(op.path);
-  const inQuery = inputInQuery(op) ? Object.keys(properties).filter((name) => !inPath.includes(name)) : [];
+  const inQuery =
+    inputInQuery(op) && op.form !== true ? Object.keys(properties).filter((name) => !inPath.includes(name)) : [];
   const peer = { name: 'peer', in: 'query', description: 'the peer that carries it out', schema: { type: 'string' } };
   return [
     ...inPath.map((name) => ({ name, in: 'path', required: true, schema: properties[name] ?? { type: 'string' } })),
     ...inQuery.map((name) => ({ name, in: 'query', required: required.includes(name), schema: properties[name] })),
+    ...(op.kind === 'download' ? [RANGE] : []),
     ...(op.remote ? [peer] : []),
   ];
 };
 
+const BYTES: Json = { type: 'string', format: 'binary' };
+
+/** Its fields may stand on either side of the file. */
+const formOf = (input: Json): Json => {
+  const properties = { ...jsonOf(input['properties']), file: { ...BYTES, description: 'the bytes; at any place' } };
+  return {
+    required: true,
+    content: { 'multipart/form-data': { schema: { ...input, properties, required: ['file'] } } },
+  };
+};
+
 const bodyOf = (op: Operation, input: Json): Json | undefined => {
+  if (op.form === true) return formOf(input);
   if (op.kind === 'upload') return { required: true, content: { 'application/octet-stream': {} } };
   if (inputInQuery(op)) return undefined;
   const inPath = new Set(pathFields(op.path));
@@ -62,13 +82,18 @@ const bodyOf = (op: Operation, input: Json): Json | undefined => {
 const successOf = (id: OperationId, op: Operation): Json => {
   const schema = schemaOf(op.output, 'output');
   if (op.text !== undefined) return { description: 'text', content: { [op.text.split(';', 1)[0] ?? '']: { schema } } };
+  if (op.kind === 'download')
+    return {
+      description: 'bytes; what is known of them is said in headers and trailers named loopsy-*',
+      content: { 'application/octet-stream': { schema: BYTES } },
+    };
   if (op.kind !== 'stream') return { description: 'done', content: { 'application/json': { schema } } };
   const slice = SLICES[id];
   return {
     description: 'events',
     content: {
       'text/event-stream': { schema },
-      [FRAMES_TYPE]: { schema: { type: 'string', format: 'binary' } },
+      [FRAMES_TYPE]: { schema: BYTES },
       ...(slice === undefined ? {} : { 'application/json': { schema: schemaOf(slice, 'output') } }),
     },
   };
@@ -79,7 +104,7 @@ const errorsOf = (op: Operation): ErrorName[] => {
   const names = new Set<ErrorName>([
     ...(op.access === 'public' ? [] : REFUSALS),
     ...op.errors,
-    ...(op.remote ? FORWARDING : []),
+    ...(op.remote || op.peers !== undefined ? FORWARDING : []),
     ...(op.limit === undefined ? [] : (['rate_limited'] as const)),
     'invalid_request',
     'internal',
@@ -118,7 +143,11 @@ const entryOf = (id: OperationId): Json => {
     'x-access': op.access,
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(requestBody === undefined ? {} : { requestBody }),
-    responses: { [op.status ?? 200]: successOf(id, op), ...failuresOf(op) },
+    responses: {
+      [op.status ?? 200]: successOf(id, op),
+      ...(op.kind === 'download' ? { 206: { ...successOf(id, op), description: 'a part of the bytes' } } : {}),
+      ...failuresOf(op),
+    },
   };
 };
 

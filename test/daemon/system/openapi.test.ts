@@ -56,6 +56,26 @@ describe('the OpenAPI document', () => {
     expect(Object.keys(entryOf('job.stdin').requestBody?.content ?? {})).toEqual(['application/octet-stream']);
   });
 
+  it('describes a form by its fields and its file, and nothing of it in the query', () => {
+    const entry = entryOf('file.push');
+    expect(Object.keys(entry.requestBody?.content ?? {})).toEqual(['multipart/form-data']);
+    expect(entry.requestBody?.content['multipart/form-data']?.schema).toMatchObject({
+      properties: { destPath: { type: 'string' }, checksum: { type: 'string' }, file: { format: 'binary' } },
+      required: ['file'],
+    });
+    expect(namesIn(entry, 'query')).toEqual(['peer']);
+    expect(namesIn(entryOf('target.write'), 'query')).toEqual(['step', 'file', 'offset', 'peer']);
+  });
+
+  it('describes answers of bytes, whole and in part', () => {
+    const entry = entryOf('file.pull');
+    for (const status of ['200', '206'])
+      expect(Object.keys(entry.responses[status]?.content ?? {})).toEqual(['application/octet-stream']);
+    expect(namesIn(entry, 'header')).toEqual(['range']);
+    expect(Object.keys(entry.requestBody?.content ?? {})).toEqual(['application/json']);
+    expect(namesIn(entryOf('job.list'), 'header')).toEqual([]);
+  });
+
   it('names the media types of streams', () => {
     const types = Object.keys(entryOf('job.stream').responses['200']?.content ?? {});
     expect(types).toEqual(['text/event-stream', 'application/vnd.loopsy.frames']);
