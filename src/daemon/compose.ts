@@ -207,6 +207,7 @@ const makeTransfers = (parts: Parts): Transfers => {
     here: () => ({ name: slugOf(system.hostname), nodeId: identity.nodeId }),
     peer: (nodeId) => peers.registry.find(nodeId),
     forward: parts.forward,
+    boot: options.boot,
     callerOf: (name) => storedCaller(name, { agentGrant: trust.agentGrant, keys: trust.keys() }),
   });
 };

@@ -155,6 +155,9 @@ export const transferCancelSchema = z.object({
 
 // ── the two ends, as nodes speak to each other ──────────────────────────────────────────────────────────────────────
 
+/** What an earlier start of the same node has left open is closed then. */
+const bootSchema = z.string().max(64).optional().describe("the mover's start");
+
 const endRef = { endId: transferIdSchema };
 
 /** What a source's first answer says of each path that was asked for. */
@@ -170,6 +173,7 @@ export const sourceOpenSchema = z.strictObject({
   exclude: choices.exclude,
   gitignore: choices.gitignore,
   to: z.string().max(300).optional().describe('for its records: where the files go'),
+  boot: bootSchema,
 });
 /** Its answer. */
 export const sourceOpenedSchema = z.object({
@@ -210,6 +214,7 @@ export const targetOpenSchema = z.strictObject({
   source: z.string().max(100_000).describe('whose files, and which: a repeat of the same goes on where it was'),
   platform: platformSchema.describe("the source's"),
   from: z.string().max(300).optional().describe('for its records: where the files come from'),
+  boot: bootSchema,
   checksum: choices.checksum,
   update: choices.update,
   noClobber: choices.noClobber,

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
+import { notePassing } from '../../kernel/passing-bytes.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { findBuiltFile } from '../../store/built-file.ts';
 import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToDisk } from './disk/messages.ts';
@@ -84,7 +85,7 @@ export class DiskThread {
 
   /** Reads bytes; each chunk has memory of its own. Leaving the loop ends the read. */
   async *read(read: DiskRead): AsyncGenerator<Uint8Array, unknown> {
-    const chunks: Uint8Array[] = [];
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
     let [isOver, failure]: [boolean, LoopsyError | undefined] = [false, undefined];
     let answer: unknown;
     let wake = (): void => undefined;
@@ -110,7 +111,7 @@ export class DiskThread {
         const chunk = chunks.shift();
         if (chunk !== undefined) {
           yield chunk;
-          this.#post({ id, more: chunk.length });
+          this.#post({ id, more: chunk.length, used: chunk.buffer });
           continue;
         }
         if (failure !== undefined) throw failure;
@@ -220,8 +221,7 @@ export class DiskThread {
   #post(message: ToDisk): void {
     this.#idle?.cancel();
     this.#worker ??= this.#start();
-    const moved = 'chunks' in message ? message.chunks.map(({ buffer }) => buffer as ArrayBuffer) : [];
-    this.#worker.postMessage(message, moved);
+    this.#worker.postMessage(message, movedWith(message));
   }
 
   #start(): Worker {
@@ -249,6 +249,12 @@ export class DiskThread {
   }
 }
 
+/** The memory that a message takes with it. */
+const movedWith = (message: ToDisk): ArrayBuffer[] => {
+  if ('chunks' in message) return message.chunks.map(({ buffer }) => buffer as ArrayBuffer);
+  return 'more' in message && message.used !== undefined ? [message.used] : [];
+};
+
 /** Where a body is poured. */
 interface Out {
   push(chunks: readonly Uint8Array[], bytes: number): void;
@@ -274,6 +280,7 @@ const pourStream = (body: Readable, out: Out): void => {
     if (body.isPaused()) body.resume();
   });
   body.on('data', (chunk: Buffer) => {
+    notePassing(chunk.length);
     chunks.push(owned(chunk));
     bytes += chunk.length;
     if (bytes < POST_BYTES) return;

@@ -19,6 +19,8 @@ export interface MovementOptions {
   readonly to: Place;
   readonly ends: Ends;
   readonly clock: Clock;
+  /** This start of the node. */
+  readonly boot: string;
   /** ms. */
   readonly patienceMs: number;
   /** When it was first asked for, where that was before this start of the node. */
@@ -97,10 +99,10 @@ export class Movement {
   }
 
   async #run(): Promise<void> {
-    const { input, ends, clock, patienceMs } = this.#options;
+    const { input, ends, clock, boot, patienceMs } = this.#options;
     const throttle = input.limit === undefined ? undefined : new Throttle(input.limit, clock);
     const { signal } = this.#controller;
-    const mover = new Mover({ ends, input, progress: this.#progress, clock, signal, patienceMs, throttle });
+    const mover = new Mover({ ends, input, boot, progress: this.#progress, clock, signal, patienceMs, throttle });
     try {
       await mover.run();
       const isDone = this.#progress.files.failed === 0;

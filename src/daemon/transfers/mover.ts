@@ -26,6 +26,8 @@ export interface MoverParts {
   readonly input: TransferInput;
   readonly progress: Progress;
   readonly clock: Clock;
+  /** This start of the node. */
+  readonly boot: string;
   readonly signal: AbortSignal;
   /** How long a node may be away, ms, before the movement fails. */
   readonly patienceMs: number;
@@ -144,9 +146,9 @@ export class Mover {
   }
 
   async #open(source: SourceEnd, target: TargetEnd): Promise<Way> {
-    const { input } = this.#parts;
+    const { input, boot } = this.#parts;
     const { sources, dest, exclude, gitignore, checksum, update, noClobber, dryRun } = input;
-    const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name });
+    const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name, boot });
     this.#contact();
     this.#progress.fail(opened.failures.map(({ path, error, message }) => [path, error, message]));
     const [first] = opened.failures;
@@ -159,6 +161,7 @@ export class Mover {
       source: JSON.stringify([source.place.nodeId, sources]),
       platform: opened.platform,
       from: source.place.name,
+      boot,
       checksum,
       update,
       noClobber,

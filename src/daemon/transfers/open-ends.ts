@@ -22,6 +22,10 @@ interface OpenEnd {
   readonly endId: string;
   readonly role: 'source' | 'target';
   readonly caller: string;
+  /** The peer's node; empty for this node's own movers. */
+  readonly nodeId: string;
+  /** The mover's start, where it has said it. */
+  readonly boot: string | undefined;
   readonly about: Pick<Transfer, 'from' | 'to' | 'sources' | 'dest'>;
   readonly startedAt: number;
   readonly startedAtMs: number;
@@ -29,7 +33,6 @@ interface OpenEnd {
   usedAtMs: number;
   bytes: number;
   busy: number;
-  row: Transfer | undefined;
 }
 
 /** What open ends need. */
@@ -67,7 +70,7 @@ export class OpenEnds {
     const { disk, platform, here, placeOf } = this.#parts;
     const to = caller.kind === 'peer' ? placeOf(caller) : { name: input.to ?? '', nodeId: '' };
     const about = { from: here(), to, sources: input.paths, dest: '' };
-    return this.#opening('source', caller, about, async (endId) => {
+    return this.#opening({ role: 'source', about, boot: input.boot }, caller, async (endId) => {
       const { paths, exclude = [], gitignore = false } = input;
       const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
       const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: [string, string, string][] };
@@ -80,7 +83,7 @@ export class OpenEnds {
     const { disk, platform, here, placeOf } = this.#parts;
     const from = caller.kind === 'peer' ? placeOf(caller) : { name: input.from ?? '', nodeId: '' };
     const about = { from, to: here(), sources: input.roots.map(({ name }) => name), dest: input.dest };
-    return this.#opening('target', caller, about, async (endId) => {
+    return this.#opening({ role: 'target', about, boot: input.boot }, caller, async (endId) => {
       const answer = await disk.call('target.open', {
         endId,
         journalKey: [callerName(caller), input.source, input.dest].join('\n'),
@@ -144,36 +147,43 @@ export class OpenEnds {
     this.#open.clear();
   }
 
-  // eslint-disable-next-line max-params -- role, whose, about what, how: each call names all four
   async #opening<T>(
-    role: OpenEnd['role'],
+    facts: Pick<OpenEnd, 'role' | 'about' | 'boot'>,
     caller: Caller,
-    about: OpenEnd['about'],
     open: (endId: string) => Promise<T>,
   ): Promise<T> {
     const { clock, disk } = this.#parts;
+    await this.#closeOlder(caller, facts.boot);
     const endId = timeId(clock);
     const release = disk.hold();
     try {
       const opened = await open(endId);
       const now = clock.monotonicMs();
       const end = {
+        ...facts,
         endId,
-        role,
         caller: callerName(caller),
-        about,
+        nodeId: nodeIdOf(caller),
         release,
         startedAt: clock.now(),
         startedAtMs: now,
         usedAtMs: now,
       };
-      this.#open.set(endId, { ...end, bytes: 0, busy: 0, row: undefined });
+      this.#open.set(endId, { ...end, bytes: 0, busy: 0 });
       this.#look ??= clock.every(LOOK_MS, () => this.#forgetOld());
       return opened;
     } catch (thrown) {
       release();
       throw thrown;
     }
+  }
+
+  /** What an earlier start of the same node has left: nobody comes back for it, and its files are to be gone on with. */
+  async #closeOlder(caller: Caller, boot: string | undefined): Promise<void> {
+    const nodeId = nodeIdOf(caller);
+    if (nodeId === '' || boot === undefined) return;
+    const older = [...this.#open.values()].filter((end) => end.nodeId === nodeId && end.boot !== boot);
+    await Promise.all(older.map((end) => this.#close(end, {})));
   }
 
   #of(endId: string, caller: Caller, role?: OpenEnd['role']): OpenEnd {
@@ -256,6 +266,8 @@ export class OpenEnds {
     this.#open.clear();
   }
 }
+
+const nodeIdOf = (caller: Caller): string => (caller.kind === 'peer' ? caller.nodeId : '');
 
 /** The folders that a caller's grant names: the narrower of them and the config holds. */
 export const limitsOf = (caller: Caller): { readonly folders?: readonly string[] } => {

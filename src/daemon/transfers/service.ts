@@ -35,6 +35,8 @@ export interface TransfersOptions {
   /** A peer by its nodeId; undefined where it is not known any more. */
   readonly peer: (nodeId: string) => Place | undefined;
   readonly forward: Forwarding;
+  /** This start of the node. */
+  readonly boot: string;
   /** Who a stored caller is by what holds now; undefined: nobody. */
   readonly callerOf: (name: string) => Caller | undefined;
 }
@@ -159,7 +161,7 @@ export class Transfers implements Service {
     const live = [...[...this.#movements.values()].map((movement) => movement.row()), ...this.ends.rows()];
     const rows = new Map(live.filter((row) => all || row.state !== 'ended').map((row) => [row.transferId, row]));
     if (all) {
-      for (const { transferId, row } of this.#records.page(cursor, limit + 1))
+      for (const { transferId, row } of this.#records.page(cursor, limit))
         if (row !== undefined && !rows.has(transferId)) rows.set(transferId, row);
     }
     const page = new Page<Transfer>({ limit });
@@ -215,6 +217,7 @@ export class Transfers implements Service {
     const patienceMs = input.detach === true ? DETACHED_PATIENCE_MS : PATIENCE_MS;
     const movement = new Movement({
       ...more,
+      boot: this.#options.boot,
       input,
       caller,
       from,

@@ -1,4 +1,5 @@
 import { systemClock } from '../../../kernel/clock.ts';
+import { notePassing } from '../../../kernel/passing-bytes.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { isRecord } from '../../../protocol/record.ts';
 import { PathGuard } from '../../../trust/path-guard.ts';
@@ -19,6 +20,7 @@ import {
   type StepWrite,
   type ToDisk,
 } from './messages.ts';
+import { PiecePool } from './pieces.ts';
 import { FileSink, readFile } from './single-file.ts';
 import { Source } from './source.ts';
 import { pathsOf, type Surroundings } from './surroundings.ts';
@@ -63,6 +65,7 @@ export class Disk {
       home,
       nodeId,
       journalDir,
+      pool: new PiecePool(),
       maxFileSize: rules.maxFileSize,
       guard: this.#guardOf(rules),
     };
@@ -76,7 +79,7 @@ export class Disk {
     if ('read' in message) return void this.#read(id, message.read);
     if ('write' in message) return void this.#write(id, message.write);
     if ('chunks' in message) return this.#chunks(id, message.chunks);
-    if ('more' in message) return this.#more(id, message.more);
+    if ('more' in message) return this.#more(id, message.more, message.used);
     return this.#end(id, message.end, message.value);
   }
 
@@ -171,7 +174,8 @@ export class Disk {
     return source.read(read.want);
   }
 
-  #more(id: number, bytes: number): void {
+  #more(id: number, bytes: number, used: ArrayBuffer | undefined): void {
+    if (used !== undefined) this.#around.pool.give(used);
     const reading = this.#readings.get(id);
     if (reading === undefined) return;
     reading.window += bytes;
@@ -210,7 +214,9 @@ export class Disk {
 
   #takeChunks(id: number, sink: Sink, chunks: readonly Uint8Array[]): void {
     sink.take(chunks);
-    this.#post({ id, taken: chunks.reduce((sum, { length }) => sum + length, 0) });
+    const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
+    this.#post({ id, taken: bytes });
+    notePassing(bytes);
   }
 
   #end(id: number, end: 'end' | 'abort', value: unknown): void {

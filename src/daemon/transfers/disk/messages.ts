@@ -90,7 +90,7 @@ export type ToDisk =
   | { readonly id: number; readonly read: DiskRead }
   | { readonly id: number; readonly write: DiskWrite }
   | { readonly id: number; readonly chunks: readonly Uint8Array[] }
-  | { readonly id: number; readonly more: number }
+  | { readonly id: number; readonly more: number; readonly used?: ArrayBuffer }
   | { readonly id: number; readonly end: 'end' | 'abort'; readonly value?: unknown }
   | { readonly rules: DiskRules }
   | { readonly stop: true };

@@ -10,15 +10,15 @@ import type { Sink } from './incoming.ts';
 import type { FilePlace, ReadFile, WholeFile, WriteFile } from './messages.ts';
 import { openReal } from './opened.ts';
 import type { Surroundings } from './surroundings.ts';
+import { PIECE_BYTES } from './pieces.ts';
 import { Target, type TargetParts } from './target.ts';
 import { tooLarge } from './walk.ts';
 
-const PIECE_BYTES = 1_048_576;
 const NEW_FILE_MODE = 0o644;
 
 /** Reads one file, or a part of it. First what it is, as JSON; then its bytes; at last the sha256 of those that were given. */
 export async function* readFile(
-  { guard, maxFileSize, fstat }: Surroundings,
+  { guard, maxFileSize, fstat, pool }: Surroundings,
   { path, limits, range }: ReadFile,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, string> {
   const real = await guard.check(path, limits);
@@ -34,11 +34,11 @@ export async function* readFile(
     yield new TextEncoder().encode(JSON.stringify(whole));
     const hash = createHash('sha256');
     for (let at = from; at < to;) {
-      const piece = new Uint8Array(Math.min(PIECE_BYTES, to - at));
+      const piece = pool.take(Math.min(PIECE_BYTES, to - at));
       const got = readSync(fd, piece, 0, piece.length, at);
       if (got === 0) throw changed(path);
       at += got;
-      const bytes = got === piece.length ? piece : piece.slice(0, got);
+      const bytes = piece.subarray(0, got);
       hash.update(bytes);
       yield bytes;
     }

@@ -10,6 +10,7 @@ import { fileError, fileFault } from './faults.ts';
 import { Ignored } from './ignored.ts';
 import { openReal, type Opened } from './opened.ts';
 import type { Surroundings } from './surroundings.ts';
+import { PIECE_BYTES } from './pieces.ts';
 import { findRoots, type SourceRoot } from './sources.ts';
 import { fileEntry, tooLarge, Walk, type Met } from './walk.ts';
 
@@ -17,7 +18,6 @@ const GROUP_ENTRIES = 1000;
 const GROUP_BYTES = 262_144;
 /** Groups that can be asked for again. */
 const KEPT_GROUPS = 8;
-const PIECE_BYTES = 1_048_576;
 
 type Refuse = ((real: string) => LoopsyError | undefined) | undefined;
 
@@ -190,11 +190,11 @@ export class Source {
     const opened = await this.#open(file);
     try {
       for (let at = from; at < to;) {
-        const piece = new Uint8Array(Math.min(PIECE_BYTES, to - at));
+        const piece = this.#around.pool.take(Math.min(PIECE_BYTES, to - at));
         const got = readSync(opened.fd, piece, 0, piece.length, at);
         if (got === 0) throw this.#changed(file);
         at += got;
-        yield got === piece.length ? piece : piece.slice(0, got);
+        yield piece.subarray(0, got);
       }
       this.#compare(file, opened);
     } finally {

@@ -96,7 +96,7 @@ const below = (
   if (matches === undefined) return [start + name];
   try {
     return readdirSync(folder)
-      .filter(matches)
+      .filter((found) => matches(found))
       .map((found) => start + found);
   } catch (thrown) {
     if (errorCode(thrown) === undefined) throw thrown;

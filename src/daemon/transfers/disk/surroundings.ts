@@ -3,6 +3,7 @@ import { fstatSync, type Stats } from 'node:fs';
 import { nameFault } from '../../../trust/native-path.ts';
 import type { PathGuard } from '../../../trust/path-guard.ts';
 import { fileError } from './faults.ts';
+import type { PiecePool } from './pieces.ts';
 
 /** Where files are read and written, and by which rules. */
 export interface Surroundings {
@@ -14,6 +15,7 @@ export interface Surroundings {
   readonly maxFileSize: number;
   /** Where the drafts are written down that a sudden end would leave. */
   readonly journalDir: string;
+  readonly pool: PiecePool;
   fstat(fd: number): Stats;
   /**
    * The path of an entry below a real folder.
