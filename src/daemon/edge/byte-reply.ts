@@ -6,6 +6,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { ByteAnswer } from './call.ts';
 import { toLoopsyError } from './error-reply.ts';
 import { GUARD_HEADERS } from './exchange.ts';
+import { endedByNode } from './open-requests.ts';
 import { nextTurn, stallMsOf } from './stream-reply.ts';
 
 /** What an answer of bytes needs beside its bytes. */
@@ -16,7 +17,12 @@ export interface ByteReplyOptions {
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called when the answer begins; where it never does, `replyBytes` rejects. */
+  readonly onBegin: () => void;
 }
+
+/** What keeps the first byte from coming is an answer of its own; for so long it is waited for. */
+const HEAD_MS = 500;
 
 const TICK_MS = 5000;
 
@@ -29,20 +35,21 @@ const WRITE_BYTES = 1024;
 
 /** The chunks of an answer, which is told once that no more of them are wanted. */
 class Chunks {
+  /** The first one, while nobody has taken it. */
+  first: Promise<IteratorResult<Uint8Array>> | undefined;
   readonly #iterator: AsyncIterator<Uint8Array>;
-  #first: Promise<IteratorResult<Uint8Array>> | undefined;
   #isOver = false;
 
   constructor({ chunks }: ByteAnswer) {
     this.#iterator = chunks[Symbol.asyncIterator]();
     // At once: a generator that was never begun would not clean up either.
-    this.#first = this.#iterator.next();
-    this.#first.catch(ignore);
+    this.first = this.#iterator.next();
+    this.first.catch(ignore);
   }
 
   async next(): Promise<Uint8Array | undefined> {
-    const next = this.#first ?? this.#iterator.next();
-    this.#first = undefined;
+    const next = this.first ?? this.#iterator.next();
+    this.first = undefined;
     const step = await next;
     if (step.done !== true) return step.value;
     this.#isOver = true;
@@ -111,23 +118,43 @@ class ByteSink {
   }
 }
 
-/** The head. Bytes that are not counted come in chunks, so that a cut is told from an end. */
+const isCounted = ({ length, trailer }: ByteAnswer): boolean => length !== undefined && trailer === undefined;
+
+/** Bytes that are not counted come in chunks, so that a cut is told from an end. */
+const refuseOldHttp = (answer: ByteAnswer, { httpVersion }: IncomingMessage): void => {
+  if (isCounted(answer) || httpVersion === '1.1') return;
+  throw new LoopsyError('invalid_request', { message: 'bytes that are not counted beforehand take HTTP/1.1' });
+};
+
 const beginBytes = (answer: ByteAnswer, { request, response }: ByteReplyOptions): void => {
   const { status = 200, headers, length, trailer } = answer;
-  const isCounted = length !== undefined && trailer === undefined;
-  if (!isCounted && request.httpVersion !== '1.1') {
-    throw new LoopsyError('invalid_request', { message: 'bytes that are not counted beforehand take HTTP/1.1' });
-  }
   // A body that nobody read would be taken for the next request of the connection.
   if (!request.complete) response.setHeader('connection', 'close');
   response.writeHead(status, {
     ...GUARD_HEADERS,
     'content-type': 'application/octet-stream',
     ...headers,
-    ...(isCounted ? { 'content-length': length } : {}),
+    ...(isCounted(answer) ? { 'content-length': length } : {}),
     ...(trailer === undefined ? {} : { trailer: trailer.names.join(', ') }),
   });
 };
+
+/** Resolves when the first chunk is there, is late, or is not wanted any more. @throws what keeps it from coming. */
+const firstChunk = (chunks: Chunks, { clock, signal, response }: ByteReplyOptions): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const settle = (how: () => void): void => {
+      timer.cancel();
+      signal.removeEventListener('abort', give);
+      response.off('close', give);
+      how();
+    };
+    const give = (): void => settle(resolve);
+    const timer = clock.after(HEAD_MS, give);
+    signal.addEventListener('abort', give, { once: true });
+    response.once('close', give);
+    chunks.first?.then(give, (error: Error) => settle(() => reject(error)));
+    if (signal.aborted || response.destroyed) give();
+  });
 
 /** Sends all there is; ends early where nobody takes it any more. */
 const sendChunks = async (
@@ -151,39 +178,53 @@ const sendChunks = async (
 /**
  * Answers with bytes. Asks for a chunk when the last one has left, so that at most one lies here. Whatever fails on the
  * way cuts the connection: a client never takes a part for the whole.
- * @throws {LoopsyError} `invalid_request`, before anything was sent, where a cut could not be told from an end.
+ * @throws what keeps the first byte from coming, before anything was sent; `invalid_request` where a cut could not be
+ *   told from an end.
  */
 export const replyBytes = async (answer: ByteAnswer, options: ByteReplyOptions): Promise<void> => {
-  const { request, response, signal, clock, log } = options;
+  const { response, signal } = options;
   const chunks = new Chunks(answer);
-  const sink = new ByteSink(response, { clock, stallMs: stallMsOf(request) });
+  try {
+    await firstChunk(chunks, options);
+    const ended = endedByNode(signal);
+    if (ended !== undefined) throw ended;
+    refuseOldHttp(answer, options.request);
+  } catch (thrown) {
+    chunks.close();
+    throw thrown;
+  }
   const leave = (): void => {
     response.destroy();
     chunks.close();
   };
   response.once('close', leave);
   signal.addEventListener('abort', leave, { once: true });
+  if (signal.aborted || response.destroyed) leave();
   try {
-    beginBytes(answer, options);
-    if (signal.aborted || response.destroyed) leave();
-    await sendChunks(chunks, { length: answer.length, sink, response });
-    if (answer.trailer !== undefined && !response.destroyed) response.addTrailers(answer.trailer.read());
-    response.end();
-  } catch (thrown) {
-    if (!response.headersSent) throw thrown;
-    // Who left needs no reason.
-    if (!response.destroyed) noteCut(toLoopsyError(thrown, log), log);
-    response.destroy();
+    await send(answer, chunks, options);
   } finally {
     signal.removeEventListener('abort', leave);
     response.off('close', leave);
-    sink.stop();
     chunks.close();
   }
 };
 
-/** The client can't be told: the log is. */
-const noteCut = ({ error, message }: LoopsyError, log: Log): void => log.warn('bytes cut', { error, message });
+const send = async (answer: ByteAnswer, chunks: Chunks, options: ByteReplyOptions): Promise<void> => {
+  const { request, response, clock, log, onBegin } = options;
+  onBegin();
+  beginBytes(answer, options);
+  const sink = new ByteSink(response, { clock, stallMs: stallMsOf(request) });
+  try {
+    await sendChunks(chunks, { length: answer.length, sink, response });
+    if (answer.trailer !== undefined && !response.destroyed) response.addTrailers(answer.trailer.read());
+    response.end();
+  } catch (thrown) {
+    // Who left needs no reason. Who stays can't be told: the log is.
+    if (!response.destroyed) noteCut(toLoopsyError(thrown, log), log);
+    response.destroy();
+  } finally {
+    sink.stop();
+  }
+};
 
-/** Ends an answer of which nothing is sent. */
-export const dropBytes = (answer: ByteAnswer): void => new Chunks(answer).close();
+const noteCut = ({ error, message }: LoopsyError, log: Log): void => log.warn('bytes cut', { error, message });

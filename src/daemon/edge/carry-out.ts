@@ -1,7 +1,7 @@
 import type { Kind, Operation } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { noteInput, recordRequest } from './audit-hook.ts';
-import { dropBytes, replyBytes } from './byte-reply.ts';
+import { replyBytes } from './byte-reply.ts';
 import type { ByteAnswer, StreamSource } from './call.ts';
 import type { EffectAnswer } from './effects.ts';
 import { toLoopsyError } from './error-reply.ts';
@@ -10,7 +10,6 @@ import { formType } from './form-type.ts';
 import { gatherInput, validate } from './input.ts';
 import { allowIdleBody } from './listener.ts';
 import { findObject } from './objects.ts';
-import { endedByNode } from './open-requests.ts';
 import type { EdgeParts } from './parts.ts';
 import { callerNow, digestOf, effectKey, refreshCaller, resolvePeers } from './request-state.ts';
 import { callOf, handle, nameObject, refuseEnded, repeatAgeOf, type Run } from './run.ts';
@@ -187,15 +186,13 @@ const sendBytes = async (run: Run, parts: EdgeParts): Promise<void> => {
     ? (handle(run, call, parts) as Promise<ByteAnswer>)
     : parts.forwarder.bytes({ ...run, target, call }));
   if ('body' in answer) return sendAnswer(run, answer, parts);
-  const ended = endedByNode(controller.signal);
-  if (ended !== undefined) {
-    dropBytes(answer);
-    throw ended;
-  }
-  recordRequest(exchange, { statusCode: answer.status ?? 200, decision: 'allowed' }, parts);
-  nameObject(run, undefined);
   const { request, response } = exchange;
-  return replyBytes(answer, { request, response, signal: controller.signal, clock: parts.clock, log: parts.log });
+  const onBegin = (): void => {
+    recordRequest(exchange, { statusCode: answer.status ?? 200, decision: 'allowed' }, parts);
+    nameObject(run, undefined);
+  };
+  const { clock, log } = parts;
+  return replyBytes(answer, { request, response, signal: controller.signal, clock, log, onBegin });
 };
 
 /** An answer of this node's own that is no JSON: it makes nothing, and is not forwarded. */

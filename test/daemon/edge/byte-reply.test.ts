@@ -5,7 +5,7 @@ import net, { type AddressInfo } from 'node:net';
 
 import { describe, expect, it, onTestFinished } from 'vitest';
 
-import { type ByteReplyOptions, dropBytes, replyBytes } from '../../../src/daemon/edge/byte-reply.ts';
+import { type ByteReplyOptions, replyBytes } from '../../../src/daemon/edge/byte-reply.ts';
 import type { ByteAnswer } from '../../../src/daemon/edge/call.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { LoopsyError } from '../../../src/protocol/errors.ts';
@@ -50,11 +50,14 @@ interface Served {
   /** The reply to the first request. */
   readonly reply: Promise<{ readonly done: Promise<void>; readonly options: ByteReplyOptions }>;
   readonly warned: unknown[];
+  /** Answers that began. */
+  readonly begun: () => number;
 }
 
 /** A real server that answers everything with these bytes. */
 const serve = async (answer: ByteAnswer, more: Partial<ByteReplyOptions> = {}): Promise<Served> => {
   const warned: unknown[] = [];
+  let begins = 0;
   let begun: (reply: Awaited<Served['reply']>) => void;
   const reply = new Promise<Awaited<Served['reply']>>((resolve) => (begun = resolve));
   const server = http.createServer((request, response) => {
@@ -64,6 +67,7 @@ const serve = async (answer: ByteAnswer, more: Partial<ByteReplyOptions> = {}): 
       signal: new AbortController().signal,
       clock: systemClock,
       log: { ...silentLog, warn: (...said: unknown[]) => void warned.push(said) },
+      onBegin: () => (begins += 1),
       ...more,
     };
     const done = replyBytes(answer, options);
@@ -80,7 +84,7 @@ const serve = async (answer: ByteAnswer, more: Partial<ByteReplyOptions> = {}): 
     server.close();
   });
   // It listens on an address.
-  return { port: (server.address() as AddressInfo).port, reply, warned };
+  return { port: (server.address() as AddressInfo).port, reply, warned, begun: () => begins };
 };
 
 const ask = (port: number): Promise<http.IncomingMessage> =>
@@ -135,7 +139,7 @@ describe('an answer of bytes', () => {
     expect(answer.trailers).toEqual({ 'loopsy-checksum': 'sum' });
   });
 
-  it('that comes late has its head at once', async () => {
+  it('that comes late has its head before', async () => {
     const script = new Script('wait');
     const { port } = await serve({ headers: {}, chunks: script });
     expect((await ask(port)).statusCode).toBe(200);
@@ -185,7 +189,6 @@ describe('a client is never given a part for the whole:', () => {
     const { warned } = await cutOf({ headers: {}, chunks: new Script('abc', failure) });
     expect(warned).toEqual([['bytes cut', { error: 'source_changed', message: 'x changed' }]]);
     await cutOf({ headers: {}, length: 6, chunks: new Script('abc', failure) });
-    await cutOf({ headers: {}, chunks: new Script(failure) });
   });
 
   it('fewer or more bytes than were announced cut it too', async () => {
@@ -268,17 +271,34 @@ describe('a reader of bytes', () => {
   });
 });
 
-describe('an answer that nobody gets', () => {
-  it('is begun and ended, so that what it holds is let go', async () => {
+describe('an answer that does not begin', () => {
+  const told = async (answer: ByteAnswer, more?: Partial<ByteReplyOptions>): Promise<unknown[]> => {
+    const { port, begun, reply } = await serve(answer, more);
+    const heard = await ask(port);
+    const text = (await read(heard)).toString();
+    await (await reply).done.catch(() => undefined);
+    return [heard.statusCode, text, begun()];
+  };
+
+  it('is the error that keeps its first byte from coming', async () => {
+    const failure = new LoopsyError('source_changed', { message: 'x changed' });
+    expect(await told({ headers: {}, chunks: new Script(failure) })).toEqual([400, 'LoopsyError: x changed', 0]);
+  });
+
+  it('says that it is no longer allowed, and lets go of what it holds', async () => {
+    const controller = new AbortController();
     let open = 1;
     const chunks = (async function* () {
       try {
+        controller.abort('revoked');
+        await new Promise(setImmediate);
         yield Buffer.from('a');
       } finally {
         open -= 1;
       }
     })();
-    dropBytes({ headers: {}, chunks });
+    const [status, text, begun] = await told({ headers: {}, chunks }, { signal: controller.signal });
+    expect([status, text, begun]).toEqual([400, expect.stringContaining('revoked'), 0]);
     await expect.poll(() => open).toBe(0);
   });
 });
