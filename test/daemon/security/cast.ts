@@ -90,7 +90,12 @@ export const castOf = async (options: InProcessOptions = {}): Promise<Cast> => {
       await sowPeers(peers, now, past);
     },
   });
-  const other = await startNode({ name: 'other', seed: trusting(node.identity) });
+  const { config } = options;
+  const other = await startNode({
+    name: 'other',
+    ...(config === undefined ? {} : { config }),
+    seed: trusting(node.identity),
+  });
   await node.owner('POST', '/peers/trust', {
     address: '127.0.0.1',
     port: other.port,

@@ -1,3 +1,7 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { ERRORS, type ErrorName } from '../../../src/protocol/errors.ts';
@@ -8,7 +12,7 @@ import { decide, grantOfLevel } from '../../../src/trust/grants.ts';
 import { verifies } from '../../requirements.ts';
 import { EVERYBODY, type Who } from './callers.ts';
 import { type Cast, castOf, dismiss } from './cast.ts';
-import { requestFor, Turns } from './requests.ts';
+import { type About, requestFor, Turns } from './requests.ts';
 
 /** The rules in words, one line each; not those of the code under test. */
 const ruleFor = (op: Operation, who: Who): ErrorName | 'allowed' => {
@@ -65,7 +69,8 @@ const answerFor = (id: OperationId, who: Who): ErrorName | 'allowed' => {
 
 const answerOf = (op: Operation, who: Who): ErrorName | 'allowed' => {
   if (op.object?.role !== 'uses') return 'allowed';
-  return who.is === 'owner' && who.peer === undefined ? 'allowed' : 'job_not_found';
+  const notThere = op.object.kind === 'job' ? 'job_not_found' : 'transfer_not_found';
+  return who.is === 'owner' && who.peer === undefined ? 'allowed' : notThere;
 };
 
 /** A few cells by hand, so that the rules above are held to something. */
@@ -93,6 +98,20 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['job.cancel', 'a peer of level full', 'job_not_found'],
   ['job.cancel', 'the owner', 'allowed'],
   ['job.stdin', 'an agent', 'job_not_found'],
+  ['file.list', 'a peer of level observe', 'allowed'],
+  ['file.push', 'a peer of level observe', 'scope_missing'],
+  ['file.push', 'a key of level collaborate', 'allowed'],
+  ['file.pull', 'a peer that was granted nothing', 'scope_missing'],
+  ['file.pull', 'a revoked peer', 'revoked'],
+  ['file.pull', 'the owner, with a peer', 'allowed'],
+  ['transfer.start', 'a peer of level full', 'scope_missing'],
+  ['transfer.run', 'a peer of level full', 'scope_missing'],
+  ['transfer.run', 'the owner, with a peer', 'invalid_request'],
+  ['transfer.cancel', 'a peer of level full', 'transfer_not_found'],
+  ['source.read', 'a peer of level full', 'transfer_not_found'],
+  ['target.write', 'an agent', 'transfer_not_found'],
+  ['target.write', 'the owner', 'allowed'],
+  ['end.close', 'no key, over TLS from the LAN', 'missing_key'],
   ['key.show', "the owner's key, over TLS from the LAN", 'invalid_key'],
   ['key.show', 'the owner, by [::1]', 'allowed'],
   ['agent.connect', 'the owner', 'scope_missing'],
@@ -110,18 +129,25 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['pair.settle', 'no key, plain HTTP from the LAN', 'plain_http'],
 ];
 
+const NOTHING = { jobId: '', transferId: '', sourceId: '', targetId: '', ends: [] };
+
 const count = (tally: Map<string, number>, key: string, by = 1): void =>
   void tally.set(key, (tally.get(key) ?? 0) + by);
 
 describe('the authorisation matrix', () => {
   let cast: Cast;
-  let jobId = '';
+  let folder = '';
+  let about: Omit<About, 'turn' | 'peer'>;
   const turns = new Turns();
   const answers = new Map<string, string>();
   const asked = new Map<string, number>();
 
   beforeAll(async () => {
-    cast = await castOf();
+    folder = await mkdtemp(join(tmpdir(), 'loopsy-matrix-'));
+    await mkdir(join(folder, 'copy'));
+    const file = join(folder, 'a');
+    await writeFile(file, 'abc');
+    cast = await castOf({ config: { transfer: { allowedPaths: [folder] }, rateLimits: { transfer: 1000 } } });
     const { node } = cast;
     const started = await node.ask({
       method: 'POST',
@@ -131,14 +157,31 @@ describe('the authorisation matrix', () => {
       headers: { 'loopsy-request-id': 'cd'.repeat(16) },
       headOnly: true,
     });
-    jobId = String(started.headers['loopsy-object']);
+    const ids: About = { ...NOTHING, folder, file, turn: 0 };
+    const made = async (id: OperationId): Promise<string> => {
+      const { headers } = await node.ask({ ...requestFor(id, cast, ids), key: node.tokens.start });
+      count(asked, `${id} allowed`);
+      return String(headers['loopsy-object']);
+    };
+    about = {
+      folder,
+      file,
+      jobId: String(started.headers['loopsy-object']),
+      transferId: await made('transfer.start'),
+      sourceId: await made('source.open'),
+      targetId: await made('target.open'),
+      ends: [await made('source.open'), await made('target.open'), await made('source.open')],
+    };
   });
 
-  afterAll(() => dismiss(cast));
+  afterAll(async () => {
+    await dismiss(cast);
+    await rm(folder, { recursive: true, force: true });
+  });
 
   const cell = async (id: OperationId, who: Who): Promise<string> => {
     const peer = who.peer === undefined ? {} : { peer: 'other' };
-    const request = requestFor(id, cast, { jobId, turn: turns.next, ...peer });
+    const request = requestFor(id, cast, { ...about, turn: turns.next, ...peer });
     const coming = who.come(cast);
     const { outcome } = await cast.node.ask({
       ...request,
@@ -202,19 +245,18 @@ describe('the authorisation matrix', () => {
   );
 });
 
-describe('what the table does not have yet', () => {
-  // No operation is outbound so far: the decision itself is asked, with a row made for it.
-  it(verifies('link.no-lending', 'an outbound operation would be refused over a link, and only there'), () => {
-    const outbound = { summary: 'Tell all', access: 'status', remote: true, outbound: true } as const;
+describe('what makes this node address others', () => {
+  it(verifies('link.no-lending', 'is refused over a link, and there alone'), () => {
     const facts = { now: Date.now(), loopback: true };
-    expect(OPERATION_IDS.filter((id) => rowOf(id).outbound === true)).toEqual([]);
+    const outbound = OPERATION_IDS.filter((id) => rowOf(id).outbound === true);
+    expect(outbound).toEqual(['transfer.start', 'transfer.run']);
     const peer = { kind: 'peer', machineId: 'm', nodeId: 'm', grant: grantOfLevel('full', 'all') } as const;
-    expect(decide(peer, outbound, { ...facts, viaLink: true })).toMatchObject({
-      allowed: false,
-      error: 'scope_missing',
-    });
-    const key = { kind: 'key', name: 'k', grant: grantOfLevel('observe') } as const;
-    expect(decide(key, outbound, { ...facts, viaLink: false })).toEqual({ allowed: true });
+    const key = { kind: 'key', name: 'k', grant: grantOfLevel('collaborate') } as const;
+    // Were it remote, too.
+    for (const row of outbound.flatMap((id) => [rowOf(id), { ...rowOf(id), remote: true }])) {
+      expect(decide(peer, row, { ...facts, viaLink: true })).toMatchObject({ allowed: false, error: 'scope_missing' });
+      expect(decide(key, row, { ...facts, viaLink: false })).toEqual({ allowed: true });
+    }
     expect(SCOPES).not.toContain('admin');
   });
 });

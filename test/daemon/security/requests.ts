@@ -37,12 +37,56 @@ export class Turns {
   }
 }
 
-/** A sound input for an operation; `jobId` is a run of the owner's. */
-const inputFor = (
-  id: OperationId,
-  { node, other }: Cast,
-  { jobId, turn }: { jobId: string; turn: number },
-): Record<string, unknown> => {
+/** What a request is about: runs, transfers and open ends are the owner's, the files are there on both nodes. */
+export interface About {
+  readonly jobId: string;
+  readonly transferId: string;
+  readonly sourceId: string;
+  readonly targetId: string;
+  /** Open ends, one for each turn. */
+  readonly ends: readonly string[];
+  /** A folder that may be read and written, and a file in it. */
+  readonly folder: string;
+  readonly file: string;
+  readonly turn: number;
+  readonly peer?: string;
+}
+
+/** Input fields that name an object. */
+const idsFor = (id: OperationId, { jobId, transferId, sourceId, targetId, ends, turn }: About): object => {
+  const { object } = rowOf(id);
+  if (object?.role !== 'uses') return {};
+  if (object.kind === 'job') return { jobId };
+  if (object.field === 'transferId') return { transferId };
+  if (id === 'end.close') return { endId: ends[turn] };
+  return { endId: id === 'source.read' ? sourceId : targetId };
+};
+
+const fileInputFor = (id: OperationId, { file, folder }: About): object => {
+  switch (id) {
+    case 'file.list':
+      return { path: folder };
+    case 'file.pull':
+      return { sourcePath: file };
+    case 'transfer.start':
+    case 'transfer.run':
+      return { sources: [file], dest: `${folder}/copy`, dryRun: true };
+    case 'source.open':
+      return { paths: [file] };
+    case 'source.read':
+      return { want: { kind: 'group', at: 0 } };
+    case 'target.open':
+      return { dest: `${folder}/copy`, roots: [{ name: 'a', type: 'file' }], source: 'x', platform: 'linux' };
+    case 'target.write':
+      return { step: 'plan' };
+    default:
+      return {};
+  }
+};
+
+/** A sound input for an operation. */
+const inputFor = (id: OperationId, { node, other }: Cast, about: About): Record<string, unknown> => {
+  const { turn } = about;
   const at = { address: '127.0.0.1', port: other.port };
   if (id === 'peer.add' || id === 'peer.probe') return at;
   if (id === 'peer.trust') return { ...at, fingerprint: other.identity.fingerprint, name: 'other' };
@@ -50,25 +94,35 @@ const inputFor = (
   if (id === 'peer.remove') return { nodeId: `spare-${turn}` };
   if (id === 'key.revoke') return { name: `spare-${turn}` };
   if (id === 'key.add') return { name: `fresh-${turn}` };
-  if (id === 'job.signal') return { jobId, signal: 'SIGCONT' };
-  if (rowOf(id).object?.role === 'uses') return { jobId };
-  return TARGETS.get(id) ?? {};
+  if (id === 'job.signal') return { jobId: about.jobId, signal: 'SIGCONT' };
+  return { ...TARGETS.get(id), ...idsFor(id, about), ...fileInputFor(id, about) };
+};
+
+const BOUNDARY = 'loopsy-matrix';
+const part = (name: string, value: string): string =>
+  `--${BOUNDARY}\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+
+/** The bytes of an upload, and what they are. */
+const bytesFor = (id: OperationId, { folder }: About): Pick<Asking, 'body' | 'headers'> => {
+  const { kind, form } = rowOf(id);
+  if (kind !== 'upload') return {};
+  if (form === true) {
+    const body = `${part('file', 'abc')}${part('destPath', `${folder}/pushed`)}--${BOUNDARY}--`;
+    return { body, headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` } };
+  }
+  const body = id === 'target.write' ? '{"entries":[]}' : '';
+  return { body, headers: { 'content-type': 'application/octet-stream' } };
 };
 
 /** A sound request for an operation. */
-export const requestFor = (
-  id: OperationId,
-  cast: Cast,
-  made: { jobId: string; turn: number; peer?: string },
-): Asking => {
+export const requestFor = (id: OperationId, cast: Cast, about: About): Asking => {
   const row = rowOf(id);
-  const { path, body } = encodeRequest(row, inputFor(id, cast, made), made.peer);
-  const bytes = row.kind === 'upload' ? { body: '', headers: { 'content-type': 'application/octet-stream' } } : {};
+  const { path, body } = encodeRequest(row, inputFor(id, cast, about), about.peer);
   return {
     method: row.method,
     path,
     headOnly: row.kind === 'stream',
     ...(body === undefined ? {} : { body }),
-    ...bytes,
+    ...bytesFor(id, about),
   };
 };
