@@ -1,6 +1,8 @@
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -31,6 +33,13 @@ const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number
   too_many_jobs: [3003, 429],
   execution_failed: [3004, 422],
   job_not_found: [3006, 404],
+  path_denied: [4001, 403],
+  file_not_found: [4002, 404],
+  file_too_large: [4003, 413],
+  checksum_mismatch: [4004, 422],
+  transfer_failed: [4005, 500],
+  wrong_type: [4011, 409],
+  transfer_not_found: [4012, 404],
   internal: [9001, 500],
   rate_limited: [9002, 429],
   invalid_request: [9003, 400],
@@ -51,11 +60,21 @@ const PAIRING = [
   'pair_open',
   'pair_refused',
 ] as const satisfies readonly ErrorName[];
-/** Not this edge's answers: outcomes of runs, a guard of transfers, and what is said before there is a node. */
+/** What moving files answers where disks, names and other transfers are in the way: shown by its own tests. */
+const TRANSFERS = [
+  'transfer_failed',
+  'source_changed',
+  'target_busy',
+  'disk_full',
+  'disk_read_only',
+  'name_unusable',
+  'transfer_cancelled',
+] as const satisfies readonly ErrorName[];
+/** Not this edge's answers: outcomes of runs, and what is said before there is a node. */
 const ELSEWHERE: readonly ErrorName[] = [
   'execution_timeout',
   'execution_cancelled',
-  'path_denied',
+  ...TRANSFERS,
   'node_not_running',
   'data_folder',
   ...PAIRING,
@@ -64,13 +83,20 @@ const ELSEWHERE: readonly ErrorName[] = [
 let node: InProcessNode;
 let peers: Record<'full' | 'removed', TestMachine>;
 let keys: Record<string, string>;
+let folder: string;
 
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'loopsy-errors-'));
+  await writeFile(join(folder, 'large'), 'x'.repeat(11));
   peers = { full: await makeMachine(), removed: await makeMachine() };
   keys = {};
   node = await startNode({
     lan: true,
-    config: { execution: { maxConcurrent: 2, maxQueued: 0 }, rateLimits: { execute: 2 } },
+    config: {
+      execution: { maxConcurrent: 2, maxQueued: 0 },
+      rateLimits: { execute: 2 },
+      transfer: { allowedPaths: [folder], maxFileSize: 10 },
+    },
     seed: async (now, past) => {
       for (const name of ['full', 'removed'] as const)
         await now.trustMachine({ certificate: peers[name].certificate, name });
@@ -81,10 +107,15 @@ beforeAll(async () => {
   });
 });
 
-afterAll(() => node.remove());
+afterAll(async () => {
+  await node.remove();
+  await rm(folder, { recursive: true, force: true });
+});
 
 const owner = (method: string, path: string, body?: unknown): Promise<Answer> =>
   node.ask({ method, path, key: node.tokens.start, ...(body === undefined ? {} : { body }) });
+
+const pull = (name: string): Promise<Answer> => owner('POST', '/transfer/pull', { sourcePath: join(folder, name) });
 
 const handshake = (link: number): Promise<Answer> =>
   node.ask({
@@ -149,6 +180,22 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
     system.status = status;
     return answer;
   },
+  path_denied: () => pull('../x'),
+  file_not_found: () => pull('nothing'),
+  file_too_large: () => pull('large'),
+  wrong_type: () => pull('.'),
+  checksum_mismatch: () => {
+    const part = (name: string, value: string): string =>
+      `--b\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`;
+    return node.ask({
+      method: 'POST',
+      path: '/transfer/push',
+      key: node.tokens.start,
+      body: `${part('destPath', join(folder, 'pushed'))}${part('checksum', '0'.repeat(64))}${part('file', 'abc')}--b--`,
+      headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    });
+  },
+  transfer_not_found: () => owner('GET', `/transfers/${'0'.repeat(26)}`),
   rate_limited: async () => {
     const run = (): Promise<Answer> =>
       node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });
@@ -236,6 +283,8 @@ describe('an error', () => {
           'conflict',
           'execution_failed',
           'invalid_request',
+          'checksum_mismatch',
+          'wrong_type',
         ].includes(name)
       )
         expect([name, error['hint']]).toEqual([name, expect.stringMatching(/\S{3}/)]);
@@ -247,7 +296,8 @@ describe('an error', () => {
   const ids = verifies(
     [
       'error.1001', 'error.1002', 'error.1003', 'error.1004', 'error.1005', 'error.1006', 'error.1007', 'error.2001', 'error.2003',
-      'error.2005', 'error.3001', 'error.3003', 'error.3006', 'error.9001', 'error.9002',
+      'error.2005', 'error.3001', 'error.3003', 'error.3006', 'error.4001', 'error.4002', 'error.4003', 'error.4004', 'error.9001',
+      'error.9002',
     ],
     'has the number and the status that the contract gives it',
   ); // prettier-ignore
