@@ -1,4 +1,7 @@
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import { afterEach, describe, expect, it } from 'vitest';
 
@@ -215,6 +218,45 @@ describe('a request in flight', () => {
     await stream.more('tick');
     expect((await node.ask({ ...maria, path: '/status' })).outcome).toBe('scope_missing');
   });
+});
+
+describe('a transfer under way', () => {
+  it(
+    verifies('transfer.reach', 'ends where its caller may no longer address one of the nodes, and is told so'),
+    async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'loopsy-reach-'));
+      await writeFile(join(folder, 'large'), Buffer.alloc(4_000_000));
+      const config = { transfer: { allowedPaths: [folder] } };
+      let key = '';
+      node = await startNode({
+        name: 'one',
+        config,
+        seed: async (now) => void ({ key } = await now.addKey('ci', { level: 'full', reach: 'all' })),
+      });
+      const two = await startNode({ name: 'two', config });
+      try {
+        for (const [a, b, name] of [
+          [node, two, 'two'],
+          [two, node, 'one'],
+        ] as const) {
+          const { fingerprint } = b.identity;
+          await a.owner('POST', '/peers/trust', { address: '127.0.0.1', port: b.port, fingerprint, name });
+        }
+        const input = { from: 'two', sources: [join(folder, 'large')], dest: join(folder, 'copy'), limit: 1024 };
+        const stream = await openStream(node, { key }, { input, path: '/transfers/run' });
+        if (!stream.text().includes('progress')) await stream.more('progress');
+        const beganMs = performance.now();
+        await node.owner('PUT', '/keys/ci/grant', { level: 'full', reach: [] });
+        expect((await stream.over) - beganMs).toBeLessThan(LIMIT_MS);
+        expect(stream.text()).toContain('scope_missing');
+        const again = { key, method: 'POST', path: '/transfers', body: input };
+        expect((await node.ask(again)).outcome).toBe('scope_missing');
+      } finally {
+        await two.remove();
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  );
 });
 
 describe('a removal', () => {

@@ -5,7 +5,7 @@ import { BASE_PATH } from '../../../src/protocol/version.ts';
 import { type Asking, connect } from '../../helpers/ask.ts';
 import type { InProcessNode } from '../../helpers/in-process-node.ts';
 
-/** An open stream of a run, as its reader sees it. */
+/** An open stream of a run, or of a transfer, as its reader sees it. */
 export interface OpenStream {
   readonly jobId: string;
   readonly socket: Duplex;
@@ -28,7 +28,7 @@ const SLEEP = { command: 'sleep', args: ['60'] } as const;
 export const openStream = async (
   node: Pick<InProcessNode, 'port'>,
   who: Partial<Asking>,
-  { input = SLEEP, query = '' }: { input?: object; query?: string } = {},
+  { input = SLEEP, query = '', path = '/execute/stream' }: { input?: object; query?: string; path?: string } = {},
 ): Promise<OpenStream> => {
   const socket = await connect(node.port, who);
   const body = JSON.stringify(input);
@@ -44,7 +44,7 @@ export const openStream = async (
   const request = http.request({
     createConnection: () => socket,
     method: 'POST',
-    path: `${BASE_PATH}/execute/stream${query}`,
+    path: `${BASE_PATH}${path}${query}`,
     headers,
   });
   const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
