@@ -3,7 +3,6 @@ import { Worker } from 'node:worker_threads';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
-import { notePassing } from '../../kernel/passing-bytes.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { findBuiltFile } from '../../store/built-file.ts';
 import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToDisk } from './disk/messages.ts';
@@ -12,7 +11,7 @@ import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToD
 const IDLE_MS = 30_000;
 const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
 /** Bytes that a write may have on their way to the thread before its sender waits. */
-const WRITE_WINDOW_BYTES = 8 * 1_048_576;
+const WRITE_WINDOW_BYTES = 4 * 1_048_576;
 /** Small chunks travel to the thread together. */
 const POST_BYTES = 524_288;
 
@@ -280,7 +279,6 @@ const pourStream = (body: Readable, out: Out): void => {
     if (body.isPaused()) body.resume();
   });
   body.on('data', (chunk: Buffer) => {
-    notePassing(chunk.length);
     chunks.push(owned(chunk));
     bytes += chunk.length;
     if (bytes < POST_BYTES) return;
