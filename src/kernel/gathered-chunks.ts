@@ -4,6 +4,8 @@ import { notePassing } from './passing-bytes.ts';
 
 /** Bytes that wait to be taken before the sender has to wait. */
 const MAX_WAITING_BYTES = 524_288;
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** What comes as one: all that waits, and the chunk that was too much. */
 const MEMORY_BYTES = MAX_WAITING_BYTES + 65_536;
 
@@ -37,7 +39,12 @@ export class GatheredChunks implements AsyncIterableIterator<Uint8Array, undefin
 
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
     while (!this.#isLeft) {
-      if (this.#waiting.length > 0) return { done: false, value: this.#gather() };
+      if (this.#waiting.length > 0) {
+        // The rest of what the system has of it comes within this turn.
+        if (this.#waitingBytes < MAX_WAITING_BYTES && !this.#source.readableEnded) await nextTurn();
+        if (!this.#isLeft) return { done: false, value: this.#gather() };
+        break;
+      }
       if (this.#failure !== undefined) throw this.#failure;
       if (this.#source.readableEnded) break;
       if (this.#source.destroyed) throw new Error('the bytes broke off before their end');
