@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ERRORS, EXIT, type ErrorRow } from '../../src/protocol/errors.ts';
 import { FRAME, FRAMES_TYPE } from '../../src/protocol/frames.ts';
 import { OPERATION_IDS, rowOf } from '../../src/protocol/operations.ts';
+import { HEADERS } from '../../src/protocol/requests.ts';
 import { LEVELS, LEVEL_SCOPES, SCOPES } from '../../src/protocol/scopes.ts';
 import { BASE_PATH, DEFAULT_PORT } from '../../src/protocol/version.ts';
 import { verifies } from '../requirements.ts';
@@ -45,6 +46,20 @@ const OPERATIONS = `
   POST /execute/:jobId/stdin · job.stdin · exec · remote
   POST /execute/:jobId/signal · job.signal · exec · remote
   DELETE /execute/:jobId · job.cancel · exec · remote
+  POST /transfer/list · file.list · files:read · remote
+  POST /transfer/push · file.push · files:write · remote
+  POST /transfer/pull · file.pull · files:read · remote
+  POST /transfers · transfer.start · files:write
+  POST /transfers/run · transfer.run · files:write
+  GET /transfers · transfer.list · files:read · remote
+  GET /transfers/:transferId · transfer.get · files:read · remote
+  GET /transfers/:transferId/events · transfer.follow · files:read · remote
+  DELETE /transfers/:transferId · transfer.cancel · files:read · remote
+  POST /transfer/sources · source.open · files:read · remote
+  POST /transfer/sources/:endId · source.read · files:read · remote
+  POST /transfer/targets · target.open · files:write · remote
+  POST /transfer/targets/:endId · target.write · files:write · remote
+  DELETE /transfer/ends/:endId · end.close · files:read · remote
   GET /key · key.show · owner
   POST /key · key.generate · owner
   GET /keys · key.list · owner
@@ -79,6 +94,18 @@ const ERROR_ROWS = `
   3005 execution_cancelled 409 exit 1
   3006 job_not_found 404 exit 1
   4001 path_denied 403 exit 4
+  4002 file_not_found 404 exit 1
+  4003 file_too_large 413 exit 1
+  4004 checksum_mismatch 422 exit 1
+  4005 transfer_failed 500 exit 1
+  4006 source_changed 409 exit 1 retry
+  4007 target_busy 409 exit 1 retry
+  4008 disk_full 507 exit 1
+  4009 disk_read_only 403 exit 1
+  4010 name_unusable 422 exit 1
+  4011 wrong_type 409 exit 1
+  4012 transfer_not_found 404 exit 1
+  4013 transfer_cancelled 409 exit 1
   8001 pair_not_open 404 exit 1
   8002 pair_expired 410 exit 1
   8003 pair_wrong_code 403 exit 1
@@ -116,6 +143,21 @@ const errorLine = ([name, row]: [string, ErrorRow]): string =>
 describe('the protocol', () => {
   it(verifies('repo.pins', 'has these routes, for these callers'), () => {
     expect(OPERATION_IDS.map(operationLine)).toEqual(lines(OPERATIONS));
+  });
+
+  it('has these headers', () => {
+    expect(HEADERS).toEqual({
+      requestId: 'loopsy-request-id',
+      repeat: 'loopsy-repeat',
+      object: 'loopsy-object',
+      onBehalfOf: 'loopsy-on-behalf-of',
+      node: 'loopsy-node',
+      size: 'loopsy-size',
+      checksum: 'loopsy-checksum',
+      modified: 'loopsy-modified',
+      challenge: 'loopsy-challenge',
+      proof: 'loopsy-proof',
+    });
   });
 
   it('has one route for one method and path', () => {

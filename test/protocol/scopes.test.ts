@@ -10,15 +10,19 @@ const words = (level: Level, inUse: ReadonlySet<string>): string => describeLeve
 
 describe('the words before a yes', () => {
   it('promise what this version can do, and nothing else', () => {
-    expect(words('observe', TODAY)).toBe(`may see the state of this node${LATER}`);
-    expect(words('collaborate', TODAY)).toBe(`may see the state of this node${LATER}`);
+    const looks = 'see the state of this node';
+    const reads = 'read files in the folders you list';
+    expect(words('observe', TODAY)).toBe(`may ${looks} and ${reads}${LATER}`);
+    expect(words('collaborate', TODAY)).toBe(`may ${looks}, ${reads} and write files in the folders you list${LATER}`);
     expect(words('observe', new Set())).toBe(`may do nothing yet${LATER}`);
   });
 
   it('grow by themselves when an operation asks for another scope', () => {
     const next = new Set([...TODAY, 'context:read', 'messages']);
-    expect(words('observe', next)).toBe(`may see the state of this node and read its shared context${LATER}`);
-    expect(words('collaborate', next)).toContain('read its shared context and send messages');
+    expect(words('observe', next)).toContain('may see the state of this node, read its shared context and read files');
+    // Nothing of the level is missing any more.
+    expect(words('observe', next)).not.toContain(LATER);
+    expect(words('collaborate', next)).toContain('send messages and write files');
     for (const level of ['observe', 'collaborate'] as const) {
       const all = words(level, new Set(SCOPES));
       expect(all).not.toContain(LATER);

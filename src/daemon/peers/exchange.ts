@@ -66,7 +66,11 @@ const headersOf = (
 });
 
 /** The bytes of an upload as they come. Where the peer wants no more of them, its answer is on the way to who sends them. */
-const bytesOf = ({ call, body, bodyLength = call.bodyLength }: ForwardRequest): Pick<LinkRequest, 'body' | 'bodyLength'> => {
+const bytesOf = ({
+  call,
+  body,
+  bodyLength = call.bodyLength,
+}: ForwardRequest): Pick<LinkRequest, 'body' | 'bodyLength'> => {
   const length = bodyLength === undefined ? {} : { bodyLength };
   if (body !== undefined) return { body, ...length };
   return call.body === undefined ? {} : { body: new GatheredChunks(call.body, () => undefined), ...length };

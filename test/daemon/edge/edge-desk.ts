@@ -19,7 +19,7 @@ export const MARIA: Target = { nodeId: 'm'.repeat(32), name: 'maria' };
 export const OWN_NAME = 'localhost';
 
 /** Who holds which token; what is changed here counts from the next look on. */
-export const callersOf = (): Map<string, Caller> =>
+const callersOf = (): Map<string, Caller> =>
   new Map<string, Caller>([
     ['owner', { kind: 'owner' }],
     ['full', { kind: 'key', name: 'full', grant: { level: 'full', scopes: SCOPES, reach: [] } }],
