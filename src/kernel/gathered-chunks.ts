@@ -1,11 +1,10 @@
 import type { Readable } from 'node:stream';
 
 import { notePassing } from './passing-bytes.ts';
+import { nextTurn } from './turn.ts';
 
 /** Bytes that wait to be taken before the sender has to wait. */
 const MAX_WAITING_BYTES = 524_288;
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
 /** What comes as one: all that waits, and the chunk that was too much. */
 const MEMORY_BYTES = MAX_WAITING_BYTES + 65_536;
 

@@ -2,12 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
+import { nextTurn } from '../../kernel/turn.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { ByteAnswer } from './call.ts';
 import { toLoopsyError } from './error-reply.ts';
 import { GUARD_HEADERS } from './exchange.ts';
 import { endedByNode } from './open-requests.ts';
-import { nextTurn, stallMsOf } from './stream-reply.ts';
+import { stallMsOf } from './stream-reply.ts';
 
 /** What an answer of bytes needs beside its bytes. */
 export interface ByteReplyOptions {
@@ -101,7 +102,11 @@ class ByteSink {
   #part(bytes: Uint8Array): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve;
-      this.#response.write(bytes, this.#written);
+      this.#response.write(bytes, (error) => {
+        // Not every Node says so at once.
+        if (error !== null && error !== undefined) this.#response.destroy();
+        this.#written();
+      });
     });
   }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
+import { nextTurn } from '../../kernel/turn.ts';
 import type { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME, FRAMES_TYPE, frameHeader, isOutput } from '../../protocol/frames.ts';
 import type { StreamPiece, StreamSource } from './call.ts';
@@ -37,9 +38,6 @@ const MAX_PIECE_BYTES = 262_144;
 
 /** What one stream may move before others have a turn: it decides how long a request beside it waits. */
 const TURN_BYTES = 131_072;
-
-/** Gives everything else that waits a turn. */
-export const nextTurn = (): Promise<0> => new Promise((resolve) => setImmediate(resolve, 0));
 
 type Form = 'frames' | 'events' | 'slice';
 

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import type { Duplex } from 'node:stream';
 
+import { nextTurn } from '../../kernel/turn.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 
 /** One request over a link. */
@@ -46,6 +47,8 @@ export const SILENCE_MS = 25_000;
 const SHORT_CONNECTIONS = 16;
 const LONG_CONNECTIONS = 200;
 const IDLE_CONNECTION_MS = 55_000;
+/** What one body may move before others have a turn. */
+const TURN_BYTES = 1_048_576;
 
 /** Keep-alive connections that are all made, and checked, by one dial. */
 class PinnedAgent extends http.Agent {
@@ -185,25 +188,28 @@ const sendChunks = async (
   body: AsyncIterable<Uint8Array>,
   length: number | undefined,
 ): Promise<void> => {
-  let sent = 0;
+  let [sent, sinceTurn] = [0, 0];
   for await (const chunk of body) {
     sent += chunk.length;
     // What is more than was announced would be taken for the next request.
     if (outgoing.destroyed || (length !== undefined && sent > length)) break;
-    await isWritten(outgoing, chunk);
+    // What failed is told by the request itself, which Node 24 does not call destroyed at once.
+    if (!(await isWritten(outgoing, chunk))) return;
+    sinceTurn += chunk.length;
+    if (sinceTurn >= TURN_BYTES) sinceTurn = await nextTurn();
   }
   if (outgoing.destroyed) return;
   if (length !== undefined && sent !== length) throw new Error(`a body of ${length} bytes had ${sent}`);
   outgoing.end();
 };
 
-/** Resolves when these bytes have left, or nothing leaves any more. */
-const isWritten = (outgoing: http.ClientRequest, bytes: Uint8Array): Promise<void> =>
+/** Resolves when these bytes have left; with false where nothing leaves any more. */
+const isWritten = (outgoing: http.ClientRequest, bytes: Uint8Array): Promise<boolean> =>
   new Promise((resolve) => {
-    const done = (): void => {
-      outgoing.off('close', done);
-      resolve();
-    };
-    outgoing.on('close', done);
-    outgoing.write(bytes, done);
+    const gone = (): void => resolve(false);
+    outgoing.on('close', gone);
+    outgoing.write(bytes, (error) => {
+      outgoing.off('close', gone);
+      resolve(error === null || error === undefined);
+    });
   });
