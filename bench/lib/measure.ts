@@ -10,7 +10,8 @@ export interface Figure {
   readonly from?: Readonly<Record<string, number>>;
 }
 
-const median = (values: readonly number[]): number => quantile(values, 0.5);
+/** The middle one. */
+export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
 export const quantile = (values: readonly number[], q: number): number => {
   const sorted = [...values].sort((a, b) => a - b);

@@ -38,6 +38,7 @@ export const startSshd = async (): Promise<Sshd | undefined> => {
     'UsePAM no',
     'PermitRootLogin prohibit-password',
     'MaxStartups 100',
+    'Subsystem sftp internal-sftp',
   ];
   await writeFile(file('config'), `${config.join('\n')}\n`);
   const child: ChildProcess = spawn(PROGRAM, ['-D', '-e', '-f', file('config')], {

@@ -45,7 +45,7 @@ const WORDS: Readonly<Record<Scope, string | undefined>> = {
   messages: 'send messages',
   'files:read': 'read files in the folders you list',
   'context:write': 'write its shared context',
-  'files:write': 'write files in the folders you list',
+  'files:write': 'write files in the folders you list (what it changes may run when you build)',
   tasks: 'run tasks in the folders you list',
   'tasks:approve': undefined,
   exec: undefined,

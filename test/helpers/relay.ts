@@ -6,6 +6,8 @@ import { randomFrom } from './seed.ts';
 export interface Chaos {
   /** The answers' bytes that a connection carries before it is cut: a random number up to this. */
   readonly cutWithin?: number;
+  /** The same for the bytes of what is asked. */
+  readonly cutAskedWithin?: number;
   /** Cuts altogether; then everything passes. */
   readonly maxCuts?: number;
   /** Each chunk waits so long. */
@@ -122,32 +124,34 @@ export class Relay {
       target.destroy();
     };
     for (const socket of [client, target]) socket.setNoDelay(true).on('error', end).on('close', end);
-    client.pipe(target);
-    this.#answer(pair);
+    this.#carry(pair, client, target);
+    this.#carry(pair, target, client);
     if (this.#stalled) target.pause();
     if (this.#dead) client.pause();
   }
 
-  #answer(pair: Pair): void {
-    const { client, target } = pair;
-    const { cutWithin, delayMs = 0 } = this.#chaos;
-    let left = cutWithin === undefined ? Infinity : Math.floor(this.#random() * cutWithin);
-    target.on('data', (chunk: Buffer) => {
+  /** Carries what comes from one side to the other. */
+  #carry(pair: Pair, from: Socket, to: Socket): void {
+    const { cutWithin, cutAskedWithin, delayMs = 0 } = this.#chaos;
+    const isAnswer = from === pair.target;
+    const within = isAnswer ? cutWithin : cutAskedWithin;
+    let left = within === undefined ? Infinity : Math.floor(this.#random() * within);
+    from.on('data', (chunk: Buffer) => {
       const passes = chunk.subarray(0, left);
       const cut = left < chunk.length && this.cuts < (this.#chaos.maxCuts ?? Infinity);
       left -= chunk.length;
       const pass = (): void => {
-        const taken = client.write(cut ? passes : chunk, () => cut && this.#cut(pair));
-        if (taken || target.isPaused()) return;
-        target.pause();
-        client.once('drain', () => this.#stalled || target.resume());
+        const taken = to.write(cut ? passes : chunk, () => cut && this.#cut(pair));
+        if (taken || from.isPaused()) return;
+        from.pause();
+        to.once('drain', () => this.#dead || (isAnswer && this.#stalled) || from.resume());
       };
       if (cut) this.cuts += 1;
-      if (cut) target.pause();
-      if (delayMs === 0) pass();
+      if (cut) from.pause();
+      if (delayMs === 0 || !isAnswer) pass();
       else setTimeout(pass, delayMs);
     });
-    target.on('end', () => client.end());
+    from.on('end', () => to.end());
   }
 
   #cut(pair: Pair): void {

@@ -13,7 +13,9 @@ describe('the words before a yes', () => {
     const looks = 'see the state of this node';
     const reads = 'read files in the folders you list';
     expect(words('observe', TODAY)).toBe(`may ${looks} and ${reads}${LATER}`);
-    expect(words('collaborate', TODAY)).toBe(`may ${looks}, ${reads} and write files in the folders you list${LATER}`);
+    expect(words('collaborate', TODAY)).toBe(
+      `may ${looks}, ${reads} and write files in the folders you list (what it changes may run when you build)${LATER}`,
+    );
     expect(words('observe', new Set())).toBe(`may do nothing yet${LATER}`);
   });
 

@@ -1,0 +1,214 @@
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readFile, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Transfer } from '../../src/protocol/transfers.ts';
+import { draftsIn, hashOf, writeLarge } from '../helpers/files.ts';
+import { clientOf } from '../helpers/links.ts';
+import { connectMachines, Machine } from '../helpers/nodes.ts';
+import { until } from '../helpers/process-facts.ts';
+import { mountSmallDisk } from '../helpers/small-disk.ts';
+import { verifies } from '../requirements.ts';
+
+const run = promisify(execFile);
+const LIMITS = 'rateLimits:\n  transfer: 1000\n';
+
+let a: Machine;
+let b: Machine;
+
+beforeAll(async () => {
+  [a, b] = [await Machine.create('near', { extra: LIMITS }), await Machine.create('far', { extra: LIMITS })];
+  await connectMachines(a, b);
+}, 60_000);
+
+afterAll(async () => {
+  await a?.remove();
+  await b?.remove();
+}, 60_000);
+
+const endOf = (stdout: string): Transfer => JSON.parse(stdout.trim().split('\n').at(-1) ?? '').transfer;
+
+/** `diff -r`, links compared as links; empty where there is no difference. */
+const differences = async (one: string, other: string): Promise<string> => {
+  const { stdout } = await run('diff', ['-r', '--no-dereference', one, other]).catch(
+    (error: { stdout?: string; stderr?: string }) => ({ stdout: `${error.stdout}${error.stderr}` }),
+  );
+  return stdout;
+};
+
+describe('a folder with odd names, links, modes and empty folders', () => {
+  it(verifies('transfers.round-trip', 'goes to the other node and back, and nothing is different'), async () => {
+    const tree = join(a.home, 'odd');
+    const names = [
+      'grüße, 東京 👋.txt',
+      ' leading and trailing ',
+      'it\'s "quoted" $HOME `x`',
+      '-rf',
+      'line\nend',
+      'e\u0301',
+      'é',
+      '.hidden',
+      'CON',
+      'trailing.',
+    ];
+    await mkdir(join(tree, 'sub', 'deep'), { recursive: true });
+    await mkdir(join(tree, 'empty', 'also empty'), { recursive: true });
+    for (const [at, name] of names.entries()) await writeFile(join(tree, name), `${at} ${name}`);
+    await writeFile(join(tree, 'sub', 'nothing'), '');
+    await writeFile(join(tree, 'sub', 'program'), '#!/bin/sh\n');
+    await chmod(join(tree, 'sub', 'program'), 0o755);
+    await writeFile(join(tree, 'sub', 'private'), 'x');
+    await chmod(join(tree, 'sub', 'private'), 0o400);
+    await chmod(join(tree, 'sub', 'deep'), 0o700);
+    await symlink('../program', join(tree, 'sub', 'deep', 'link'));
+    await symlink('nowhere', join(tree, 'dangling'));
+    await writeLarge(join(tree, 'sub', 'large'), 9_000_001);
+    await utimes(join(tree, 'sub', 'program'), 1, 1_234_567_890.123);
+    const there = await a.run(['send', 'far', 'odd', 'copy']);
+    expect(there).toMatchObject({ code: 0, stderr: '' });
+    expect(await differences(tree, join(b.home, 'copy'))).toBe('');
+    const back = await a.run(['pull', 'far', 'copy', 'back']);
+    expect(back).toMatchObject({ code: 0, stderr: '' });
+    expect(await differences(tree, join(a.home, 'back'))).toBe('');
+    const kept = await stat(join(a.home, 'back', 'sub', 'program'));
+    expect(kept.mode & 0o777).toBe(0o755);
+    expect(Math.abs(kept.mtimeMs - 1_234_567_890_123)).toBeLessThan(0.004);
+    const again = await a.run(['send', 'far', 'odd/', 'copy/', '--json']);
+    expect(again.code).toBe(0);
+  });
+
+  it('is compared: what is there is not sent again, what changed is', async () => {
+    const tree = join(a.home, 'twice');
+    await mkdir(tree);
+    for (let at = 0; at < 50; at += 1) await writeFile(join(tree, `file ${at}`), `${at}`);
+    await a.run(['send', 'far', 'twice', './']);
+    const unchanged = endOf((await a.run(['send', 'far', 'twice', './', '--json'])).stdout);
+    expect(unchanged).toMatchObject({ outcome: 'done', files: { done: 0, skipped: 50 }, bytes: { sent: 0 } });
+    await writeFile(join(tree, 'file 7'), 'another');
+    const changed = endOf((await a.run(['send', 'far', 'twice', './', '--json'])).stdout);
+    expect(changed).toMatchObject({ files: { done: 1, skipped: 49 } });
+    expect(await readFile(join(b.home, 'twice', 'file 7'), 'utf8')).toBe('another');
+  });
+
+  it('loses with --delete what the source does not have, but what is left out', async () => {
+    const tree = join(a.home, 'mirror');
+    await mkdir(join(tree, 'kept'), { recursive: true });
+    await writeFile(join(tree, 'kept', 'one'), '1');
+    await a.run(['send', 'far', 'mirror', './']);
+    await mkdir(join(b.home, 'mirror', 'extra', 'deep'), { recursive: true });
+    await writeFile(join(b.home, 'mirror', 'extra', 'deep', 'file'), 'x');
+    await writeFile(join(b.home, 'mirror', 'kept', 'build.log'), 'x');
+    await writeFile(join(b.home, 'mirror', 'kept', 'old'), 'x');
+    const { code, stdout } = await a.run(['send', 'far', 'mirror', './', '--delete', '--exclude', '*.log', '--json']);
+    expect(code, stdout).toBe(0);
+    expect(await readdir(join(b.home, 'mirror'))).toEqual(['kept']);
+    expect((await readdir(join(b.home, 'mirror', 'kept'))).toSorted()).toEqual(['build.log', 'one']);
+  });
+});
+
+describe('a large file of which a part changed', () => {
+  it(verifies('transfers.delta', 'is sent as its changed chunks alone'), async () => {
+    const file = join(a.home, 'growing');
+    await writeLarge(file, 40_000_000);
+    await a.run(['send', 'far', file, 'growing']);
+    const text = await readFile(file);
+    text.write('changed', 21_000_000);
+    await writeFile(file, Buffer.concat([text, Buffer.from('and more')]));
+    const { stdout } = await a.run(['send', 'far', file, 'growing', '--json']);
+    const { outcome, bytes, checksum } = endOf(stdout);
+    expect(outcome).toBe('done');
+    expect(checksum).toMatch(/^[0-9a-f]{64}$/);
+    expect(bytes.sent).toBeLessThan(2 * 4_194_304 + 1);
+    expect(await hashOf(join(b.home, 'growing'))).toBe(await hashOf(file));
+  });
+});
+
+describe('Ctrl-C in the middle', () => {
+  it(verifies('transfers.interrupt', 'and the same command again goes on where it was'), async () => {
+    const file = join(a.home, 'slow');
+    await writeLarge(file, 60_000_000);
+    const args = ['send', 'far', 'slow', 'slow', '--limit', '30M'];
+    const child = a.spawn(args);
+    await until(async () => (await draftsIn(b.home)).length > 0, 10_000);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    child.kill('SIGINT');
+    const [code] = await once(child, 'close');
+    expect(code).toBe(130);
+    expect(await readdir(b.home)).not.toContain('slow');
+    const { stdout } = await a.run(['send', 'far', 'slow', 'slow', '--json']);
+    const { outcome, bytes } = endOf(stdout);
+    expect(outcome).toBe('done');
+    expect(bytes.sent).toBeLessThan(50_000_000);
+    expect(await hashOf(join(b.home, 'slow'))).toBe(await hashOf(file));
+    expect(await draftsIn(b.home)).toEqual([]);
+  });
+});
+
+describe('a full disk', () => {
+  it(
+    verifies('transfers.full-disk', 'is said on both ends; the old file stays, no draft, and the node goes on'),
+    async ({ skip }) => {
+      const disk = await mountSmallDisk(8192);
+      if (disk === undefined) return skip('only root may mount a small disk');
+      await b.edit('version: 2', `version: 2\ntransfer:\n  allowedPaths: ['~', '${disk.folder}']`);
+      await writeFile(join(disk.folder, 'old'), 'old');
+      await writeFile(join(disk.folder, 'small'), 'small');
+      const file = join(a.home, 'too large');
+      await writeLarge(file, 20_000_000);
+      await until(async () => (await a.run(['ls', 'far', disk.folder])).code === 0, 5000);
+      const sent = await a.run(['send', 'far', file, join(disk.folder, 'old')]);
+      expect(sent.code).toBe(1);
+      expect(sent.stderr).toContain('does not fit');
+      expect(await readFile(join(disk.folder, 'old'), 'utf8')).toBe('old');
+      expect(await draftsIn(disk.folder)).toEqual([]);
+      await rm(file);
+      const received = await b.json<{ transfers: Transfer[] }>(['transfers', 'list', '--all']);
+      expect(received.transfers[0]).toMatchObject({ role: 'target', outcome: 'failed', files: { failed: 1 } });
+      expect((await b.run(['status'])).code).toBe(0);
+    },
+  );
+});
+
+describe('what other nodes read and write here', () => {
+  it(verifies('transfers.seen', 'is seen by the owner: from whom, what, how much'), async () => {
+    await writeFile(join(a.home, 'note'), 'a note');
+    await a.run(['send', 'far', 'note', './']);
+    const { transfers } = await b.json<{ transfers: Transfer[] }>(['transfers', 'list', '--all']);
+    expect(transfers[0]).toMatchObject({
+      role: 'target',
+      outcome: 'done',
+      from: { name: 'near' },
+      dest: './',
+      sources: ['note'],
+      files: { done: 1 },
+    });
+    const audit = await readFile(b.path('logs', 'audit.jsonl'), 'utf8');
+    expect(audit).toContain('"operation":"target.open"');
+  });
+});
+
+describe('one that is detached', () => {
+  afterEach(async () => {
+    if ((await a.run(['status'])).code !== 0) await a.start();
+  });
+
+  it(verifies('transfers.detached', 'outlives its command and its node'), { timeout: 60_000 }, async () => {
+    const file = join(a.home, 'detached');
+    await writeLarge(file, 40_000_000);
+    const { stdout, code } = await a.run(['send', 'far', 'detached', 'detached', '--limit', '20M', '--detach']);
+    expect(code).toBe(0);
+    const id = stdout.trim();
+    await until(async () => (await draftsIn(b.home)).length > 0, 10_000);
+    await a.run(['stop']);
+    expect(await readdir(b.home)).not.toContain('detached');
+    await a.start();
+    const client = await clientOf(a);
+    await until(async () => (await client.call('transfer.get', { transferId: id })).state === 'ended', 20_000);
+    expect(await client.call('transfer.get', { transferId: id })).toMatchObject({ outcome: 'done', detached: true });
+    expect(await hashOf(join(b.home, 'detached'))).toBe(await hashOf(file));
+  });
+});
