@@ -189,9 +189,11 @@ describe('a body of bytes', () => {
     let given = 0;
     let isLeft = false;
     const { link } = await linkTo((asked, response) => {
-      asked.on('error', () => undefined);
-      response.writeHead(403, { connection: 'close' });
-      response.end('no');
+      // As nodes do: closing on bytes that nobody read would take the answer away.
+      asked.on('error', () => undefined).on('close', () => response.end());
+      asked.resume();
+      response.writeHead(403, { connection: 'close', 'content-length': 2 });
+      response.write('no');
     });
     async function* body() {
       try {
@@ -203,7 +205,7 @@ describe('a body of bytes', () => {
     const answer = await link.request(request({ method: 'POST', body: body(), long: true }));
     expect(await collectText(answer, 10)).toBe('no');
     await expect.poll(() => isLeft).toBe(true);
-    expect(given).toBeLessThan(50);
+    expect(given).toBeLessThan(1000);
   });
 });
 
