@@ -46,8 +46,6 @@ const OUTSIDE: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     'find-my-way': 'finds a route by method and path',
     'cross-spawn': 'commands by PATHEXT on Windows, without a shell',
     '@fastify/busboy': 'reads the form of a pushed file as it comes, with what looks like its boundary',
-    ignore: 'what stays behind, as .gitignore says it',
-    picomatch: 'patterns as a shell reads them',
     zod: 'JSON schemas of the operation table',
     'node:': 'sockets, processes, files',
   },

@@ -351,6 +351,24 @@ export const REQUIREMENTS = {
   'show.exec-all':
     'exec --all over 8 nodes takes ≤ 1.5 × the slowest alone; one that hangs or dies is named and holds nothing up',
   'show.e2e': 'the core from end to end through the CLI, with tls.enabled true and false',
+  'bench.transfer-scp-aes': '1 GB to a peer in memory ≥ 1.2 × scp -c aes128-gcm',
+  'bench.transfer-scp': '1 GB to a peer in memory ≥ 1.5 × scp',
+  'bench.transfer-tls': '1 GB to a peer in memory ≥ 40 % of a raw stream of node:tls',
+  'bench.transfer-memory': 'a node grows by ≤ 60 MB with 1 GB',
+  'bench.transfer-cli': 'the command that sends 1 GB takes ≤ 120 MB',
+  'bench.transfer-many-scp': '10,000 files of 4 KiB ≥ 2 × scp -r',
+  'bench.transfer-many-rsync': '10,000 files of 4 KiB within 1.5 × of rsync -a',
+  'bench.transfer-again-rsync': 'the second run within 1.5 × of that of rsync',
+  'bench.transfer-again': 'the second run, with nothing changed, ≥ 10 × faster than the first',
+  'transfers.cuts': 'a file arrives byte-identical over a connection that is cut often, at most a chunk again for each cut',
+  'transfers.kill':
+    'kill -9 of either node at any moment: the target is the old file or the complete new one, and the repeated command completes',
+  'transfers.round-trip': 'a folder with odd names, links and modes goes to a peer and back unchanged',
+  'transfers.interrupt': 'Ctrl-C in the middle and the same command again goes on where it was',
+  'transfers.delta': 'of a large file that changed, the changed chunks are sent alone',
+  'transfers.seen': 'the receiver sees what came from whom',
+  'transfers.detached': 'a detached transfer outlives its command, and goes on when its node starts again',
+  'transfers.full-disk': 'a full disk is said on both ends; the old file stays, no draft is left, the node goes on',
 } as const;
 
 /** The id of a promise. */

@@ -234,7 +234,7 @@ export const targetWriteSchema = z.strictObject({
   ...endRef,
   step: z.enum(['plan', 'batch', 'prepare', 'put', 'commit', 'drop', 'finish', 'extra', 'remove']),
   file: z.coerce.number().int().min(0).optional(),
-  offset: z.coerce.number().int().min(0).optional(),
+  chunk: z.coerce.number().int().min(0).optional(),
 });
 /** Its answer; the step says which fields there are. */
 export const targetWrittenSchema = z.looseObject({});

@@ -1,3 +1,5 @@
+import { nameFault } from './native-path.ts';
+
 /**
  * True where a symbolic link that lies `depth` folders below a tree's root stays in the tree, whatever links the names
  * in it are: it is relative, climbs no further than the root, and only before it goes down. (`a/../b` would climb from
@@ -10,5 +12,8 @@ export const staysInTree = (link: string, depth: number, platform: NodeJS.Platfo
   const names = text.split('/').filter((name) => name !== '' && name !== '.');
   const ups = names.findIndex((name) => name !== '..');
   const climbs = ups < 0 ? names.length : ups;
-  return climbs <= depth && !names.slice(climbs).includes('..');
+  const down = names.slice(climbs);
+  // Windows takes other names for `..`, and drops what stands behind some.
+  if (platform === 'win32' && down.some((name) => nameFault(name, platform) !== undefined)) return false;
+  return climbs <= depth && !down.includes('..');
 };

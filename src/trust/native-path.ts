@@ -61,7 +61,7 @@ const splitDrive = (given: string, path: string): { drive: string; rest: string 
   return { drive: `${letter.toUpperCase()}:`, rest };
 };
 
-const fromWindows = (given: string, home: string): string => {
+const fromWindows = (given: string, home: string, isPattern: boolean): string => {
   const path = given.replaceAll('\\', '/');
   if (path.startsWith('//')) throw pathDenied(given, 'is on another machine or a device');
   if (given.startsWith('\\')) throw pathDenied(given, 'has no drive');
@@ -73,7 +73,8 @@ const fromWindows = (given: string, home: string): string => {
     if (segment === '..') segments.pop();
     else if (segment !== '' && segment !== '.') segments.push(segment);
   }
-  for (const segment of segments) checkWindowsSegment(given, segment);
+  // The stars of a pattern are no part of a name.
+  for (const segment of segments) checkWindowsSegment(given, isPattern ? segment.replaceAll(/[*?]/g, 'x') : segment);
   return `${drive}\\${segments.join('\\')}`;
 };
 
@@ -83,10 +84,15 @@ const fromWindows = (given: string, home: string): string => {
  * @throws {LoopsyError} `path_denied` for what no file has: NUL, network and device names, alternate streams, names
  * that Windows would change.
  */
-export const toNativePath = (given: string, { platform, home }: PathPlace): string => {
+export const toNativePath = (given: string, place: PathPlace): string => toNative(given, place, false);
+
+/** The same for a pattern, whose `*` and `?` stand for characters of names. */
+export const toNativePattern = (given: string, place: PathPlace): string => toNative(given, place, true);
+
+const toNative = (given: string, { platform, home }: PathPlace, isPattern: boolean): string => {
   if (given === '' || given.length > MAX_LENGTH)
     throw pathDenied(given, `is empty or longer than ${MAX_LENGTH} characters`);
   if (given.includes('\0')) throw pathDenied(given, 'has a NUL in it');
   if (LONE_SURROGATE.test(given)) throw pathDenied(given, 'is no Unicode');
-  return platform === 'win32' ? fromWindows(given, home) : fromPosix(given, home);
+  return platform === 'win32' ? fromWindows(given, home, isPattern) : fromPosix(given, home);
 };

@@ -6,7 +6,7 @@ const RUNNING = ['.git', '.claude', '.mcp.json', '.codex', '.gemini', '.vscode',
 
 const NAMES: ReadonlySet<string> = new Set(RUNNING);
 /** The short names that Windows gives them: `.claude` → `CLAUDE~1`, `.mcp.json` → `MCP~1.JSO`. */
-const SHORT = new Set(RUNNING.map((name) => (name.slice(1).split('.')[0] ?? '').replaceAll('.', '').slice(0, 6)));
+const SHORT = RUNNING.map((name) => (name.slice(1).split('.')[0] ?? '').slice(0, 6));
 
 const MAYBE = /[.~]|[^\x20-\x7e]/;
 
@@ -26,8 +26,10 @@ const mayRun = (name: string): boolean => {
     .join('')
     .replace(/[. ]+$/, '');
   if (NAMES.has(plain)) return true;
-  const short = /^([^~]{1,6})~\d/.exec(plain)?.[1];
-  return short !== undefined && (SHORT.has(short) || /^[a-z]{2}[0-9a-f]{4}$/.test(short));
+  const [, short, number = ''] = /^([^~]{1,6})~(\d+)/.exec(plain) ?? [];
+  if (short === undefined) return false;
+  // A longer number takes letters away; what has many namesakes gets two letters and a hash.
+  return SHORT.some((name) => short === name.slice(0, 7 - number.length)) || /^[a-z]{2}[0-9a-f]{2,4}$/.test(short);
 };
 
 /** The first name in a path that programs run by themselves; undefined where there is none. */

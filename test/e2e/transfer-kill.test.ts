@@ -9,7 +9,7 @@ import { randomFrom, seedOfRun } from '../helpers/seed.ts';
 import { verifies } from '../requirements.ts';
 
 const LONG = process.env['LOOPSY_LONG'] === '1';
-const ROUNDS = LONG ? 50 : 6;
+const ROUNDS = LONG ? 50 : 4;
 const BYTES = 50_000_000;
 const SMALL_FILES = 60;
 const LIMITS = 'rateLimits:\n  transfer: 1000\n';

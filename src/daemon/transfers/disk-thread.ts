@@ -11,7 +11,7 @@ import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToD
 const IDLE_MS = 30_000;
 const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
 /** Bytes that a write may have on their way to the thread before its sender waits. */
-const WRITE_WINDOW_BYTES = 4 * 1_048_576;
+const WRITE_WINDOW_BYTES = 2 * 1_048_576;
 /** Small chunks travel to the thread together. */
 const POST_BYTES = 524_288;
 
@@ -85,11 +85,13 @@ export class DiskThread {
   /** Reads bytes; each chunk has memory of its own. Leaving the loop ends the read. */
   async *read(read: DiskRead): AsyncGenerator<Uint8Array, unknown> {
     const chunks: Uint8Array<ArrayBuffer>[] = [];
-    let [isOver, failure]: [boolean, LoopsyError | undefined] = [false, undefined];
+    let isOver = false;
+    let failure: { readonly error: LoopsyError } | undefined;
     let answer: unknown;
     let wake = (): void => undefined;
     const end = (error?: LoopsyError): void => {
-      [isOver, failure] = [true, error];
+      isOver = true;
+      if (error !== undefined) failure = { error };
       wake();
     };
     const id = this.#begin({
@@ -113,7 +115,7 @@ export class DiskThread {
           this.#post({ id, more: chunk.length, used: chunk.buffer });
           continue;
         }
-        if (failure !== undefined) throw failure;
+        if (failure !== undefined) throw failure.error;
         if (isOver) return answer;
         await new Promise<void>((resolve) => (wake = resolve));
       }
@@ -161,7 +163,10 @@ export class DiskThread {
         onRoom: (listener) => (resume = listener),
         end: () => {
           if (atEnd === undefined) return settled ? undefined : this.#post({ id, end: 'end' });
-          return void atEnd().then((value) => settled || this.#post({ id, end: 'end', value }), out.fail);
+          return void atEnd().then(
+            (value) => settled || this.#post({ id, end: 'end', value }),
+            (thrown: unknown) => out.fail(thrown instanceof Error ? thrown : new Error(String(thrown))),
+          );
         },
         fail: (error: Error) => {
           if (settled) return;

@@ -29,7 +29,7 @@ export interface SourceEnd {
 /** What a step of a target is about. */
 export interface StepOptions {
   readonly file?: number;
-  readonly offset?: number;
+  readonly chunk?: number;
   /** Bytes of the body, where they are known. */
   readonly length?: number;
 }

@@ -59,6 +59,8 @@ export const BATCH_BYTES = 2 * 1_048_576;
 export const BATCH_FILES = 256;
 
 const MAX_HEADER_BYTES = 4 * 1_048_576;
+const MAX_MESSAGE_CHARACTERS = 2000;
+const MAX_PIECES = 256;
 
 /** The file's name for a person: with the name of its root. */
 export const shownPath = (rootName: string, path: string): string => (path === '' ? rootName : `${rootName}/${path}`);
@@ -74,7 +76,7 @@ export const encodeHeader = (value: unknown): Buffer => {
 
 /** What stands behind a file's bytes where they are not to be used. */
 export const encodeVerdict = ({ error, message }: LoopsyError): Buffer => {
-  const text = Buffer.from(JSON.stringify({ error, message: message.slice(0, 2000) }));
+  const text = Buffer.from(JSON.stringify({ error, message: message.slice(0, MAX_MESSAGE_CHARACTERS) }));
   const verdict = Buffer.allocUnsafe(3 + text.length);
   verdict.writeUInt8(1);
   verdict.writeUInt16BE(text.length, 1);
@@ -87,15 +89,24 @@ const malformed = (what: string): LoopsyError =>
 
 /** What a batch reader is told to do, in the order of the bytes. */
 export interface BatchTaker {
-  /** The header; its files follow. @returns how many there are. */
-  header(value: unknown): number;
+  /** The header; its files follow. @returns how many there are; undefined: `resume` will say it. */
+  header(value: unknown): number | undefined;
   begin(index: number, length: number): void;
   bytes(index: number, bytes: Uint8Array): void;
   /** `failure` is there where the source says that the bytes are not to be used. */
   end(index: number, failure: { readonly error: string; readonly message: string } | undefined): void;
 }
 
-type Step = 'header-length' | 'header' | 'length' | 'bytes' | 'verdict' | 'failure-length' | 'failure' | 'done';
+type Step =
+  | 'header-length'
+  | 'header'
+  | 'length'
+  | 'bytes'
+  | 'verdict'
+  | 'failure-length'
+  | 'failure'
+  | 'waiting'
+  | 'done';
 const FIXED: Partial<Record<Step, number>> = { 'header-length': 4, length: 4, verdict: 1, 'failure-length': 2 };
 
 /** Reads a batch from chunks that are cut anywhere. Contents are passed on as they come, nothing of them is copied. */
@@ -118,10 +129,19 @@ export class BatchReader {
     return this.#step === 'done';
   }
 
-  /** @throws {LoopsyError} `invalid_request` on bytes that are no batch. */
-  read(chunk: Buffer): void {
+  /** What was put off begins. */
+  resume(count: number): void {
+    if (this.#step === 'waiting') this.#begin(count);
+  }
+
+  /**
+   * @returns what is to be read again when it was resumed; undefined where nothing is left.
+   * @throws {LoopsyError} `invalid_request` on bytes that are no batch.
+   */
+  read(chunk: Buffer): Buffer | undefined {
     let at = 0;
     while (at < chunk.length) {
+      if (this.#step === 'waiting') return chunk.subarray(at);
       if (this.#step === 'done') throw malformed('something follows its end');
       if (this.#step === 'bytes') {
         const piece = chunk.subarray(at, at + this.#left);
@@ -135,12 +155,17 @@ export class BatchReader {
       at += piece.length;
       this.#hold(piece);
     }
+    return undefined;
   }
 
   #hold(piece: Buffer): void {
     this.#held.push(piece);
     this.#heldBytes += piece.length;
-    if (this.#heldBytes < this.#need) return;
+    if (this.#heldBytes < this.#need) {
+      // Many tiny pieces would cost more than what is in them.
+      if (this.#held.length >= MAX_PIECES) this.#held = [Buffer.concat(this.#held)];
+      return;
+    }
     const [only] = this.#held;
     const whole = this.#held.length === 1 && only !== undefined ? only : Buffer.concat(this.#held);
     this.#take(whole);
@@ -159,13 +184,13 @@ export class BatchReader {
         if (whole.readUInt32BE() > MAX_HEADER_BYTES || whole.readUInt32BE() === 0) throw malformed('its header');
         return this.#expect('header', whole.readUInt32BE());
       case 'header':
-        this.#count = this.#taker.header(parse(whole));
-        return this.#count === 0 ? this.#expect('done') : this.#expect('length');
+        return this.#begin(this.#taker.header(parse(whole)));
       case 'length':
         this.#left = whole.readUInt32BE();
         this.#taker.begin(this.#index, this.#left);
         return this.#expect(this.#left === 0 ? 'verdict' : 'bytes');
       case 'verdict':
+        if (whole[0] !== 0 && whole[0] !== 1) throw malformed('a verdict');
         return whole[0] === 0 ? this.#next(undefined) : this.#expect('failure-length');
       case 'failure-length':
         return this.#expect('failure', Math.max(1, whole.readUInt16BE()));
@@ -174,6 +199,12 @@ export class BatchReader {
       default:
         throw malformed(this.#step);
     }
+  }
+
+  #begin(count: number | undefined): void {
+    if (count === undefined) return this.#expect('waiting');
+    this.#count = count;
+    this.#expect(count === 0 ? 'done' : 'length');
   }
 
   #next(failure: { readonly error: string; readonly message: string } | undefined): void {
@@ -194,5 +225,8 @@ const parse = (bytes: Buffer): unknown => {
 const failureOf = (value: unknown): { error: string; message: string } => {
   const fields = typeof value === 'object' && value !== null ? value : {};
   const { error, message } = fields as { error?: unknown; message?: unknown };
-  return { error: typeof error === 'string' ? error : 'transfer_failed', message: String(message ?? '') };
+  return {
+    error: typeof error === 'string' ? error : 'transfer_failed',
+    message: typeof message === 'string' ? message : '',
+  };
 };

@@ -33,9 +33,9 @@ export const endHandlers = ({ ends }: Transfers): HandlersOf<'source'> & Handler
     call.announce(opened.endId);
     return opened;
   },
-  'target.write': async ({ endId, step, file, offset }, call) => {
+  'target.write': async ({ endId, step, file, chunk }, call) => {
     if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'a step has a body' });
-    const options = { ...(file === undefined ? {} : { file }), ...(offset === undefined ? {} : { offset }) };
+    const options = { ...(file === undefined ? {} : { file }), ...(chunk === undefined ? {} : { chunk }) };
     return (await ends.write(endId, call.caller, { step, body: call.body, ...options })) as Record<string, unknown>;
   },
   'end.close': async (input, call) => {

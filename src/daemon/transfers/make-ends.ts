@@ -83,17 +83,34 @@ class PeerEnd {
   }
 
   async json(id: OperationId, asking: Asking): Promise<unknown> {
-    const { status, body, error } = await this.#forward.json(this.#request(id, asking));
-    if (error !== undefined) throw error;
-    const answer: unknown = JSON.parse(body);
-    if (status < 400) return answer;
-    throw errorFromBody(answer) ?? new LoopsyError('internal');
+    // Why a body broke off is known here alone: to the link any such end is a cut.
+    let broken: unknown;
+    const body = bodyOf(asking, (thrown) => (broken = thrown));
+    const answer = await this.#forward.json(this.#request(id, { ...asking, ...body })).catch((thrown: unknown) => {
+      throw broken ?? thrown;
+    });
+    if (answer.error !== undefined) throw answer.error;
+    const output: unknown = JSON.parse(answer.body);
+    if (answer.status < 400) return output;
+    throw errorFromBody(output) ?? new LoopsyError('internal');
   }
 
   async bytes(id: OperationId, asking: Asking): Promise<AsyncIterable<Uint8Array>> {
     const answer = await this.#forward.bytes(this.#request(id, asking));
-    if ('chunks' in answer) return answer.chunks;
+    if ('chunks' in answer) return this.#untilCut(answer.chunks);
     throw answer.error ?? errorFromBody(JSON.parse(answer.body)) ?? new LoopsyError('internal');
+  }
+
+  async *#untilCut(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    try {
+      yield* chunks;
+    } catch (thrown) {
+      if (thrown instanceof LoopsyError) throw thrown;
+      throw new LoopsyError('peer_unreachable', {
+        message: `the connection to ${this.place.name} was cut`,
+        cause: thrown,
+      });
+    }
   }
 
   /** The same when its mover has left: what is open there is to be closed all the same. */
@@ -111,7 +128,7 @@ class PeerEnd {
       op: rowOf(id),
       input: given,
       call: { operation: id, caller, requestId, digest: '', resumable: false, signal, announce: () => undefined },
-      ...(body === undefined ? {} : { body: typeof body === 'string' ? textBody(body) : body }),
+      ...(body === undefined || typeof body === 'string' ? {} : { body }),
       ...(length === undefined ? {} : { bodyLength: length }),
     };
   }
@@ -119,9 +136,21 @@ class PeerEnd {
 
 const CLOSE_MS = 5000;
 
-async function* textBody(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(text);
-}
+/** The body as bytes; `onBroken` is told what it throws. */
+const bodyOf = ({ body }: Asking, onBroken: (thrown: unknown) => void): Pick<Asking, 'body'> => {
+  if (body === undefined) return {};
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    if (typeof body === 'string') yield Buffer.from(body);
+    if (typeof body !== 'object') return;
+    try {
+      yield* body;
+    } catch (thrown) {
+      onBroken(thrown);
+      throw thrown;
+    }
+  }
+  return { body: bytes() };
+};
 
 /** Files of a peer. */
 export const peerSource = (forward: Forwarding, place: Place, context: EndContext): SourceEnd => {
@@ -152,10 +181,10 @@ export const peerTarget = (forward: Forwarding, place: Place, context: EndContex
       endId = opened.endId;
       return opened;
     },
-    write: (step, body, { file, offset, length } = {}) => {
+    write: (step, body, { file, chunk, length } = {}) => {
       const known = typeof body === 'string' ? Buffer.byteLength(body) : length;
       return peer.json('target.write', {
-        input: { endId, step, file, offset },
+        input: { endId, step, file, chunk },
         body,
         ...(known === undefined ? {} : { length: known }),
       });

@@ -110,9 +110,9 @@ export class OpenEnds {
   }
 
   async write(endId: string, caller: Caller, how: { step: TargetStep; body: Body } & StepOptions): Promise<unknown> {
-    const { step, body, file, offset } = how;
+    const { step, body, file, chunk } = how;
     const end = this.#of(endId, caller, 'target');
-    const write = { endId, step, ...(file === undefined ? {} : { file }), ...(offset === undefined ? {} : { offset }) };
+    const write = { endId, step, ...(file === undefined ? {} : { file }), ...(chunk === undefined ? {} : { chunk }) };
     const isContent = step === 'put' || step === 'batch';
     return this.#busy(end, () =>
       this.#parts.disk.write(write, body, { onBytes: (bytes) => (end.bytes += isContent ? bytes : 0) }),

@@ -32,6 +32,13 @@ export class Progress {
     this.failures.length = 0;
   }
 
+  /** A node is away, or is there again. */
+  wait(waits: boolean): void {
+    if (this.waiting === waits) return;
+    this.waiting = waits;
+    this.#changed();
+  }
+
   /** Something has happened that is worth showing. */
   touch(): void {
     this.#changed();

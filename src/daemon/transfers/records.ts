@@ -4,13 +4,14 @@ import { isRecord, parseFields } from '../../protocol/record.ts';
 import { transferInputSchema, transferSchema, type Transfer, type TransferInput } from '../../protocol/transfers.ts';
 import { entriesOf } from '../../store/entries.ts';
 import type { Store } from '../../store/store.ts';
-import { writeBehind } from '../../store/write-behind.ts';
 
 const ENDED = 'transfer/';
 const ACTIVE = 'transfer-active/';
 const DAY_MS = 86_400_000;
 /** A record of many failures would be as large as what it is about. */
 const KEPT_FAILURES = 100;
+/** With a disk that takes nothing, older ones are forgotten. */
+const MAX_FRESH = 1000;
 
 /** A detached movement that is not over. */
 export interface Pending {
@@ -26,6 +27,7 @@ export class TransferRecords {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #keepDays: () => number;
+  readonly #fresh = new Map<string, Transfer>();
 
   constructor(parts: { store: Store; clock: Clock; log: Log; keepDays: () => number }) {
     this.#store = parts.store;
@@ -39,17 +41,31 @@ export class TransferRecords {
     await this.#store.commit([{ put: ACTIVE + transferId, value: JSON.stringify(pending) }]);
   }
 
-  /** It has ended, or is no more to be gone on with. */
+  /** It has ended, or is no more to be gone on with. Seen at once, and on disk soon. */
   end(row: Transfer): void {
     const kept = { ...row, failures: row.failures.slice(0, KEPT_FAILURES) };
     const expiresAt = this.#clock.now() + this.#keepDays() * DAY_MS;
     const put = { put: ENDED + row.transferId, value: JSON.stringify(kept), expiresAt };
-    writeBehind(this.#store, [put, { delete: ACTIVE + row.transferId }], this.#log);
+    this.#fresh.set(row.transferId, kept);
+    const [oldest] = this.#fresh.keys();
+    if (this.#fresh.size > MAX_FRESH && oldest !== undefined) this.#fresh.delete(oldest);
+    this.#store.commit([put, { delete: ACTIVE + row.transferId }], { durability: 'later' }).then(
+      () => this.#fresh.delete(row.transferId),
+      (error: unknown) =>
+        this.#log.warn('not written', { error: error instanceof Error ? error.message : String(error) }),
+    );
   }
 
   get(transferId: string): Transfer | undefined {
+    const fresh = this.#fresh.get(transferId);
+    if (fresh !== undefined) return fresh;
     const entry = this.#store.get(ENDED + transferId);
     return entry === undefined ? undefined : rowIn(entry.value);
+  }
+
+  /** Those that the disk does not have yet. */
+  fresh(): Transfer[] {
+    return [...this.#fresh.values()];
   }
 
   /** Ended ones, newest first, behind the id `after`. */

@@ -161,6 +161,7 @@ export class Transfers implements Service {
     const live = [...[...this.#movements.values()].map((movement) => movement.row()), ...this.ends.rows()];
     const rows = new Map(live.filter((row) => all || row.state !== 'ended').map((row) => [row.transferId, row]));
     if (all) {
+      for (const row of this.#records.fresh()) if (!rows.has(row.transferId)) rows.set(row.transferId, row);
       for (const { transferId, row } of this.#records.page(cursor, limit))
         if (row !== undefined && !rows.has(transferId)) rows.set(transferId, row);
     }

@@ -1,5 +1,5 @@
 import { randomHex } from '../../kernel/ids.ts';
-import { pageOf } from '../../kernel/page.ts';
+import { MAX_PAGE_ITEMS } from '../../kernel/page.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import type { FileList } from '../../protocol/transfers.ts';
@@ -17,11 +17,13 @@ export const listFiles = async (
   { path, cursor, limit }: ParsedInputOf<'file.list'>,
   caller: Caller,
 ): Promise<FileList> => {
-  const answer = await disk.call('list', { path, limits: limitsOf(caller) });
   // The thread's own types say what it answers.
-  const { path: real, files } = answer as { path: string; files: FileList['files'] };
-  const { items, next } = pageOf(files, ({ name }) => name, { cursor, limit });
-  return { path: real, files: items, ...next };
+  return (await disk.call('list', {
+    path,
+    limits: limitsOf(caller),
+    cursor,
+    limit: limit ?? MAX_PAGE_ITEMS,
+  })) as FileList;
 };
 
 /** Writes the file of a form. */

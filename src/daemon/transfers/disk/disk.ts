@@ -1,12 +1,12 @@
 import { systemClock } from '../../../kernel/clock.ts';
 import { notePassing } from '../../../kernel/passing-bytes.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
-import { isRecord } from '../../../protocol/record.ts';
 import { PathGuard } from '../../../trust/path-guard.ts';
-import type { Entry } from '../format.ts';
+import { BatchSink } from './batch-sink.ts';
 import { fileFault } from './faults.ts';
-import { BatchSink, isWanted, JsonSink, PutSink, type Sink } from './incoming.ts';
-import { Journal, sweepJournals } from './journal.ts';
+import { FileSink } from './file-sink.ts';
+import { JsonSink, PutSink, type Sink } from './incoming.ts';
+import { Journals } from './journal.ts';
 import { listFolder } from './list.ts';
 import { Locks } from './locks.ts';
 import {
@@ -21,8 +21,9 @@ import {
   type ToDisk,
 } from './messages.ts';
 import { PiecePool } from './pieces.ts';
-import { FileSink, readFile } from './single-file.ts';
+import { readFile } from './single-file.ts';
 import { Source } from './source.ts';
+import { takeStep } from './steps.ts';
 import { pathsOf, type Surroundings } from './surroundings.ts';
 import { Target } from './target.ts';
 
@@ -51,7 +52,8 @@ export class Disk {
   readonly #around: Mutable<Surroundings>;
   readonly #locks = new Locks();
   readonly #sources = new Map<string, Source>();
-  readonly #targets = new Map<string, { readonly target: Target; readonly names: readonly string[] }>();
+  readonly #targets = new Map<string, { readonly target: Target; readonly journalKey: string }>();
+  readonly #journals: Journals;
   readonly #readings = new Map<number, Reading>();
   readonly #writings = new Map<number, Writing>();
 
@@ -69,7 +71,8 @@ export class Disk {
       maxFileSize: rules.maxFileSize,
       guard: this.#guardOf(rules),
     };
-    sweepJournals(journalDir, systemClock.now());
+    this.#journals = new Journals(journalDir);
+    this.#journals.sweep(systemClock.now());
   }
 
   take(message: Exclude<ToDisk, { stop: true }>): void {
@@ -104,7 +107,7 @@ export class Disk {
     this.#post({ id, error: asFault(thrown).toBody() });
   }
 
-  #call(name: keyof DiskCalls, options: unknown): Promise<unknown> {
+  async #call(name: keyof DiskCalls, options: unknown): Promise<unknown> {
     // The main thread's own types say what each name has.
     switch (name) {
       case 'source.open':
@@ -112,11 +115,9 @@ export class Disk {
       case 'target.open':
         return this.#openTarget(options as Options<'target.open'>);
       case 'close':
-        return Promise.resolve(this.#close(options as Options<'close'>));
-      case 'list': {
-        const { path, limits } = options as Options<'list'>;
-        return listFolder(this.#around, path, limits);
-      }
+        return this.#close(options as Options<'close'>);
+      case 'list':
+        return listFolder(this.#around, options as Options<'list'>);
     }
   }
 
@@ -128,18 +129,27 @@ export class Disk {
   }
 
   async #openTarget({ endId, journalKey, ...options }: Options<'target.open'>): Promise<unknown> {
-    const journal = new Journal(this.#data.journalDir, journalKey);
+    const journal = this.#journals.open(journalKey, systemClock.now());
     const target = new Target({ around: this.#around, locks: this.#locks, journal }, options);
-    const paths = await target.open();
-    this.#targets.set(endId, { target, names: options.roots.map(({ name }) => name) });
-    return { paths };
+    try {
+      const paths = await target.open();
+      this.#targets.set(endId, { target, journalKey });
+      return { paths };
+    } catch (thrown) {
+      await target.close();
+      this.#journals.close(journalKey, false);
+      throw thrown;
+    }
   }
 
-  #close({ endId, isDone }: Options<'close'>): unknown {
+  async #close({ endId, isDone }: Options<'close'>): Promise<unknown> {
     this.#sources.get(endId)?.close();
     this.#sources.delete(endId);
-    this.#targets.get(endId)?.target.close(isDone);
+    const found = this.#targets.get(endId);
     this.#targets.delete(endId);
+    if (found === undefined) return {};
+    await found.target.close();
+    this.#journals.close(found.journalKey, isDone);
     return {};
   }
 
@@ -188,13 +198,12 @@ export class Disk {
     const writing: Writing = { sink: undefined, waiting: [], end: undefined, value: undefined };
     this.#writings.set(id, writing);
     try {
-      const sink = await this.#sinkOf(write);
-      writing.sink = sink;
-      for (const chunks of writing.waiting.splice(0)) this.#takeChunks(id, sink, chunks);
-      if (writing.end !== undefined) this.#end(id, writing.end, writing.value);
+      writing.sink = await this.#sinkOf(write);
     } catch (thrown) {
-      this.#refuse(id, thrown);
+      return this.#refuse(id, thrown);
     }
+    for (const chunks of writing.waiting.splice(0)) this.#chunks(id, chunks);
+    if (writing.end !== undefined) this.#end(id, writing.end, writing.value);
   }
 
   #chunks(id: number, chunks: readonly Uint8Array[]): void {
@@ -204,11 +213,21 @@ export class Disk {
       writing.waiting.push(chunks);
       return;
     }
+    const { sink } = writing;
     try {
-      this.#takeChunks(id, writing.sink, chunks);
+      this.#takeChunks(id, sink, chunks);
     } catch (thrown) {
-      writing.sink.abort();
       this.#refuse(id, thrown);
+      this.#abort(sink);
+    }
+  }
+
+  /** What can't be removed now is in a journal: nobody is told. */
+  #abort(sink: Sink): void {
+    try {
+      sink.abort();
+    } catch (thrown) {
+      if (!(thrown instanceof Error)) throw thrown;
     }
   }
 
@@ -234,7 +253,7 @@ export class Disk {
     }
     const { sink } = writing;
     this.#writings.delete(id);
-    if (end === 'abort') sink.abort();
+    if (end === 'abort') this.#abort(sink);
     else this.#answer(id, () => sink.end(value));
   }
 
@@ -245,85 +264,23 @@ export class Disk {
 
   async #sinkOf(write: DiskWrite): Promise<Sink> {
     if ('writeFile' in write) {
-      const { writeFile } = write;
-      const journal = new Journal(this.#data.journalDir, writeFile.id);
-      return FileSink.begin({ around: this.#around, locks: this.#locks, journal }, writeFile);
+      const { id } = write.writeFile;
+      const journal = this.#journals.open(id, systemClock.now());
+      const parts = { around: this.#around, locks: this.#locks, journal };
+      return FileSink.begin(parts, write.writeFile, () => this.#journals.close(id, true));
     }
     return this.#stepSink(write);
   }
 
-  async #stepSink({ endId, step, file = 0, offset = 0 }: StepWrite): Promise<Sink> {
+  async #stepSink({ endId, step, file = 0, chunk = 0 }: StepWrite): Promise<Sink> {
     const found = this.#targets.get(endId);
     if (found === undefined) throw new LoopsyError('transfer_not_found');
-    const { target, names } = found;
-    if (step === 'put') return new PutSink(target, file, offset);
-    if (step !== 'batch') return new JsonSink((value) => this.#step(target, { step, file, value }));
-    await target.refresh();
-    return new BatchSink(target, (root) => names[root] ?? '');
-  }
-
-  async #step(
-    target: Target,
-    { step, file, value }: Pick<StepWrite, 'step'> & { file: number; value: unknown },
-  ): Promise<unknown> {
-    const fields = isRecord(value) ? value : {};
-    switch (step) {
-      case 'plan':
-        return target.plan(listIn(fields, 'entries', isEntry));
-      case 'prepare':
-        if (!isWanted(fields['file'])) throw malformed();
-        return target.prepare(fields['file']);
-      case 'commit':
-        return target.commit(file, listIn(fields, 'keep', isRange));
-      case 'drop':
-        target.drop(file);
-        return {};
-      case 'finish':
-        return target.finish(listIn(fields, 'entries', isEntry));
-      case 'extra':
-        return target.extra(Number(fields['root']), String(fields['folder'] ?? ''));
-      case 'remove':
-        return target.remove(Number(fields['root']), listIn(fields, 'paths', isText));
-      default:
-        throw malformed();
-    }
+    const { target } = found;
+    if (step === 'put') return new PutSink(target.large, { file, chunk });
+    if (step !== 'batch') return new JsonSink((value) => takeStep(target, { step, file, value }));
+    await target.places.judge(target.places.roots.keys());
+    return new BatchSink(target);
   }
 }
 
 const asFault = (thrown: unknown): LoopsyError => (thrown instanceof LoopsyError ? thrown : fileFault(thrown, ''));
-
-const malformed = (): LoopsyError =>
-  new LoopsyError('invalid_request', { message: 'this step of a transfer has another form than it must have' });
-
-const listIn = <Item>(
-  fields: Readonly<Record<string, unknown>>,
-  name: string,
-  is: (value: unknown) => value is Item,
-): readonly Item[] => {
-  const list = fields[name];
-  if (Array.isArray(list) && list.every(is)) return list;
-  throw malformed();
-};
-
-const isText = (value: unknown): value is string => typeof value === 'string';
-
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
-
-const isRange = (value: unknown): value is readonly [number, number] =>
-  Array.isArray(value) && value.length === 2 && isCount(value[0]) && isCount(value[1]) && value[1] < 10_000_000;
-
-const isEntry = (value: unknown): value is Entry => {
-  if (!Array.isArray(value)) return false;
-  const [kind, root, path, size, mtimeMs, mode, link] = value as unknown[];
-  return (
-    isCount(kind) &&
-    isCount(root) &&
-    isText(path) &&
-    isCount(size) &&
-    Number.isFinite(mtimeMs) &&
-    Number.isInteger(mode) &&
-    Number(mode) >= -1 &&
-    Number(mode) <= 0o777 &&
-    (link === undefined || isText(link))
-  );
-};

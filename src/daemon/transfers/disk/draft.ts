@@ -1,50 +1,37 @@
-import { createHash, type Hash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fsync,
-  fsyncSync,
-  ftruncateSync,
-  futimesSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writevSync,
-} from 'node:fs';
-import { copyFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { closeSync, fchmodSync, fsync, fsyncSync, ftruncateSync, futimesSync, readSync, renameSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { CHUNK_BYTES } from '../format.ts';
-import { fileError, fileFault } from './faults.ts';
-import { isAt, openReal } from './opened.ts';
-import { hashChunks } from './source.ts';
-
-const { O_CREAT, O_EXCL, O_RDWR, O_WRONLY } = constants;
+import { ChunkWriter } from './chunk-writer.ts';
+import { fileError } from './faults.ts';
+import type { OpenFolder } from './folders.ts';
+import { hashChunks } from './hashes.ts';
+import { openEarlier } from './leftover.ts';
+import { O_CREAT, O_EXCL, O_RDWR } from './open-flags.ts';
+import { isAt, openIn, removeFile, type Opened } from './opened.ts';
 
 /** What a file is to be. */
 export interface Wanted {
   /** What errors call it. */
   readonly shown: string;
-  /** Real path under which it is written. */
+  /** Where it lies; held while it is written. */
+  readonly folder: OpenFolder;
+  /** Its own name. */
+  readonly name: string;
+  /** The name under which it is written. */
   readonly draft: string;
-  /** Its own real path. */
-  readonly real: string;
   readonly size: number;
   /** ms since 1970. */
   readonly mtimeMs: number;
   /** POSIX permission bits. */
   readonly mode: number;
-  /** True where the source has no such bits: what begins with `#!` gets those of a program. */
+  /** True where the source has no such bits, and no old file says them: what begins with `#!` is a program. */
   readonly guessesMode?: boolean;
 }
 
-/** Bits that a new file would not get of those it was asked for. */
-let umask: number | undefined;
-const umaskNow = (): number => (umask ??= process.umask());
-
+const PROGRAM_BITS = 0o111;
 /** Windows holds files for a moment after they were written. */
 const RENAME_WAITS_MS = process.platform === 'win32' ? [10, 20, 40, 80, 160, 320] : [];
 const BUSY = new Set(['EPERM', 'EBUSY', 'EACCES']);
@@ -55,39 +42,38 @@ const QUICK_FSYNC_MS = 0.2;
 export class Draft {
   readonly wanted: Wanted;
   #fd: number | undefined;
-  /** What comes next. */
-  #at = 0;
-  #hash: Hash | undefined;
+  /** Where what comes in order is written. */
+  #tail: ChunkWriter | undefined;
+  readonly #writers = new Map<number, ChunkWriter>();
   readonly #hashes: (string | undefined)[] = [];
   /** Chunks that are complete. */
   readonly #whole = new Set<number>();
-  #chunkBegin = 0;
   readonly #digests: boolean;
   /** Its permission bits. */
   readonly #mode: number;
-  #isScript = false;
+  /** Bytes that came in order. */
+  #size = 0;
 
-  private constructor(wanted: Wanted, fd: number, { digests, mode }: { digests: boolean; mode: number }) {
+  private constructor(wanted: Wanted, { fd, stats }: Opened, digests: boolean) {
     this.wanted = wanted;
     this.#fd = fd;
     this.#digests = digests;
-    this.#mode = mode;
+    this.#mode = stats.mode & 0o777;
+    wanted.folder.hold();
   }
 
   /** A new one; a leftover of the same name is an earlier transfer's, which the lock has shown to be over. */
   static create(wanted: Wanted, digests: boolean): Draft {
-    const flags = O_CREAT | O_EXCL | O_WRONLY;
+    const { folder, draft: name, shown, mode } = wanted;
     // Its user must be able to write it, whatever it is to be.
-    const asked = wanted.mode | 0o200;
-    const open = (): Draft =>
-      new Draft(wanted, openReal(wanted.draft, wanted.shown, flags, asked).fd, { digests, mode: asked & ~umaskNow() });
+    const opening = { name, shown, flags: O_CREAT | O_EXCL | O_RDWR, mode: mode | 0o600 };
     try {
-      return open();
+      return new Draft(wanted, openIn(folder, opening), digests);
     } catch (thrown) {
       if (errorCode(thrown) !== 'EEXIST') throw thrown;
     }
-    rmSync(wanted.draft, { force: true });
-    return open();
+    removeFile(folder.path(name));
+    return new Draft(wanted, openIn(folder, opening), digests);
   }
 
   /**
@@ -95,79 +81,86 @@ export class Draft {
    * of its bytes with. @returns the sha256 of each chunk that is there.
    */
   static async resume(wanted: Wanted, digests: boolean): Promise<{ readonly draft: Draft; readonly hashes: string[] }> {
-    const size = leftoverSize(wanted.draft);
-    if (size === undefined) rmSync(wanted.draft, { force: true });
-    const begun = (size !== undefined && size > 0) || (await copyOld(wanted));
-    if (!begun) return { draft: Draft.create(wanted, digests), hashes: [] };
-    const { fd, stats } = openReal(wanted.draft, wanted.shown, O_RDWR);
-    const draft = new Draft(wanted, fd, { digests, mode: -1 });
+    wanted.folder.hold();
     try {
-      if (stats.size > wanted.size) ftruncateSync(fd, wanted.size);
-      const hashes = await hashChunks(fd, Math.min(stats.size, wanted.size));
-      hashes.forEach((hash, index) => (draft.#hashes[index] = hash));
-      return { draft, hashes };
+      const opened = await openEarlier(wanted);
+      if (opened === undefined) return { draft: Draft.create(wanted, digests), hashes: [] };
+      const draft = new Draft(wanted, opened, digests);
+      return { draft, hashes: await draft.#begin(opened) };
+    } finally {
+      wanted.folder.release();
+    }
+  }
+
+  async #begin({ fd, stats }: Opened): Promise<string[]> {
+    const { size, mode } = this.wanted;
+    try {
+      if (stats.size > size) ftruncateSync(fd, size);
+      // Nobody reads the new bytes who may read the old ones alone.
+      if (process.platform !== 'win32') fchmodSync(fd, mode | 0o600);
+      const hashes = await hashChunks(fd, Math.min(stats.size, size));
+      for (const [index, hash] of hashes.entries()) this.#hashes[index] = hash;
+      return hashes;
     } catch (thrown) {
-      draft.close();
+      this.close();
       throw thrown;
     }
   }
 
-  /** The place behind the last byte that was written. */
-  get at(): number {
-    return this.#at;
+  /**
+   * Begins one chunk; its bytes come in order, those of other chunks at the same time. Who began it before writes no more.
+   * @throws {LoopsyError} `invalid_request` where there is no such chunk.
+   */
+  chunk(index: number): ChunkWriter {
+    const { size, shown } = this.wanted;
+    const from = index * CHUNK_BYTES;
+    if (from > 0 && from >= size) throw fileError('invalid_request', shown, `has no chunk ${index}`);
+    const to = Math.min(size, from + CHUNK_BYTES);
+    this.#whole.delete(index);
+    this.#hashes[index] = undefined;
+    const isCurrent = (): boolean => this.#writers.get(index) === writer;
+    const writer: ChunkWriter = new ChunkWriter({
+      from,
+      to,
+      digests: this.#digests,
+      fd: () => this.#handle,
+      isCurrent,
+    });
+    this.#writers.set(index, writer);
+    return writer;
   }
 
-  /** Goes to where the next bytes belong: the begin of a chunk, or where they broke off. */
-  seek(offset: number): void {
-    if (offset === this.#at && offset % CHUNK_BYTES !== 0) return;
-    if (offset % CHUNK_BYTES !== 0 || offset >= Math.max(1, this.wanted.size))
-      throw fileError('invalid_request', this.wanted.shown, `can not go on at byte ${offset}`);
-    this.#at = offset;
-    this.#chunkBegin = offset;
-    this.#hash = undefined;
+  /** A chunk has come to its end. @throws {LoopsyError} `invalid_request` where bytes of it are missing. */
+  endChunk(index: number, writer: ChunkWriter): void {
+    if (this.#writers.get(index) !== writer || !writer.isWhole)
+      throw fileError('invalid_request', this.wanted.shown, `has a chunk ${index} that broke off`);
+    this.#writers.delete(index);
+    this.#hashes[index] = writer.digest();
+    this.#whole.add(index);
   }
 
-  /** Writes bytes where it stands. @throws the system's error. */
-  write(chunks: readonly Uint8Array[]): void {
-    let left = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (this.#at + left > this.wanted.size)
+  /** Writes what comes next of all that comes in order. @throws the system's error. */
+  write(bytes: Uint8Array): void {
+    if (this.#size + bytes.length > this.wanted.size)
       throw fileError('invalid_request', this.wanted.shown, 'has more bytes than were announced');
-    let at = this.#at;
-    for (let rest = chunks; left > 0;) {
-      // A disk that is nearly full takes a part, without an error.
-      const taken = writevSync(this.#handle, rest, at);
-      if (taken === 0) throw Object.assign(new Error('the disk takes no more'), { code: 'ENOSPC' });
-      at += taken;
-      left -= taken;
-      if (left > 0) rest = behind(rest, taken);
-    }
-    for (const chunk of chunks) this.#note(chunk);
-  }
-
-  /** Counts bytes that were written, and hashes them, chunk by chunk. */
-  #note(chunk: Uint8Array): void {
-    if (this.#at === 0 && this.wanted.guessesMode === true) this.#isScript = chunk[0] === 0x23 && chunk[1] === 0x21;
-    for (let from = 0; from < chunk.length;) {
-      const index = Math.floor(this.#at / CHUNK_BYTES);
-      const end = Math.min(this.wanted.size, (index + 1) * CHUNK_BYTES);
-      const part = chunk.subarray(from, from + end - this.#at);
-      if (this.#digests) (this.#hash ??= createHash('sha256')).update(part);
-      this.#at += part.length;
+    for (let from = 0; from < bytes.length;) {
+      const index = Math.floor(this.#size / CHUNK_BYTES);
+      const writer = (this.#tail ??= this.chunk(index));
+      const part = bytes.subarray(from, from + writer.room);
+      writer.write([part]);
       from += part.length;
-      if (this.#at === end) this.#endChunk(index);
+      this.#size += part.length;
+      if (!writer.isWhole) continue;
+      this.endChunk(index, writer);
+      this.#tail = undefined;
     }
   }
 
-  #endChunk(index: number): void {
-    if (this.#chunkBegin <= index * CHUNK_BYTES) this.#whole.add(index);
-    this.#hashes[index] = this.#hash?.digest('hex');
-    this.#hash = undefined;
-    this.#chunkBegin = this.#at;
-  }
-
-  /** These chunks of what was there are right. */
+  /** These chunks of what was there are right: only of those that were there. */
   keep(ranges: readonly (readonly [from: number, to: number])[]): void {
-    for (const [from, to] of ranges) for (let index = from; index < to; index += 1) this.#whole.add(index);
+    for (const [from, to] of ranges)
+      for (let index = from; index < Math.min(to, this.#hashes.length); index += 1)
+        if (this.#hashes[index] !== undefined) this.#whole.add(index);
   }
 
   /** sha256 over the sha256 of each chunk, hex; undefined where it was not asked for. */
@@ -187,15 +180,19 @@ export class Draft {
 
   /** Gives it what it is to have beside its bytes. */
   finish(): void {
-    const mode = this.#isScript ? this.wanted.mode | 0o111 : this.wanted.mode;
-    if (process.platform !== 'win32' && this.#mode !== mode) fchmodSync(this.#handle, mode);
-    futimesSync(this.#handle, this.wanted.mtimeMs / 1000, this.wanted.mtimeMs / 1000);
+    const { mode, mtimeMs, guessesMode } = this.wanted;
+    const fd = this.#handle;
+    if (process.platform !== 'win32') {
+      const wanted = guessesMode === true && isScript(fd) ? mode | PROGRAM_BITS : mode;
+      if (wanted !== this.#mode) fchmodSync(fd, wanted);
+    }
+    futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000);
   }
 
   /** Puts it on disk: at once where that takes no time, else beside others. */
   sync(): Promise<void> | undefined {
     const fd = this.#handle;
-    if (!isSlow && this.#at <= CHUNK_BYTES) {
+    if (!isSlow && Math.max(this.#size, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES) {
       const begun = performance.now();
       fsyncSync(fd);
       isSlow = performance.now() - begun > QUICK_FSYNC_MS;
@@ -206,23 +203,38 @@ export class Draft {
 
   /** Gives it its own name, where nothing was exchanged on the way. What had the name is gone then. */
   async publish(): Promise<void> {
-    const { draft, real, shown } = this.wanted;
-    const fd = this.#handle;
-    if (!isAt(fd, draft))
+    const { folder, draft, name, shown } = this.wanted;
+    if (!isAt(this.#handle, folder.realOf(draft)))
       throw fileError('path_denied', shown, 'lies elsewhere now: something on the way was exchanged');
-    this.close();
-    await renameOver(draft, real);
+    folder.hold();
+    try {
+      this.close();
+      await renameOver(folder.path(draft), folder.path(name));
+    } finally {
+      folder.release();
+    }
   }
 
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    if (this.#fd === undefined) return;
+    closeSync(this.#fd);
     this.#fd = undefined;
+    this.#writers.clear();
+    this.wanted.folder.release();
   }
 
-  /** Removes it: nothing of it is left. */
+  /** Removes it: nothing of it is left. What can't be removed now is in the journal. */
   discard(): void {
-    this.close();
-    rmSync(this.wanted.draft, { force: true });
+    const { folder, draft } = this.wanted;
+    folder.hold();
+    try {
+      this.close();
+      if (folder.isThere) removeFile(folder.path(draft));
+    } catch (thrown) {
+      if (errorCode(thrown) === undefined) throw thrown;
+    } finally {
+      folder.release();
+    }
   }
 
   get #handle(): number {
@@ -234,35 +246,9 @@ export class Draft {
 /** Learned from the disk itself: one that takes its time is given several files at once. */
 let isSlow = false;
 
-const behind = (chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
-  let left = bytes;
-  return chunks.flatMap((chunk) => {
-    const cut = Math.min(left, chunk.length);
-    left -= cut;
-    return cut === chunk.length ? [] : [chunk.subarray(cut)];
-  });
-};
-
-/** The size of what an earlier transfer left; undefined where that is not a plain file of this user's alone. */
-const leftoverSize = (draft: string): number | undefined => {
-  const stats = lstatSync(draft, { throwIfNoEntry: false });
-  if (stats === undefined) return 0;
-  const isOurs = process.getuid === undefined || stats.uid === process.getuid();
-  return stats.isFile() && stats.nlink === 1 && isOurs ? stats.size : undefined;
-};
-
-/** Begins with the old file's bytes, where there are enough of them to be worth it. */
-const copyOld = async ({ real, draft, shown }: Wanted): Promise<boolean> => {
-  const old = lstatSync(real, { throwIfNoEntry: false });
-  if (old?.isFile() !== true || old.size < CHUNK_BYTES) return false;
-  rmSync(draft, { force: true });
-  try {
-    await copyFile(real, draft, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-    return true;
-  } catch (thrown) {
-    rmSync(draft, { force: true });
-    throw fileFault(thrown, shown);
-  }
+const isScript = (fd: number): boolean => {
+  const begin = new Uint8Array(2);
+  return readSync(fd, begin, 0, 2, 0) === 2 && begin[0] === 0x23 && begin[1] === 0x21;
 };
 
 const renameOver = async (from: string, to: string): Promise<void> => {
@@ -275,15 +261,4 @@ const renameOver = async (from: string, to: string): Promise<void> => {
     await setTimeout(waitMs);
   }
   return renameSync(from, to);
-};
-
-/** Makes renames in a folder durable. Windows does that by itself. */
-export const syncDir = (folder: string): void => {
-  if (process.platform === 'win32') return;
-  const fd = openSync(folder, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 };

@@ -17,10 +17,23 @@ const MEANINGS: Readonly<Record<string, readonly [ErrorName, string]>> = {
   EROFS: ['disk_read_only', 'is on a disk that is read-only'],
   ENAMETOOLONG: ['name_unusable', 'has a name that is too long there'],
   EILSEQ: ['name_unusable', 'has a name that this file system can not hold'],
-  EINVAL: ['name_unusable', 'has a name that this file system can not hold'],
+  EINVAL: ['name_unusable', 'has a name or a time that this file system can not hold'],
   EBUSY: ['target_busy', 'is in use by another program'],
   ETXTBSY: ['target_busy', 'is a program that runs'],
+  EMFILE: ['transfer_failed', 'could not be opened: this node has too many files open'],
+  EIO: ['transfer_failed', 'could not be read or written: the disk reports a fault'],
 };
+
+const SHOWN_CHARACTERS = 300;
+/** What could hide in a line, or turn it around; JSON writes out the control characters itself. */
+const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+
+/** A path in a message: in quotes, with nothing in it that can't be seen. */
+export const quoted = (path: string): string =>
+  JSON.stringify(path.slice(0, SHOWN_CHARACTERS)).replaceAll(
+    INVISIBLE,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
 
 /** Any thrown value as the error of one file: `path` is the name that people know it by. */
 export const fileFault = (thrown: unknown, path: string): LoopsyError => {
@@ -29,8 +42,8 @@ export const fileFault = (thrown: unknown, path: string): LoopsyError => {
   const [name, words] = MEANINGS[code] ?? (['transfer_failed', 'could not be read or written'] as const);
   const why = MEANINGS[code] === undefined ? ` (${code === '' ? String(thrown) : code})` : '';
   return new LoopsyError(name, {
-    message: `${JSON.stringify(path.slice(0, 300))} ${words}${why}`,
-    details: { path: path.slice(0, 300), ...(code === '' ? {} : { cause: code }) },
+    message: `${quoted(path)} ${words}${why}`,
+    details: { path: path.slice(0, SHOWN_CHARACTERS), ...(code === '' ? {} : { cause: code }) },
     cause: thrown,
   });
 };
@@ -39,10 +52,18 @@ export const fileFault = (thrown: unknown, path: string): LoopsyError => {
 export const fileError = (
   name: ErrorName,
   path: string,
-  why: string,
-  details: Readonly<Record<string, unknown>> = {},
-): LoopsyError =>
-  new LoopsyError(name, {
-    message: `${JSON.stringify(path.slice(0, 300))} ${why}`,
-    details: { path: path.slice(0, 300), ...details },
+  why: string | readonly [why: string, details: Readonly<Record<string, unknown>>],
+): LoopsyError => {
+  const [words, details] = typeof why === 'string' ? [why, {}] : why;
+  return new LoopsyError(name, {
+    message: `${quoted(path)} ${words}`,
+    details: { path: path.slice(0, SHOWN_CHARACTERS), ...details },
   });
+};
+
+/** What `transfer.maxFileSize` says. */
+export const tooLarge = (path: string, size: number, most: number): LoopsyError =>
+  fileError('file_too_large', path, [
+    `has ${size} bytes; at most ${most} are allowed (transfer.maxFileSize)`,
+    { key: 'transfer.maxFileSize', size, most },
+  ]);

@@ -1,67 +1,169 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-
-import ignore, { type Ignore } from 'ignore';
+import { closeSync, readFileSync } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
+import { LoopsyError } from '../../../protocol/errors.ts';
+import { quoted, tooLarge } from './faults.ts';
+import { nameTest, type NameTest } from './glob.ts';
+import { openReal } from './opened.ts';
 
 const MAX_FILE_BYTES = 1_048_576;
+const ANY = Symbol('any number of folders');
 
-interface Rules {
-  /** The folder that they are written for, below the root; empty: the root. */
-  readonly folder: string;
-  readonly rules: Ignore;
+type Step = NameTest | typeof ANY;
+
+/** One line of a .gitignore file. */
+interface Rule {
+  readonly steps: readonly Step[];
+  readonly isForFolders: boolean;
+  /** `!`: what an earlier line left out stays after all. */
+  readonly isKeeping: boolean;
+}
+
+const stepsOf = (text: string, foldsCase: boolean): Step[] | undefined => {
+  const isAnchored = text.includes('/');
+  const parts = text.split('/').filter((part, index) => part !== '' || index > 0);
+  const steps: Step[] = isAnchored ? [] : [ANY];
+  for (const [index, part] of parts.entries()) {
+    const test = part === '**' ? ANY : nameTest(part, foldsCase);
+    if (test === undefined) return undefined;
+    steps.push(test);
+    // `a/**` is what lies in a, not a itself.
+    if (test === ANY && index === parts.length - 1) steps.push(() => true);
+  }
+  return steps;
+};
+
+/** The rule of a line; `none` where it says nothing, undefined where it is malformed. */
+const ruleOf = (line: string, foldsCase: boolean): Rule | 'none' | undefined => {
+  if (line.startsWith('#')) return 'none';
+  // Blanks at the end count where a backslash stands before them.
+  let text = line.replace(/(?<!\\)((?:\\\\)*) +$/, '$1');
+  const isKeeping = text.startsWith('!');
+  if (isKeeping) text = text.slice(1);
+  const isForFolders = text.endsWith('/');
+  if (isForFolders) text = text.slice(0, -1);
+  if (text === '') return isKeeping || isForFolders ? undefined : 'none';
+  const steps = stepsOf(text, foldsCase);
+  return steps === undefined ? undefined : { steps, isForFolders, isKeeping };
+};
+
+/** As a name is matched: the last `**` takes one more folder wherever what follows it does not fit. */
+const matchSteps = (steps: readonly Step[], names: readonly string[]): boolean => {
+  let [at, step, any, anyAt] = [0, 0, -1, 0];
+  while (at < names.length) {
+    const test = steps[step];
+    if (test === ANY) {
+      [any, anyAt] = [step, at];
+      step += 1;
+    } else if (test?.(names[at] ?? '') === true) {
+      at += 1;
+      step += 1;
+    } else if (any >= 0) {
+      anyAt += 1;
+      [at, step] = [anyAt, any + 1];
+    } else return false;
+  }
+  return step === steps.length;
+};
+
+/** What a list of rules says of one path: the last one that matches. Undefined where none does. */
+const verdictOf = (rules: readonly Rule[], names: readonly string[], isFolder: boolean): boolean | undefined => {
+  const rule = rules.findLast(({ steps, isForFolders }) => (isFolder || !isForFolders) && matchSteps(steps, names));
+  return rule === undefined ? undefined : !rule.isKeeping;
+};
+
+interface FileRules {
+  /** How many names deep the folder lies that they are written for. */
+  readonly depth: number;
+  readonly rules: readonly Rule[];
+}
+
+interface Reading {
+  /** True where .gitignore files count. */
+  readonly files: boolean;
+  readonly foldsCase: boolean;
 }
 
 /** What of a tree stays behind: patterns that were given, and those of the .gitignore files on the way. */
 export class Ignored {
-  readonly #given: Ignore | undefined;
-  readonly #files: readonly Rules[];
-  readonly #readsFiles: boolean;
+  readonly #given: readonly Rule[];
+  readonly #files: readonly FileRules[];
+  readonly #reads: Reading;
 
-  private constructor(given: Ignore | undefined, files: readonly Rules[], readsFiles: boolean) {
+  private constructor(given: readonly Rule[], files: readonly FileRules[], reads: Reading) {
     this.#given = given;
     this.#files = files;
-    this.#readsFiles = readsFiles;
+    this.#reads = reads;
   }
 
-  /** `patterns` are written as in .gitignore, for the root. @returns undefined where nothing stays behind. */
-  static of(patterns: readonly string[], gitignore: boolean): Ignored | undefined {
+  /**
+   * `patterns` are written as in .gitignore, for the root. @returns undefined where nothing stays behind.
+   * @throws {LoopsyError} `invalid_request` for a pattern without a meaning.
+   */
+  static of(
+    patterns: readonly string[],
+    { gitignore, platform }: { readonly gitignore: boolean; readonly platform: NodeJS.Platform },
+  ): Ignored | undefined {
     if (patterns.length === 0 && !gitignore) return undefined;
-    const given = patterns.length === 0 ? undefined : ignore({ allowRelativePaths: true }).add([...patterns]);
-    return new Ignored(given, [], gitignore);
+    const foldsCase = platform === 'win32' || platform === 'darwin';
+    const given = patterns.flatMap((pattern) => {
+      const rule = ruleOf(pattern, foldsCase);
+      if (rule === undefined)
+        throw new LoopsyError('invalid_request', {
+          message: `the pattern ${quoted(pattern)} has no meaning: a bracket without an end, or a backslash before nothing`,
+          details: { field: 'exclude', pattern: pattern.slice(0, 300) },
+        });
+      return rule === 'none' ? [] : [rule];
+    });
+    return new Ignored(given, [], { files: gitignore, foldsCase });
   }
 
-  /** The same with what a folder's own .gitignore adds. `path` is below the root, `real` where it lies. */
-  inFolder(path: string, real: string): Ignored {
-    if (!this.#readsFiles) return this;
-    const text = readIgnoreFile(join(real, '.gitignore'));
+  /**
+   * The same with what a folder's own .gitignore adds. `path` is below the root, `file` the real path of what would be it.
+   * @throws {LoopsyError} `file_too_large`.
+   */
+  inFolder(path: string, file: string): Ignored {
+    if (!this.#reads.files) return this;
+    const text = readIgnoreFile(file);
     if (text === undefined) return this;
-    const rules = { folder: path, rules: ignore().add(text) };
-    return new Ignored(this.#given, [...this.#files, rules], true);
+    const rules = text.split(/\r?\n/).flatMap((line) => {
+      const rule = ruleOf(line, this.#reads.foldsCase);
+      // As git does: a line without a meaning leaves nothing out.
+      return rule === undefined || rule === 'none' ? [] : [rule];
+    });
+    const depth = path === '' ? 0 : path.split('/').length;
+    return new Ignored(this.#given, [...this.#files, { depth, rules }], this.#reads);
   }
 
   /** True where an entry stays behind, and with a folder all that is in it. `path` is below the root. */
   has(path: string, isFolder: boolean): boolean {
-    if (this.#readsFiles && isFolder && (path === '.git' || path.endsWith('/.git'))) return true;
-    const shown = isFolder ? `${path}/` : path;
-    if (this.#given?.ignores(shown) === true) return true;
+    const names = path.split('/');
+    const given = verdictOf(this.#given, names, isFolder);
+    if (given !== undefined) return given;
+    if (this.#reads.files && names.at(-1)?.toLowerCase() === '.git') return true;
     // The nearest file that says anything about it decides.
-    for (const { folder, rules } of this.#files.toReversed()) {
-      const { ignored, unignored } = rules.test(folder === '' ? shown : shown.slice(folder.length + 1));
-      if (ignored || unignored) return ignored;
+    for (const { depth, rules } of this.#files.toReversed()) {
+      const verdict = verdictOf(rules, names.slice(depth), isFolder);
+      if (verdict !== undefined) return verdict;
     }
     return false;
   }
 }
 
+/** Never through a link, and never one that is no file: git does not either. */
 const readIgnoreFile = (file: string): string | undefined => {
   try {
-    const text = readFileSync(file, 'utf8');
-    return text.length > MAX_FILE_BYTES ? undefined : text;
+    const { fd, stats } = openReal(file, '.gitignore');
+    try {
+      if (stats.size > MAX_FILE_BYTES) throw tooLarge('.gitignore', stats.size, MAX_FILE_BYTES);
+      return readFileSync(fd, 'utf8').replace(/^\uFEFF/, '');
+    } finally {
+      closeSync(fd);
+    }
   } catch (thrown) {
+    if (thrown instanceof LoopsyError && thrown.error === 'file_too_large') throw thrown;
     // No file, or none that can be read: it says nothing.
-    if (errorCode(thrown) === undefined) throw thrown;
+    if (errorCode(thrown) === undefined && !(thrown instanceof LoopsyError)) throw thrown;
     return undefined;
   }
 };

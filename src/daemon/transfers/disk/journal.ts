@@ -1,13 +1,35 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import {
+  appendFileSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, isAbsolute, join } from 'node:path';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { isRecord } from '../../../protocol/record.ts';
 import { isDraftName } from './draft-names.ts';
+import { fileFault } from './faults.ts';
+import { removeFile } from './opened.ts';
 
 /** What was cut off can be gone on with for so long. */
 export const KEEP_MS = 7 * 86_400_000;
+/** What is over is taken out of a file that is larger. */
+const COMPACT_BYTES = 262_144;
+const SPOOL = /^[0-9a-f]{32}\.spool$/;
+const JOURNAL = /^[0-9a-f]{32}\.jsonl$/;
+
+/** Where the roots of a tree go. */
+export interface JournalHead {
+  readonly paths: readonly string[];
+  /** What they are called: other ones go elsewhere. */
+  readonly names: readonly string[];
+}
 
 /**
  * What a sudden end of one tree's writing would leave, written down before it is there: where the tree goes, and the
@@ -15,90 +37,191 @@ export const KEEP_MS = 7 * 86_400_000;
  */
 export class Journal {
   readonly #file: string;
-  #paths: readonly string[] | undefined;
-  #isThere: boolean;
-  #open = 0;
+  #head: JournalHead | undefined;
+  readonly #large: Set<string>;
+  readonly #small = new Map<number, readonly string[]>();
+  #lastLot = 0;
+  #bytes = 0;
 
-  /** `key` tells who moves what to where: a repeat of the same has the same. */
-  constructor(dir: string, key: string) {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    this.#file = join(dir, `${createHash('sha256').update(key).digest('hex').slice(0, 32)}.jsonl`);
-    const [head] = readLines(this.#file);
-    this.#isThere = head !== undefined;
-    const paths = isRecord(head) ? head['paths'] : undefined;
-    this.#paths = Array.isArray(paths) && paths.every((path) => typeof path === 'string') ? paths : undefined;
+  constructor(file: string) {
+    this.#file = file;
+    const lines = readLines(file).filter(isRecord);
+    this.#head = lines.map(headOf).find((head) => head !== undefined);
+    this.#large = new Set(lines.flatMap((line) => textsIn(line['large'])));
+    for (const line of lines) this.#lot(textsIn(line['small']));
   }
 
-  /** Where the roots go, by what was decided when this was begun; undefined where it is new. */
-  get paths(): readonly string[] | undefined {
-    return this.#paths;
+  /** Where the roots went that were called so, when this was begun; undefined where it is new. */
+  pathsOf(names: readonly string[]): readonly string[] | undefined {
+    const head = this.#head;
+    return head !== undefined && JSON.stringify(head.names) === JSON.stringify(names) ? head.paths : undefined;
   }
 
   /** From here on a repeat goes to the same places. */
-  begin(paths: readonly string[]): void {
-    if (this.#isThere) return;
-    this.#paths = paths;
-    this.#isThere = true;
-    this.#append({ paths });
+  begin(head: JournalHead): void {
+    if (JSON.stringify(head) === JSON.stringify(this.#head)) return;
+    this.#head = head;
+    this.#compact();
   }
 
-  /** These drafts are about to be there; `isLarge`: worth keeping. */
-  drafts(drafts: readonly string[], isLarge: boolean): void {
-    this.#open += 1;
-    this.#append(isLarge ? { large: drafts } : { small: drafts });
+  /** These are about to be there. @returns the number of the lot, which is told when none of them is any more. */
+  addSmall(drafts: readonly string[]): number {
+    this.#append({ small: drafts });
+    return this.#lot(drafts);
   }
 
-  /** One lot of them is gone. */
-  settled(): void {
-    this.#open -= 1;
+  /** One that is worth keeping. */
+  addLarge(draft: string): void {
+    if (this.#large.has(draft)) return;
+    this.#append({ large: [draft] });
+    this.#large.add(draft);
   }
 
-  /** Everything has arrived: there is nothing to go on with. */
-  end(): void {
-    if (this.#open === 0) rmSync(this.#file, { force: true });
+  settleSmall(lot: number): void {
+    this.#small.delete(lot);
+  }
+
+  settleLarge(draft: string): void {
+    this.#large.delete(draft);
+  }
+
+  /** Nobody writes any more. `isDone`: everything has arrived, so that there is nothing to go on with. */
+  end(isDone: boolean): void {
+    if (isDone) this.#head = undefined;
+    this.#compact();
+  }
+
+  #lot(drafts: readonly string[]): number {
+    this.#lastLot += 1;
+    if (drafts.length > 0) this.#small.set(this.#lastLot, drafts);
+    return this.#lastLot;
   }
 
   #append(value: unknown): void {
-    appendFileSync(this.#file, `${JSON.stringify(value)}\n`, { mode: 0o600 });
+    const line = `${JSON.stringify(value)}\n`;
+    this.#bytes += line.length;
+    if (this.#bytes > COMPACT_BYTES) this.#compact();
+    this.#write(() => appendFileSync(this.#file, line, { mode: 0o600 }));
+  }
+
+  /** Only what is still so stays in it. */
+  #compact(): void {
+    const lines: unknown[] = this.#head === undefined ? [] : [this.#head];
+    if (this.#large.size > 0) lines.push({ large: [...this.#large] });
+    for (const small of this.#small.values()) lines.push({ small });
+    this.#bytes = 0;
+    this.#write(() => {
+      if (lines.length === 0) return rmSync(this.#file, { force: true });
+      const fresh = `${this.#file}.new`;
+      writeFileSync(fresh, lines.map((line) => `${JSON.stringify(line)}\n`).join(''), { mode: 0o600 });
+      renameSync(fresh, this.#file);
+    });
+  }
+
+  #write(write: () => void): void {
+    try {
+      write();
+    } catch (thrown) {
+      throw fileFault(thrown, `loopsy's own ${basename(this.#file)}`);
+    }
   }
 }
 
-/** Removes what sudden ends have left: small drafts at once, large ones, which can be gone on with, after a week. */
-export const sweepJournals = (dir: string, now: number): void => {
-  for (const name of namesIn(dir)) {
-    const file = join(dir, name);
-    const lines = readLines(file).filter(isRecord);
-    const isOver = now - mtimeOf(file) > KEEP_MS;
-    for (const line of lines) removeDrafts(line['small']);
-    if (!isOver) continue;
-    for (const line of lines) removeDrafts(line['large']);
-    rmSync(file, { force: true });
+/** The journals of a node. Two who write the same share one. */
+export class Journals {
+  readonly #dir: string;
+  readonly #open = new Map<string, { readonly journal: Journal; users: number; isDone: boolean }>();
+
+  constructor(dir: string) {
+    this.#dir = dir;
+  }
+
+  /** `key` tells who moves what to where: a repeat of the same has the same. */
+  open(key: string, now: number): Journal {
+    const file = this.#fileOf(key);
+    const known = this.#open.get(file);
+    if (known !== undefined) {
+      known.users += 1;
+      return known.journal;
+    }
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    // What lies longer is not gone on with: it is swept, as if the node had just been started.
+    if (isOlder(file, now)) sweepFile(file, true);
+    const journal = new Journal(file);
+    this.#open.set(file, { journal, users: 1, isDone: true });
+    return journal;
+  }
+
+  /** One who wrote has ended. */
+  close(key: string, isDone: boolean): void {
+    const file = this.#fileOf(key);
+    const known = this.#open.get(file);
+    if (known === undefined) return;
+    known.users -= 1;
+    known.isDone &&= isDone;
+    if (known.users > 0) return;
+    this.#open.delete(file);
+    known.journal.end(known.isDone);
+  }
+
+  /** Removes what sudden ends have left: small drafts at once, large ones, which can be gone on with, after a week. */
+  sweep(now: number): void {
+    for (const name of namesIn(this.#dir)) {
+      const file = join(this.#dir, name);
+      if (SPOOL.test(name)) removeQuietly(file);
+      else if (!this.#open.has(file)) sweepFile(file, isOlder(file, now));
+    }
+  }
+
+  #fileOf(key: string): string {
+    return join(this.#dir, `${createHash('sha256').update(key).digest('hex').slice(0, 32)}.jsonl`);
+  }
+}
+
+const sweepFile = (file: string, isOver: boolean): void => {
+  const lines = readLines(file).filter(isRecord);
+  for (const line of lines) for (const draft of textsIn(line['small'])) removeDraft(draft);
+  if (isOver) for (const line of lines) for (const draft of textsIn(line['large'])) removeDraft(draft);
+  const isOfUse = lines.some((line) => headOf(line) !== undefined || textsIn(line['large']).length > 0);
+  if (isOver || !isOfUse) removeQuietly(file);
+};
+
+/** Whatever a journal says, nothing is removed that has not a draft's name, and no folder. */
+const removeDraft = (draft: string): void => {
+  if (!isAbsolute(draft) || !isDraftName(basename(draft))) return;
+  removeQuietly(draft);
+};
+
+const removeQuietly = (file: string): void => {
+  try {
+    if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === false) removeFile(file);
+  } catch (thrown) {
+    // Gone, or out of reach: nothing of it is ours to force.
+    if (errorCode(thrown) === undefined) throw thrown;
   }
 };
 
-const removeDrafts = (drafts: unknown): void => {
-  if (!Array.isArray(drafts)) return;
-  for (const draft of drafts) {
-    if (typeof draft !== 'string' || !isDraftName(basename(draft))) continue;
-    try {
-      if (lstatSync(draft).isFile()) rmSync(draft, { force: true });
-    } catch (thrown) {
-      // Gone, or out of reach: nothing of it is ours to force.
-      if (errorCode(thrown) === undefined) throw thrown;
-    }
-  }
+const headOf = (line: Readonly<Record<string, unknown>>): JournalHead | undefined => {
+  const [paths, names] = [textsIn(line['paths']), textsIn(line['names'])];
+  return paths.length > 0 && paths.length === names.length ? { paths, names } : undefined;
 };
+
+const textsIn = (value: unknown): readonly string[] =>
+  Array.isArray(value) && value.every((text) => typeof text === 'string') ? value : [];
 
 const namesIn = (dir: string): string[] => {
   try {
-    return readdirSync(dir).filter((name) => /^[0-9a-f]{32}\.jsonl$/.test(name));
+    return readdirSync(dir).filter((name) => JOURNAL.test(name) || SPOOL.test(name));
   } catch (thrown) {
     if (errorCode(thrown) === undefined) throw thrown;
     return [];
   }
 };
 
-const mtimeOf = (file: string): number => lstatSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const isOlder = (file: string, now: number): boolean => {
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  return stats !== undefined && now - stats.mtimeMs > KEEP_MS;
+};
 
 const readLines = (file: string): unknown[] => {
   let text: string;

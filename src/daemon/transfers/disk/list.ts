@@ -1,51 +1,77 @@
-import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs';
+import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 
+import { Page } from '../../../kernel/page.ts';
 import type { FileList } from '../../../protocol/transfers.ts';
-import type { PathLimits } from '../../../trust/path-guard.ts';
 import { fileFault } from './faults.ts';
+import { OpenFolder } from './folders.ts';
+import { listNames } from './listing.ts';
+import type { ListFolder } from './messages.ts';
 import type { Surroundings } from './surroundings.ts';
 import { modeOf } from './walk.ts';
 
 type Row = FileList['files'][number];
 
-/** What is in a folder, all of it, by name; for a file its own row. What may not be read is left out. */
+/** A page of what is in a folder, by name; for a file its own row. What may not be read is left out. */
 export const listFolder = async (
-  { guard, platform, join }: Surroundings,
-  path: string,
-  limits: PathLimits,
-): Promise<{ readonly path: string; readonly files: Row[] }> => {
+  { guard, platform, basename }: Surroundings,
+  { path, limits, cursor, limit }: ListFolder,
+): Promise<FileList> => {
   const real = await guard.check(path, limits);
-  const rowOf = (name: string, file: string): Row[] => {
-    const stats = lstatSync(file, { throwIfNoEntry: false });
-    // Gone meanwhile.
-    if (stats === undefined) return [];
-    const mode = modeOf(stats, platform);
-    const target = stats.isSymbolicLink() ? { target: readlinkSync(file) } : {};
-    return [
-      {
-        name,
-        path: file,
-        type: typeOf(stats),
-        size: stats.size,
-        modified: Math.round(stats.mtimeMs),
-        ...(mode < 0 ? {} : { mode }),
-        ...target,
-      },
-    ];
-  };
   try {
     const stats = lstatSync(real);
-    if (!stats.isDirectory()) return { path: real, files: rowOf(real.split(/[\\/]/).at(-1) ?? real, real) };
+    if (!stats.isDirectory())
+      return { path: real, files: [rowOf({ name: basename(real), real, file: real, stats, platform })] };
     const refuse = await guard.closedBelow(real);
-    const names = readdirSync(real).toSorted();
-    const files = names.flatMap((name) => {
-      const file = join(real, name);
-      return refuse?.(file) === undefined ? rowOf(name, file) : [];
-    });
-    return { path: real, files };
+    const folder = OpenFolder.open(real, path).hold();
+    folder.drop();
+    try {
+      const { names, hasMore } = await listNames(folder, platform, { after: cursor, most: limit });
+      const page = new Page<Row>({ limit });
+      let last: string | undefined;
+      for (const name of names) {
+        const row = refuse?.(folder.realOf(name)) === undefined ? rowIn(folder, name, platform) : undefined;
+        if (row !== undefined && !page.add(row)) return { path: real, files: page.items, ...cursorAt(last) };
+        last = name;
+      }
+      return { path: real, files: page.items, ...(hasMore ? cursorAt(last) : {}) };
+    } finally {
+      folder.release();
+    }
   } catch (thrown) {
     throw fileFault(thrown, path);
   }
+};
+
+const cursorAt = (last: string | undefined): { nextCursor?: string } =>
+  last === undefined ? {} : { nextCursor: last };
+
+const rowIn = (folder: OpenFolder, name: string, platform: NodeJS.Platform): Row | undefined => {
+  const file = folder.path(name);
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  // Gone meanwhile.
+  return stats === undefined ? undefined : rowOf({ name, real: folder.realOf(name), file, stats, platform });
+};
+
+interface Shown {
+  readonly name: string;
+  readonly real: string;
+  /** What a system call is given for it. */
+  readonly file: string;
+  readonly stats: Stats;
+  readonly platform: NodeJS.Platform;
+}
+
+const rowOf = ({ name, real, file, stats, platform }: Shown): Row => {
+  const mode = modeOf(stats, platform);
+  return {
+    name,
+    path: real,
+    type: typeOf(stats),
+    size: stats.size,
+    modified: Math.round(stats.mtimeMs),
+    ...(mode < 0 ? {} : { mode }),
+    ...(stats.isSymbolicLink() ? { target: readlinkSync(file) } : {}),
+  };
 };
 
 const typeOf = (stats: Stats): Row['type'] => {

@@ -2,7 +2,7 @@
 export class Locks {
   readonly #held = new Map<string, object>();
 
-  /** @returns the holder, where that is somebody else; else the lock is `holder`'s. */
+  /** @returns the holder, where there is one already; else the lock is `holder`'s. */
   take(key: string, holder: object): object | undefined {
     const held = this.#held.get(key);
     if (held !== undefined) return held;
@@ -12,5 +12,10 @@ export class Locks {
 
   release(key: string): void {
     this.#held.delete(key);
+  }
+
+  /** Nothing is locked: for whoever looks for leaks. */
+  get isFree(): boolean {
+    return this.#held.size === 0;
   }
 }

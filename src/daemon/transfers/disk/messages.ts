@@ -34,7 +34,15 @@ export interface DiskCalls {
   'source.open': [options: SourceOptions & { readonly endId: string }, answer: unknown];
   'target.open': [options: TargetOptions & { readonly endId: string; readonly journalKey: string }, answer: unknown];
   close: [options: { readonly endId: string; readonly isDone: boolean }, answer: unknown];
-  list: [options: { readonly path: string; readonly limits: DiskLimits }, answer: unknown];
+  list: [options: ListFolder, answer: unknown];
+}
+
+/** A page of a folder that is wanted: `limit` names behind `cursor`. */
+export interface ListFolder {
+  readonly path: string;
+  readonly limits: DiskLimits;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
 }
 
 /** A part of a file, as an HTTP range names it: `last` bytes of it, or from a byte to another one (inclusive). */
@@ -63,7 +71,7 @@ export interface StepWrite {
   readonly endId: string;
   readonly step: TargetStep;
   readonly file?: number;
-  readonly offset?: number;
+  readonly chunk?: number;
 }
 
 /** Where a file goes that is written by itself: said before its bytes, or behind them. */

@@ -1,12 +1,12 @@
-import { lstatSync, readdirSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 
-import picomatch from 'picomatch';
-
-import { errorCode } from '../../../kernel/atomic-file.ts';
 import type { LoopsyError } from '../../../protocol/errors.ts';
-import { toNativePath } from '../../../trust/native-path.ts';
+import { toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
 import { fileError, fileFault } from './faults.ts';
+import { OpenFolder } from './folders.ts';
+import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
+import { listNames } from './listing.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
@@ -32,29 +32,42 @@ export interface Looking {
 
 const MAX_MATCHES = 10_000;
 
+const tooMany = (path: string): LoopsyError =>
+  fileError('invalid_request', path, `matches more than ${MAX_MATCHES} names`);
+
 /** Finds what paths name; one that is not there is a pattern, as a shell would have read it. Links to roots are followed. */
 export const findRoots = async (paths: readonly string[], looking: Looking): Promise<FoundRoots> => {
   const roots: SourceRoot[] = [];
   const failed: { path: string; error: LoopsyError }[] = [];
-  for (const path of paths) {
+  const find = async (path: string, look: () => Promise<void>): Promise<void> => {
     try {
-      roots.push(...(await findOne(path, looking)));
+      await look();
     } catch (thrown) {
       failed.push({ path, error: fileFault(thrown, path) });
     }
+  };
+  for (const path of paths) {
+    await find(path, async () => {
+      const matches = await matchesOf(path, roots, looking);
+      // One that can't be read is no reason to leave the others behind.
+      for (const match of matches) await find(match, async () => void roots.push(await rootAt(match, looking)));
+    });
+    if (roots.length > MAX_MATCHES) throw tooMany(path);
   }
   return { roots, failed };
 };
 
-const findOne = async (path: string, looking: Looking): Promise<SourceRoot[]> => {
+/** What a pattern matches; a path that is there is none, whatever characters it has: it joins the roots at once. */
+const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): Promise<readonly string[]> => {
   try {
-    return [await rootAt(path, looking)];
+    roots.push(await rootAt(path, looking));
+    return [];
   } catch (thrown) {
-    if (!picomatch.scan(path).isGlob) throw thrown;
+    if (!isPattern(looking.platform === 'win32' ? path.replaceAll('\\', '/') : path)) throw thrown;
   }
-  const matches = expand(path, looking);
+  const matches = await expand(path, looking);
   if (matches.length === 0) throw fileError('file_not_found', path, 'matches nothing');
-  return Promise.all(matches.map((match) => rootAt(match, looking)));
+  return matches;
 };
 
 const rootAt = async (path: string, { guard, limits, platform, home }: Looking): Promise<SourceRoot> => {
@@ -65,41 +78,98 @@ const rootAt = async (path: string, { guard, limits, platform, home }: Looking):
 };
 
 /** `.` and `..` and a bare `~` are called what they lead to. */
-const lastName = (given: string, real: string, place: Pick<Looking, 'platform' | 'home'>): string => {
+const lastName = (given: string, real: string, { platform }: Pick<Looking, 'platform' | 'home'>): string => {
   const last = (path: string): string =>
-    path.split(place.platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
+    path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
   const name = last(given);
-  const isPlain = name !== '.' && name !== '..' && name !== '~' && !/^[A-Za-z]:$/.test(name);
+  const isPlain = name !== '' && name !== '.' && name !== '..' && name !== '~' && !/^[A-Za-z]:$/.test(name);
   return isPlain ? name : last(real);
 };
 
 /** A pattern's matches: `*`, `?`, `[a-z]`, `{a,b}` in any of its names; those that begin with a dot are named by one. */
-const expand = (path: string, { platform, home }: Looking): string[] => {
-  const native = toNativePath(path, { platform, home });
-  const separator = platform === 'win32' ? '\\' : '/';
-  const [first = '', ...names] = native.split(separator);
-  let found = [`${first}${separator}`];
-  for (const name of names.filter((text) => text !== '')) {
-    const matches = picomatch.scan(name).isGlob ? picomatch(name, { nocase: platform === 'win32' }) : undefined;
-    found = found.flatMap((folder) => below(folder, separator, { name, matches }));
-    if (found.length > MAX_MATCHES) throw fileError('transfer_failed', path, `matches more than ${MAX_MATCHES} names`);
+const expand = async (path: string, looking: Looking): Promise<string[]> => {
+  const { platform, home } = looking;
+  const texts = expandBraces(platform === 'win32' ? path.replaceAll('\\', '/') : path);
+  if (texts === undefined) throw fileError('invalid_request', path, 'has too many braces');
+  const found = new Set<string>();
+  for (const text of texts) {
+    for (const match of await expandOne(toNativePattern(text, { platform, home }), path, looking)) found.add(match);
+    if (found.size > MAX_MATCHES) throw tooMany(path);
   }
-  return found.toSorted();
+  return [...found].toSorted();
 };
 
-const below = (
-  folder: string,
-  separator: string,
-  { name, matches }: { name: string; matches: ((name: string) => boolean) | undefined },
-): string[] => {
+/** One name of a pattern. */
+interface Part {
+  readonly name: string;
+  readonly test: NameTest | undefined;
+  readonly isLast: boolean;
+}
+
+const expandOne = async (native: string, path: string, looking: Looking): Promise<string[]> => {
+  const isWindows = looking.platform === 'win32';
+  const separator = isWindows ? '\\' : '/';
+  const [first = '', ...names] = native.split(separator);
+  const parts = names.filter((name) => name !== '');
+  let found = [`${first}${separator}`];
+  let refused: unknown;
+  for (const [index, name] of parts.entries()) {
+    const test = isPattern(name) ? nameTest(name, isWindows) : undefined;
+    const part = { name, test, isLast: index === parts.length - 1 };
+    const next: string[] = [];
+    for (const folder of found) {
+      try {
+        next.push(...(await below(folder, part, looking)));
+      } catch (thrown) {
+        // Other folders may be open.
+        refused ??= thrown;
+      }
+      if (next.length > MAX_MATCHES) throw tooMany(path);
+    }
+    found = next;
+  }
+  if (found.length === 0 && refused !== undefined) throw fileFault(refused, path);
+  return found;
+};
+
+/** What of a folder a part of a pattern means. */
+const below = async (folder: string, { name, test, isLast }: Part, looking: Looking): Promise<string[]> => {
+  const separator = looking.platform === 'win32' ? '\\' : '/';
   const start = folder.endsWith(separator) ? folder : folder + separator;
-  if (matches === undefined) return [start + name];
+  if (test === undefined) {
+    const plain = start + (looking.platform === 'win32' ? name : unescaped(name));
+    // Behind a star most folders don't have it.
+    return !isLast || isThere(plain) ? [plain] : [];
+  }
+  const names = await namesIn(folder, looking);
+  return names
+    .filter((match) => test(match) && (!match.startsWith('.') || name.startsWith('.')))
+    .map((match) => start + match);
+};
+
+const isThere = (path: string): boolean => {
   try {
-    return readdirSync(folder)
-      .filter((found) => matches(found))
-      .map((found) => start + found);
-  } catch (thrown) {
-    if (errorCode(thrown) === undefined) throw thrown;
-    return [];
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    // Below what is no folder, or can't be looked into.
+    return false;
   }
 };
+
+/** Nobody learns names of folders that are closed to him. What is no folder has none. */
+const namesIn = async (path: string, looking: Looking): Promise<readonly string[]> => {
+  const { guard, limits, platform } = looking;
+  const real = await guard.check(path, limits);
+  if (lstatSync(real, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
+  const folder = OpenFolder.open(real, path);
+  try {
+    const { names, hasMore } = await listNames(folder, platform, { most: MAX_NAMES });
+    if (hasMore) throw fileError('invalid_request', path, `looks through more than ${MAX_NAMES} names`);
+    return names;
+  } finally {
+    folder.drop();
+  }
+};
+
+/** Of one folder. */
+const MAX_NAMES = 200_000;

@@ -1,17 +1,20 @@
-import { lstatSync, opendirSync, readlinkSync, type Dir, type Stats } from 'node:fs';
+import { lstatSync, readlinkSync, type Dir, type Stats } from 'node:fs';
 
 import type { LoopsyError } from '../../../protocol/errors.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
 import { nameFault } from '../../../trust/native-path.ts';
 import { ENTRY, type Entry } from '../format.ts';
 import { isDraftName } from './draft-names.ts';
-import { fileError, fileFault } from './faults.ts';
+import { fileError, fileFault, quoted, tooLarge } from './faults.ts';
+import { OpenFolder } from './folders.ts';
 import type { Ignored } from './ignored.ts';
+import { openNames, readName } from './listing.ts';
 
-/** What a walk meets: an entry, or why there is none. */
+/** What a walk meets: an entry, why there is none, or for long nothing worth a word. */
 export type Met =
   | { readonly entry: Entry }
-  | { readonly entry?: undefined; readonly path: string; readonly error: LoopsyError };
+  | { readonly path: string; readonly error: LoopsyError }
+  | { readonly isPause: true };
 
 /** How a tree is walked. */
 export interface WalkOptions {
@@ -21,8 +24,6 @@ export interface WalkOptions {
   readonly real: string;
   readonly platform: NodeJS.Platform;
   readonly ignored?: Ignored | undefined;
-  /** Why a real path may not be read; undefined where it may. */
-  readonly refuse?: ((real: string) => LoopsyError | undefined) | undefined;
   readonly maxFileSize: number;
 }
 
@@ -30,122 +31,134 @@ export interface WalkOptions {
 export const modeOf = (stats: Stats, platform: NodeJS.Platform): number =>
   platform === 'win32' ? -1 : stats.mode & 0o777;
 
-interface Folder {
+interface Level {
   readonly path: string;
-  readonly real: string;
+  readonly folder: OpenFolder;
   readonly depth: number;
   readonly stats: Stats;
   readonly dir: Dir;
   readonly ignored: Ignored | undefined;
 }
 
-interface Place {
+interface Found {
   readonly path: string;
-  readonly real: string;
   readonly depth: number;
   readonly stats: Stats;
 }
 
-const READ_AHEAD = 512;
+/** Names in a row that are left out, after which others get a turn. */
+const SILENT_NAMES = 1000;
 
 /** Walks a tree, a folder before what is in it, and `end` behind it. Never follows a link; holds one folder a level. */
 export class Walk {
   readonly #options: WalkOptions;
-  readonly #separator: string;
-  readonly #stack: Folder[] = [];
+  readonly #stack: Level[] = [];
   #begun = false;
+  /** Why a real path may not be read, by the rules of the moment; undefined where it may. */
+  refuse: ((real: string) => LoopsyError | undefined) | undefined;
 
   constructor(options: WalkOptions) {
     this.#options = options;
-    this.#separator = options.platform === 'win32' ? '\\' : '/';
   }
 
-  /** The next thing that it meets; undefined at the end. @throws the system's error where the root can't be read. */
+  /** The next thing that it meets; undefined at the end. */
   next(): Met | undefined {
     if (!this.#begun) {
       this.#begun = true;
       const { real } = this.#options;
-      return this.#enter({ path: '', real, depth: 0, stats: lstatSync(real) });
+      try {
+        return this.#enter(real, { path: '', depth: 0, stats: lstatSync(real) });
+      } catch (thrown) {
+        return { path: '', error: fileFault(thrown, real) };
+      }
     }
-    for (let folder = this.#stack.at(-1); folder !== undefined; folder = this.#stack.at(-1)) {
-      const met = this.#step(folder);
+    for (let silent = 0; silent < SILENT_NAMES; silent += 1) {
+      const level = this.#stack.at(-1);
+      if (level === undefined) return undefined;
+      const met = this.#step(level);
       if (met !== undefined) return met;
     }
-    return undefined;
+    return { isPause: true };
   }
 
   /** Lets go of what is open. */
   close(): void {
-    for (const { dir } of this.#stack.splice(0)) dir.closeSync();
+    for (const level of this.#stack.splice(0)) closeLevel(level);
   }
 
   /** Undefined where there is nothing to say of the next name. */
-  #step(folder: Folder): Met | undefined {
-    const found = folder.dir.readSync();
-    if (found === null) return this.#leave(folder);
-    // Read as bytes where the system has bytes: what is no UTF-8 would become another name.
-    const bytes: unknown = found.name;
-    const name = Buffer.isBuffer(bytes) ? bytes.toString() : found.name;
-    const path = folder.path === '' ? name : `${folder.path}/${name}`;
-    if (Buffer.isBuffer(bytes) && name.includes('\uFFFD') && !Buffer.from(name).equals(bytes))
-      return { path, error: fileError('name_unusable', path, 'has a name that is no UTF-8, and can not be sent') };
-    if (isDraftName(name)) return undefined;
+  #step(level: Level): Met | undefined {
+    let path = level.path;
     try {
-      return this.#meet(folder, name, path);
+      const found = level.dir.readSync();
+      if (found === null) return this.#leave(level);
+      const { name, isText } = readName(found.name);
+      path = level.path === '' ? name : `${level.path}/${name}`;
+      if (!isText) throw fileError('name_unusable', path, 'has a name that is no UTF-8, and can not be sent');
+      return isDraftName(name) ? undefined : this.#meet(level, name, path);
     } catch (thrown) {
+      // A folder that can't be read on has no end either.
+      if (path === level.path) closeLevel(this.#stack.pop() ?? level);
       return { path, error: fileFault(thrown, path) };
     }
   }
 
-  #leave({ dir, path, stats }: Folder): Met {
-    dir.closeSync();
+  #leave(level: Level): Met {
+    closeLevel(level);
     this.#stack.pop();
     const { root, platform } = this.#options;
+    const { path, stats } = level;
     return { entry: [ENTRY.end, root, path, 0, stats.mtimeMs, modeOf(stats, platform)] };
   }
 
-  #meet(folder: Folder, name: string, path: string): Met | undefined {
-    const { platform, refuse } = this.#options;
+  #meet(level: Level, name: string, path: string): Met | undefined {
+    const { platform } = this.#options;
+    const { folder, ignored } = level;
+    const stats = lstatSync(folder.path(name));
+    const isFolder = stats.isDirectory();
+    if (ignored?.has(path, isFolder) === true) return undefined;
     const fault = nameFault(name, platform);
     if (fault !== undefined) throw fileError('name_unusable', path, fault);
-    const real = folder.real.endsWith(this.#separator) ? folder.real + name : folder.real + this.#separator + name;
-    const stats = lstatSync(real);
-    const isFolder = stats.isDirectory();
-    if (folder.ignored?.has(path, isFolder) === true) return undefined;
-    const refused = refuse?.(real);
+    const refused = this.refuse?.(folder.realOf(name));
     if (refused !== undefined) throw refused;
-    if (isFolder) return this.#enter({ path, real, depth: folder.depth + 1, stats });
-    return { entry: stats.isSymbolicLink() ? this.#link(folder, { path, real, stats }) : this.#file(path, stats) };
+    const found = { path, depth: level.depth, stats };
+    if (isFolder) return this.#enter(folder.realOf(name), { ...found, depth: level.depth + 1 });
+    if (stats.isSymbolicLink()) return { entry: this.#link(folder.path(name), found) };
+    return { entry: fileEntry(this.#options, path, stats) };
   }
 
-  #enter({ path, real, depth, stats }: Place): Met {
+  #enter(real: string, { path, depth, stats }: Found): Met {
     const { root, platform, ignored } = this.#options;
-    let dir: Dir;
+    const shown = path === '' ? real : path;
+    let folder: OpenFolder | undefined;
     try {
-      // The types know no `buffer`; Node does.
-      const encoding = 'buffer' as BufferEncoding;
-      dir = opendirSync(real, { bufferSize: READ_AHEAD, ...(platform === 'win32' ? {} : { encoding }) });
+      folder = OpenFolder.open(real, shown);
+      const above = this.#stack.at(-1);
+      const rules = (above === undefined ? ignored : above.ignored)?.inFolder(path, folder.realOf('.gitignore'));
+      const dir = openNames(folder, platform);
+      this.#stack.push({ path, folder, depth, stats, dir, ignored: rules });
     } catch (thrown) {
-      return { path, error: fileFault(thrown, path === '' ? real : path) };
+      folder?.drop();
+      return { path, error: fileFault(thrown, shown) };
     }
-    const rules = (this.#stack.at(-1)?.ignored ?? ignored)?.inFolder(path, real);
-    this.#stack.push({ path, real, depth, stats, dir, ignored: rules });
     return { entry: [ENTRY.folder, root, path, 0, stats.mtimeMs, modeOf(stats, platform)] };
   }
 
-  #link({ depth }: Folder, { path, real, stats }: Omit<Place, 'depth'>): Entry {
+  #link(file: string, { path, depth, stats }: Found): Entry {
     const { root, platform } = this.#options;
-    const said = readlinkSync(real);
+    const { name: said, isText } = readName(platform === 'win32' ? readlinkSync(file) : readlinkSync(file, 'buffer'));
+    if (!isText) throw fileError('name_unusable', path, 'is a link to a name that is no UTF-8, and can not be sent');
     const link = platform === 'win32' ? said.replaceAll('\\', '/') : said;
     if (!staysInTree(link, depth, platform))
-      throw fileError('path_denied', path, `is a link that leads out of the tree (to ${JSON.stringify(said)})`);
+      throw fileError('path_denied', path, `is a link that leads out of the tree (to ${quoted(said)})`);
     return [ENTRY.link, root, path, 0, stats.mtimeMs, modeOf(stats, platform), link];
   }
-
-  #file(path: string, stats: Stats): Entry {
-    return fileEntry(this.#options, path, stats);
-  }
 }
+
+const closeLevel = ({ dir, folder }: Level): void => {
+  dir.closeSync();
+  folder.drop();
+};
 
 /** @throws {LoopsyError} for a device, a socket, a pipe, and for a file that is too large. */
 export const fileEntry = (
@@ -157,11 +170,3 @@ export const fileEntry = (
   if (stats.size > maxFileSize) throw tooLarge(path, stats.size, maxFileSize);
   return [ENTRY.file, root, path, stats.size, stats.mtimeMs, modeOf(stats, platform)];
 };
-
-/** What `transfer.maxFileSize` says. */
-export const tooLarge = (path: string, size: number, most: number): LoopsyError =>
-  fileError('file_too_large', path, `has ${size} bytes; at most ${most} are allowed (transfer.maxFileSize)`, {
-    key: 'transfer.maxFileSize',
-    size,
-    most,
-  });

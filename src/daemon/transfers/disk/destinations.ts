@@ -1,0 +1,64 @@
+import { lstatSync, mkdirSync } from 'node:fs';
+
+import { fileError, fileFault } from './faults.ts';
+import type { Places } from './places.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { TargetOptions } from './target.ts';
+
+const NEW_FOLDER_MODE = 0o755;
+
+/** Decides where roots go, as `cp -r` does: into the destination where it is a folder or ends in a separator, else as it. */
+export const findDestinations = async (
+  around: Surroundings,
+  places: Places,
+  options: Pick<TargetOptions, 'dest' | 'roots' | 'isExact' | 'dryRun'>,
+): Promise<readonly string[]> => {
+  const { dest, roots, isExact, dryRun } = options;
+  const real = await places.check(dest);
+  const stats = lstatSync(real, { throwIfNoEntry: false });
+  const isFolder = stats?.isDirectory() === true;
+  const saysFolder = (around.platform === 'win32' ? /[\\/]$/ : /\/$/).test(dest) || ['~', '.', '..'].includes(dest);
+  if (isExact === true) {
+    if (isFolder || saysFolder) throw fileError('wrong_type', dest, 'is a folder');
+    needFolder(around.dirname(real), dest);
+    return [real];
+  }
+  const isInto = isFolder || saysFolder;
+  if (stats !== undefined && !isFolder && (isInto || roots.length > 1))
+    throw fileError('wrong_type', dest, 'is no folder');
+  if (!isInto && roots.length > 1)
+    throw fileError(
+      'file_not_found',
+      dest,
+      'is no folder, and several things go into one: make it, or write `/` behind it',
+    );
+  if (stats === undefined) needFolder(around.dirname(real), dest);
+  if (!isInto) return [real];
+  checkNames(roots);
+  if (stats === undefined && !dryRun) makeFolder(real, dest);
+  return roots.map(({ name }) => around.join(real, name));
+};
+
+const checkNames = (roots: TargetOptions['roots']): void => {
+  const names = new Set<string>();
+  for (const { name } of roots) {
+    if (name.includes('/')) throw fileError('path_denied', name, 'is no name');
+    if (names.has(name)) throw fileError('name_unusable', name, 'is the name of two of the sources');
+    names.add(name);
+  }
+};
+
+/** `dest/` is made where only it is missing. */
+const makeFolder = (real: string, dest: string): void => {
+  try {
+    mkdirSync(real, { mode: NEW_FOLDER_MODE });
+  } catch (thrown) {
+    throw fileFault(thrown, dest);
+  }
+};
+
+const needFolder = (folder: string, dest: string): void => {
+  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  if (stats === undefined) throw fileError('file_not_found', dest, 'can not be made: the folder above it is not there');
+  if (!stats.isDirectory()) throw fileError('wrong_type', dest, 'lies below something that is no folder');
+};

@@ -1,0 +1,123 @@
+import { Draft, type Wanted } from './draft.ts';
+import { fileError, fileFault, tooLarge } from './faults.ts';
+import type { Locks } from './locks.ts';
+import { folderOf, statAt, type Place, type Places } from './places.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { WantedFile } from './wanted.ts';
+
+/** What a new file gets where nobody says it. */
+export const NEW_FILE_MODE = 0o644;
+
+/** Begins, publishes and discards the files of one target, each with a lock on it. */
+export class FileWriter {
+  readonly #around: Surroundings;
+  readonly #locks: Locks;
+  readonly #places: Places;
+  readonly #keys = new Map<Wanted, string>();
+  readonly #digests: boolean;
+
+  constructor(parts: { around: Surroundings; locks: Locks; places: Places }, digests: boolean) {
+    this.#around = parts.around;
+    this.#locks = parts.locks;
+    this.#places = parts.places;
+    this.#digests = digests;
+  }
+
+  /**
+   * What a file is to be, with the lock on it. `size`: where it is not known yet.
+   * @throws {LoopsyError} `target_busy` where another transfer has that.
+   */
+  lock(file: WantedFile, size = file[2]): Wanted {
+    const [root, path, announced, mtimeMs] = file;
+    const { maxFileSize } = this.#around;
+    const place = this.#places.at(root, path);
+    const { name, shown } = place;
+    if (announced > maxFileSize) throw tooLarge(shown, announced, maxFileSize);
+    const mode = modeFor(place, file);
+    const wanted = {
+      shown,
+      folder: folderOf(place),
+      name,
+      draft: this.#places.draftName(name),
+      size,
+      mtimeMs,
+      ...mode,
+    };
+    const key = this.#places.lockKey(place);
+    const holder = this.#locks.take(key, this);
+    if (holder === this)
+      throw fileError('name_unusable', shown, 'is written twice: this system takes two names for one');
+    if (holder !== undefined) throw fileError('target_busy', shown, 'is being written by another transfer');
+    this.#keys.set(wanted, key);
+    return wanted;
+  }
+
+  unlock(wanted: Wanted): void {
+    const key = this.#keys.get(wanted);
+    if (key !== undefined) this.#locks.release(key);
+    this.#keys.delete(wanted);
+  }
+
+  /** Begins a file. */
+  create(file: WantedFile, size?: number): Draft {
+    const wanted = this.lock(file, size);
+    try {
+      const draft = Draft.create(wanted, this.#digests);
+      this.#around.spelling.learn(wanted.folder, wanted.draft);
+      return draft;
+    } catch (thrown) {
+      this.unlock(wanted);
+      throw fileFault(thrown, wanted.shown);
+    }
+  }
+
+  /** One that an earlier transfer began, or a copy of the old file. */
+  async resume(wanted: Wanted): Promise<{ readonly draft: Draft; readonly hashes: string[] }> {
+    try {
+      return await Draft.resume(wanted, this.#digests);
+    } catch (thrown) {
+      this.unlock(wanted);
+      throw fileFault(thrown, wanted.shown);
+    }
+  }
+
+  /** Gives a complete draft its own name. Nothing of it is left where that fails. */
+  async publish(draft: Draft): Promise<void> {
+    const { folder, name, shown } = draft.wanted;
+    try {
+      // What has come there since it was planned may be somebody else's.
+      const place = { folder, name, shown, real: folder.realOf(name) };
+      const there = statAt(place);
+      if (there?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
+      if (there !== undefined) this.#places.checkSpelling(place);
+      await draft.publish();
+    } catch (thrown) {
+      draft.discard();
+      throw fileFault(thrown, shown);
+    } finally {
+      this.unlock(draft.wanted);
+    }
+  }
+
+  /** Nothing of it is left. */
+  discard(draft: Draft): void {
+    try {
+      draft.discard();
+    } finally {
+      this.unlock(draft.wanted);
+    }
+  }
+
+  /** It stays, to be gone on with. */
+  let(draft: Draft): void {
+    draft.close();
+    this.unlock(draft.wanted);
+  }
+}
+
+/** A file from a system without permission bits gets those of the one that it replaces. */
+const modeFor = (place: Place, [, , , , mode]: WantedFile): { mode: number; guessesMode?: boolean } => {
+  if (mode >= 0) return { mode };
+  const stats = statAt(place);
+  return stats?.isFile() === true ? { mode: stats.mode & 0o777 } : { mode: NEW_FILE_MODE, guessesMode: true };
+};

@@ -1,0 +1,170 @@
+import { LoopsyError } from '../../../protocol/errors.ts';
+import type { ChunkWriter } from './chunk-writer.ts';
+import type { Draft } from './draft.ts';
+import { fileError, fileFault } from './faults.ts';
+import type { FileWriter } from './file-writer.ts';
+import type { ChunkOf } from './incoming.ts';
+import type { Journal } from './journal.ts';
+import type { WantedFile } from './wanted.ts';
+
+/** Each is an open file. */
+const MAX_OPEN = 64;
+/** Answers that can be asked for again. */
+const MAX_DONE = 64;
+
+/** An open large file. */
+export interface Prepared {
+  readonly file: number;
+  /** sha256 of each chunk that is there. */
+  readonly hashes: readonly string[];
+}
+
+/** What is said of a file that is there now. */
+export interface Committed {
+  readonly checksum?: string;
+}
+
+/** The large files of one target: each comes in chunks, and what was cut off is gone on with. */
+export class LargeFiles {
+  readonly #writer: FileWriter;
+  readonly #journal: Journal;
+  readonly #open = new Map<number, Draft>();
+  /** By place: what is being opened. */
+  readonly #opening = new Map<string, Promise<unknown>>();
+  readonly #committing = new Map<number, Promise<Committed>>();
+  #lastFile = 0;
+  #isClosed = false;
+
+  constructor(writer: FileWriter, journal: Journal) {
+    this.#writer = writer;
+    this.#journal = journal;
+  }
+
+  /** Opens one. Asked for again, because an answer was lost, it looks anew at what is there. */
+  async prepare(file: WantedFile): Promise<Prepared> {
+    const [root, path] = file;
+    const place = `${root}/${path}`;
+    await this.#opening.get(place)?.catch(() => undefined);
+    for (const [number, draft] of this.#open) if (placeOf.get(draft) === place) await this.#let(number);
+    if (this.#isClosed) throw new LoopsyError('transfer_not_found');
+    const opening = this.#prepare(file, place);
+    this.#opening.set(place, opening);
+    try {
+      return await opening;
+    } finally {
+      if (this.#opening.get(place) === opening) this.#opening.delete(place);
+    }
+  }
+
+  async #prepare(file: WantedFile, place: string): Promise<Prepared> {
+    if (this.#open.size + this.#opening.size >= MAX_OPEN)
+      throw new LoopsyError('invalid_request', { message: `more than ${MAX_OPEN} large files are open at once` });
+    const wanted = this.#writer.lock(file);
+    const name = wanted.folder.realOf(wanted.draft);
+    try {
+      this.#journal.addLarge(name);
+    } catch (thrown) {
+      this.#writer.unlock(wanted);
+      throw thrown;
+    }
+    const { draft, hashes } = await this.#writer.resume(wanted);
+    if (this.#isClosed) {
+      this.#writer.let(draft);
+      throw new LoopsyError('transfer_not_found');
+    }
+    placeOf.set(draft, place);
+    this.#lastFile += 1;
+    this.#open.set(this.#lastFile, draft);
+    return { file: this.#lastFile, hashes };
+  }
+
+  /** A chunk that is to come. @throws {LoopsyError} `transfer_not_found` where the file is not open. */
+  chunk(number: number, index: number): ChunkWriter {
+    return this.#file(number).chunk(index);
+  }
+
+  /** A chunk has come. */
+  endChunk({ file, chunk }: ChunkOf, writer: ChunkWriter): void {
+    this.#file(file).endChunk(chunk, writer);
+  }
+
+  /** Bytes could not be written: what is no use to a repeat goes. */
+  fail(number: number, thrown: unknown): LoopsyError {
+    const draft = this.#open.get(number);
+    const fault = fileFault(thrown, draft?.wanted.shown ?? '');
+    if (fault.error === 'disk_full' && draft !== undefined) this.drop(number);
+    return fault;
+  }
+
+  /** All bytes are there: the file gets its name. `keep`: chunks of what was there that are right. */
+  commit(number: number, keep: readonly (readonly [number, number])[]): Promise<Committed> {
+    const known = this.#committing.get(number);
+    if (known !== undefined) return known;
+    const committing = this.#commit(this.#file(number), keep);
+    this.#open.delete(number);
+    this.#committing.set(number, committing);
+    for (const oldest of this.#committing.keys()) {
+      if (this.#committing.size <= MAX_DONE) break;
+      this.#committing.delete(oldest);
+    }
+    return committing;
+  }
+
+  async #commit(draft: Draft, keep: readonly (readonly [number, number])[]): Promise<Committed> {
+    const { folder, draft: name, shown } = draft.wanted;
+    folder.hold();
+    try {
+      draft.keep(keep);
+      draft.checkComplete();
+      draft.finish();
+      await draft.sync();
+    } catch (thrown) {
+      this.#writer.discard(draft);
+      this.#journal.settleLarge(folder.realOf(name));
+      folder.release();
+      throw fileFault(thrown, shown);
+    }
+    try {
+      const checksum = draft.digest;
+      await this.#writer.publish(draft);
+      folder.sync();
+      return checksum === undefined ? {} : { checksum };
+    } catch (thrown) {
+      throw fileFault(thrown, shown);
+    } finally {
+      this.#journal.settleLarge(folder.realOf(name));
+      folder.release();
+    }
+  }
+
+  /** The file will not come: nothing of it is left. */
+  drop(number: number): void {
+    const draft = this.#file(number);
+    const name = draft.wanted.folder.realOf(draft.wanted.draft);
+    this.#open.delete(number);
+    this.#writer.discard(draft);
+    this.#journal.settleLarge(name);
+  }
+
+  /** What is open stays, to be gone on with. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    for (const number of this.#open.keys()) await this.#let(number);
+    await Promise.allSettled([...this.#opening.values(), ...this.#committing.values()]);
+  }
+
+  async #let(number: number): Promise<void> {
+    const draft = this.#open.get(number);
+    this.#open.delete(number);
+    if (draft !== undefined) this.#writer.let(draft);
+  }
+
+  #file(number: number): Draft {
+    const draft = this.#open.get(number);
+    if (draft === undefined) throw fileError('transfer_not_found', '', `is not open here: there is no file ${number}`);
+    return draft;
+  }
+}
+
+/** Which entry a draft is for. */
+const placeOf = new WeakMap<Draft, string>();

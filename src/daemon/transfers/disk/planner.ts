@@ -1,0 +1,206 @@
+import { lstatSync, mkdirSync, readlinkSync, renameSync, statfsSync, symlinkSync, type Stats } from 'node:fs';
+
+import { errorCode } from '../../../kernel/atomic-file.ts';
+import { staysInTree } from '../../../trust/link-guard.ts';
+import { ENTRY, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
+import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
+import { fileError, fileFault, tooLarge } from './faults.ts';
+import type { Journal } from './journal.ts';
+import { removeFile } from './opened.ts';
+import { folderOf, statAt, type Place, type Places } from './places.ts';
+import type { Surroundings } from './surroundings.ts';
+import type { TargetOptions } from './target.ts';
+
+const NEW_FOLDER_MODE = 0o755;
+/** What its user must be able to do in a folder that is written. */
+const OWNER_BITS = 0o700;
+
+/** What a planner works with. */
+export interface PlannerParts {
+  readonly around: Surroundings;
+  readonly places: Places;
+  readonly journal: Journal;
+  readonly options: TargetOptions;
+}
+
+/** Makes folders and links, and says which files are wanted. */
+export class Planner {
+  readonly #parts: PlannerParts;
+  readonly #platform: NodeJS.Platform;
+  readonly #dryRun: boolean;
+
+  constructor(parts: PlannerParts) {
+    this.#parts = parts;
+    this.#platform = parts.around.platform;
+    this.#dryRun = parts.options.dryRun;
+  }
+
+  /** What of these entries is to be sent. The places have been judged. */
+  plan(entries: readonly Entry[]): Plan {
+    const send: number[] = [];
+    const compare: number[] = [];
+    const failed: Failed[] = [];
+    const counts = { skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
+    const room = { bytes: this.#freeBytes() };
+    const lot = this.#announceLinks(entries);
+    for (const [index, entry] of entries.entries()) {
+      const [kind, root, path, size] = entry;
+      try {
+        if (kind === ENTRY.folder && this.#makeFolder(entry)) counts.folders += 1;
+        else if (kind === ENTRY.link && this.#makeLink(entry)) counts.links += 1;
+        else if (kind === ENTRY.file && this.#wants(entry, room)) (size > SMALL_BYTES ? compare : send).push(index);
+        else if (kind === ENTRY.file) {
+          counts.skipped += 1;
+          counts.skippedBytes += size;
+        }
+      } catch (thrown) {
+        const shown = this.#parts.places.shown(root, path);
+        const { error, message } = fileFault(thrown, shown);
+        failed.push([shown, error, message]);
+      }
+    }
+    if (lot !== undefined) this.#parts.journal.settleSmall(lot);
+    return { send, compare, failed, ...counts };
+  }
+
+  /** Bytes that are free where the first root goes. */
+  #freeBytes(): number {
+    const [first] = this.#parts.places.roots;
+    if (first === undefined || this.#dryRun) return Number.POSITIVE_INFINITY;
+    const { dirname } = this.#parts.around;
+    for (let folder: string = first; ; folder = dirname(folder)) {
+      try {
+        const { bavail, bsize, blocks } = statfsSync(folder);
+        // Some file systems don't know.
+        return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
+      } catch (thrown) {
+        // Not there yet: its parent is on the same disk.
+        if (errorCode(thrown) !== 'ENOENT' || dirname(folder) === folder) return Number.POSITIVE_INFINITY;
+      }
+    }
+  }
+
+  /** False where nothing is to be done. @throws {LoopsyError} where it can't be written. */
+  #wants([, root, path, size, mtimeMs, mode]: Entry, room: { bytes: number }): boolean {
+    const { places, around, options } = this.#parts;
+    const place = places.at(root, path);
+    if (size > around.maxFileSize) throw tooLarge(place.shown, size, around.maxFileSize);
+    const stats = statAt(place);
+    if (stats !== undefined && this.#isDone(place, stats, [size, mtimeMs, mode])) return false;
+    const draft = options.dryRun ? 0 : leftoverBytes(place, places.draftName(place.name));
+    if (size > room.bytes + draft)
+      throw fileError(
+        'disk_full',
+        place.shown,
+        `does not fit: it has ${size} bytes, and ${Math.max(0, room.bytes)} are free`,
+      );
+    room.bytes -= Math.max(0, size - draft);
+    return true;
+  }
+
+  #isDone(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): boolean {
+    const { checksum, update, noClobber } = this.#parts.options;
+    if (stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is a folder there');
+    this.#parts.places.checkSpelling(place);
+    if (noClobber) return true;
+    if (!stats.isFile() && !stats.isSymbolicLink())
+      throw fileError('wrong_type', place.shown, 'is neither a file nor a link there');
+    if (!stats.isFile()) return false;
+    if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return true;
+    if (checksum || stats.size !== size || !isSameTime(stats.mtimeMs, mtimeMs)) return false;
+    if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
+    return true;
+  }
+
+  // ── folders and links ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @returns true where it was made. */
+  #makeFolder([, root, path, , , mode]: Entry): boolean {
+    const place = this.#parts.places.at(root, path);
+    const stats = statAt(place);
+    if (stats?.isDirectory() === true) {
+      this.#parts.places.checkSpelling(place);
+      // One that its own user may not write is opened until it is finished.
+      const isClosed = (stats.mode & OWNER_BITS) !== OWNER_BITS;
+      if (isClosed && mode >= 0 && this.#platform !== 'win32' && !this.#dryRun)
+        setMode(place, (stats.mode & 0o777) | OWNER_BITS);
+      return false;
+    }
+    if (stats !== undefined) throw fileError('wrong_type', place.shown, 'is no folder there');
+    if (!this.#dryRun)
+      mkdirSync(folderOf(place).path(place.name), { mode: (mode < 0 ? NEW_FOLDER_MODE : mode) | OWNER_BITS });
+    return true;
+  }
+
+  /** A sudden end leaves no draft of a link either. */
+  #announceLinks(entries: readonly Entry[]): number | undefined {
+    const { places, journal, around } = this.#parts;
+    if (this.#dryRun) return undefined;
+    const drafts = entries.flatMap(([kind, root, path]) => {
+      if (kind !== ENTRY.link || path === '') return [];
+      try {
+        const real = places.realOf(root, path);
+        return [around.join(around.dirname(real), places.draftName(around.basename(real)))];
+      } catch {
+        // It will be refused by itself.
+        return [];
+      }
+    });
+    return drafts.length === 0 ? undefined : journal.addSmall(drafts);
+  }
+
+  /** @returns true where it was made. */
+  #makeLink([, root, path, , mtimeMs, , link = '']: Entry): boolean {
+    const { places, options } = this.#parts;
+    const place = places.at(root, path);
+    const { shown } = place;
+    if (path === '' || !staysInTree(link, path.split('/').length - 1, this.#platform))
+      throw fileError('path_denied', shown, 'is a link that leads out of the tree');
+    places.checkRunning(link, shown);
+    const text = this.#platform === 'win32' ? link.replaceAll('/', '\\') : link;
+    const stats = statAt(place);
+    if (stats?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
+    if (stats !== undefined) {
+      places.checkSpelling(place);
+      if (options.noClobber) return false;
+      if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return false;
+      if (!stats.isFile() && !stats.isSymbolicLink())
+        throw fileError('wrong_type', shown, 'is neither a file nor a link there');
+    }
+    if (!this.#dryRun) this.#link(place, text, mtimeMs);
+    return true;
+  }
+
+  #isSame(place: Place, stats: Stats, { text, mtimeMs }: { text: string; mtimeMs: number }): boolean {
+    const file = folderOf(place).path(place.name);
+    if (readlinkSync(file) !== text) return false;
+    if (!this.#dryRun && !isSameTime(stats.mtimeMs, mtimeMs)) setLinkTime(file, mtimeMs);
+    return true;
+  }
+
+  #link(place: Place, text: string, mtimeMs: number): void {
+    const folder = folderOf(place);
+    const draft = folder.path(this.#parts.places.draftName(place.name));
+    removeFile(draft);
+    try {
+      symlinkSync(text, draft);
+    } catch (thrown) {
+      if (this.#platform === 'win32' && errorCode(thrown) === 'EPERM')
+        throw fileError('transfer_failed', place.shown, 'is a link: Windows lets only developer mode make one');
+      throw thrown;
+    }
+    try {
+      setLinkTime(draft, mtimeMs);
+      renameSync(draft, folder.path(place.name));
+    } catch (thrown) {
+      removeFile(draft);
+      throw thrown;
+    }
+  }
+}
+
+/** What an earlier transfer has left of the file takes room already. */
+const leftoverBytes = ({ folder }: Place, draft: string): number => {
+  const stats = folder === undefined ? undefined : lstatSync(folder.path(draft), { throwIfNoEntry: false });
+  return stats?.isFile() === true ? stats.blocks * 512 : 0;
+};

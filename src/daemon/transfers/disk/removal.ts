@@ -1,0 +1,155 @@
+import { lstatSync, rmdirSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+
+import { errorCode } from '../../../kernel/atomic-file.ts';
+import type { Failed } from '../format.ts';
+import { fileError, fileFault } from './faults.ts';
+import { isFolderIn, listNames } from './listing.ts';
+import { removeFile } from './opened.ts';
+import { folderOf, statAt, type Places } from './places.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** Names of one answer. */
+const PAGE_NAMES = 10_000;
+/** After so many names others get a turn. */
+const TURN_NAMES = 256;
+
+/** Names in a folder of the tree. */
+export interface Extra {
+  readonly names: readonly (readonly [name: string, isFolder: boolean])[];
+  /** There where more follow: what `after` has to be for them. */
+  readonly next?: string;
+  /** What is there and can't be asked about. */
+  readonly failed: readonly Failed[];
+}
+
+/** What was removed, and what could not be. */
+export interface Removed {
+  readonly removed: number;
+  readonly failed: readonly Failed[];
+}
+
+/** What is to be removed. */
+export interface Removing {
+  readonly root: number;
+  readonly paths: readonly string[];
+  /** True where folders go only when nothing is in them: what is left in one stays, and is no failure. */
+  readonly isEmptied: boolean;
+}
+
+/** Removes from a tree what its source does not have. */
+export class Removal {
+  readonly #around: Surroundings;
+  readonly #places: Places;
+  readonly #dryRun: boolean;
+  #turn = 0;
+
+  constructor(around: Surroundings, places: Places, dryRun: boolean) {
+    this.#around = around;
+    this.#places = places;
+    this.#dryRun = dryRun;
+  }
+
+  /** A page of a folder's names, behind `after`. */
+  async extra(root: number, path: string, after: string | undefined): Promise<Extra> {
+    await this.#places.judge([root]);
+    const folder = this.#places.folderAt(root, path);
+    // In a dry run it may be one that would have been made.
+    if (folder === undefined) return { names: [], failed: [] };
+    try {
+      const { names, hasMore, unreadable } = await listNames(folder.hold(), this.#around.platform, {
+        after,
+        most: PAGE_NAMES,
+      });
+      const last = names.at(-1);
+      return {
+        names: names.map((name) => [name, isFolderIn(folder, name)] as const),
+        ...(hasMore && last !== undefined ? { next: last } : {}),
+        failed: unreadable.map((name) => this.#unreadable(root, path === '' ? name : `${path}/${name}`)),
+      };
+    } catch (thrown) {
+      throw fileFault(thrown, this.#places.shown(root, path));
+    } finally {
+      folder.release();
+    }
+  }
+
+  #unreadable(root: number, path: string): Failed {
+    const shown = this.#places.shown(root, path);
+    const { error, message } = fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed');
+    return [shown, error, message];
+  }
+
+  /** Removes what the source does not have: name by name, so that what may not be written is not removed either. */
+  async remove({ root, paths, isEmptied }: Removing): Promise<Removed> {
+    await this.#places.judge([root]);
+    const failed: Failed[] = [];
+    let removed = 0;
+    for (const path of paths) {
+      const failedHere = failed.length;
+      if (path === '') this.#fail(failed, [root, path], fileError('path_denied', '', 'is the tree itself'));
+      else if (isEmptied) removed += this.#removeOne(failed, root, path) ? 1 : 0;
+      else {
+        await this.#removeAll(failed, root, path);
+        removed += failed.length === failedHere ? 1 : 0;
+      }
+      await this.#giveTurn();
+    }
+    return { removed, failed };
+  }
+
+  async #giveTurn(): Promise<void> {
+    this.#turn += 1;
+    if (this.#turn % TURN_NAMES === 0) await setImmediate();
+  }
+
+  #fail(failed: Failed[], [root, path]: readonly [number, string], thrown: unknown): void {
+    const shown = this.#places.shown(root, path);
+    const { error, message } = fileFault(thrown, shown);
+    failed.push([shown, error, message]);
+  }
+
+  /** A file, a link or an empty folder. False where a folder stays for what is in it. */
+  #removeOne(failed: Failed[], root: number, path: string): boolean {
+    try {
+      const place = this.#places.at(root, path);
+      const stats = statAt(place);
+      if (stats === undefined) return false;
+      if (this.#dryRun) return true;
+      const file = folderOf(place).path(place.name);
+      if (stats.isDirectory()) rmdirSync(file);
+      else removeFile(file);
+      return true;
+    } catch (thrown) {
+      if (errorCode(thrown) !== 'ENOTEMPTY' && errorCode(thrown) !== 'EEXIST') this.#fail(failed, [root, path], thrown);
+      return false;
+    }
+  }
+
+  /** Everything below a name, what is deepest first. What can't go is named, and what it lies in stays. */
+  async #removeAll(failed: Failed[], root: number, path: string): Promise<void> {
+    const before = failed.length;
+    try {
+      const place = this.#places.at(root, path);
+      if (statAt(place)?.isDirectory() === true) await this.#removeIn(failed, root, path);
+      if (failed.length > before || this.#dryRun) return;
+      const file = folderOf(this.#places.at(root, path)).path(place.name);
+      const stats = lstatSync(file, { throwIfNoEntry: false });
+      if (stats?.isDirectory() === true) rmdirSync(file);
+      else if (stats !== undefined) removeFile(file);
+    } catch (thrown) {
+      this.#fail(failed, [root, path], thrown);
+    }
+    await this.#giveTurn();
+  }
+
+  async #removeIn(failed: Failed[], root: number, path: string): Promise<void> {
+    let after: string | undefined;
+    do {
+      const { names, next, failed: unreadable } = await this.extra(root, path, after);
+      failed.push(...unreadable);
+      for (const [name] of names) await this.#removeAll(failed, root, `${path}/${name}`);
+      after = next;
+    } while (after !== undefined);
+  }
+}

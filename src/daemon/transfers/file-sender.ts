@@ -1,0 +1,242 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { Stamp } from '../../protocol/transfers.ts';
+import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, type Entry } from './format.ts';
+import { isAway, isForgotten, type Patience } from './patience.ts';
+import type { Progress } from './progress.ts';
+import { Slots } from './slots.ts';
+import type { Throttle } from './throttle.ts';
+import { countIn, failedIn, readJson, shownIn, textIn, type Way } from './way.ts';
+
+/** What a sender of files needs. */
+export interface FileSenderParts {
+  readonly patience: Patience;
+  readonly progress: Progress;
+  readonly throttle: Throttle | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** So many at once, each. */
+const BATCHES = 3;
+const LARGE = 2;
+/** Of one file. */
+const CHUNKS = 2;
+
+/** Errors that every further file would meet too. */
+const ABOUT_ALL: ReadonlySet<string> = new Set([
+  'scope_missing',
+  'revoked',
+  'expired_key',
+  'missing_key',
+  'invalid_key',
+  'peer_not_found',
+  'peer_version',
+  'peer_handshake',
+]);
+
+/** What a target answers to `prepare`. */
+interface Prepared {
+  readonly file: number;
+  /** sha256 of each chunk that is there. */
+  readonly hashes: readonly string[];
+}
+
+/** A large file under way. */
+interface LargeFile {
+  readonly entry: Entry;
+  readonly stamp: Stamp;
+  readonly count: (bytes: number) => void;
+}
+
+/** Which chunks are there already, as ranges, and which are to be sent. */
+interface Compared {
+  readonly keep: readonly (readonly [from: number, to: number])[];
+  readonly send: readonly number[];
+}
+
+/** Carries the bytes of files from one end to the other. */
+export class FileSender {
+  readonly #parts: FileSenderParts;
+  readonly #batches = new Slots(BATCHES);
+  readonly #large = new Slots(LARGE);
+
+  constructor(parts: FileSenderParts) {
+    this.#parts = parts;
+  }
+
+  /** Sends small files together and large ones each by itself; what does not arrive is counted. @throws what is about all. */
+  async send(way: Way, { small, large }: { small: readonly Entry[]; large: readonly Entry[] }): Promise<void> {
+    await allOf([
+      ...batchesOf(small).map((batch) => this.#batches.run(() => this.#sendBatch(way, batch))),
+      ...large.map((entry) => this.#large.run(() => this.#sendLarge(way, entry))),
+    ]);
+  }
+
+  async #sendBatch(way: Way, batch: readonly Entry[]): Promise<void> {
+    const { patience, progress } = this.#parts;
+    const [first] = batch;
+    if (first === undefined) return;
+    progress.current = shownIn(way, first);
+    const files = batch.map(stampOf);
+    const header = encodeHeader(batch.map(wantedOf));
+    const answer = await patience.persist(async () =>
+      way.target.write('batch', this.#flow(await way.source.read({ kind: 'batch', files }), header)),
+    );
+    progress.files.done += countIn(answer, 'done');
+    progress.bytes.done += countIn(answer, 'bytes');
+    progress.checksum = textIn(answer, 'checksum') ?? progress.checksum;
+    progress.fail(failedIn(answer));
+    progress.touch();
+  }
+
+  /** Bytes on their way: counted, and held back to the rate that was asked for. */
+  async *#flow(chunks: AsyncIterable<Uint8Array>, header?: Uint8Array): AsyncGenerator<Uint8Array> {
+    const { throttle, progress } = this.#parts;
+    if (header !== undefined) yield header;
+    for await (const chunk of chunks) {
+      await throttle?.take(chunk.length);
+      progress.bytes.sent += chunk.length;
+      yield chunk;
+      progress.touch();
+    }
+  }
+
+  async #sendLarge(way: Way, entry: Entry): Promise<void> {
+    const { patience, progress } = this.#parts;
+    progress.current = shownIn(way, entry);
+    let counted = 0;
+    const count = (bytes: number): void => {
+      counted += bytes;
+      progress.bytes.done += bytes;
+    };
+    const large = { entry, stamp: stampOf(entry), count };
+    let file: number | undefined;
+    try {
+      const text = JSON.stringify({ file: wantedOf(entry) });
+      const prepared = (await patience.persist(() => way.target.write('prepare', text))) as Prepared;
+      const number = prepared.file;
+      file = number;
+      const { keep, send } = await this.#compare(way, large, prepared);
+      count(bytesIn(keep, large.stamp));
+      await this.#sendChunks(way, large, { file: number, chunks: send });
+      await patience.persist(() => readJson(way.source, { kind: 'check', file: large.stamp }));
+      const answer = await patience.persist(() =>
+        way.target.write('commit', JSON.stringify({ keep }), { file: number }),
+      );
+      progress.files.done += 1;
+      progress.checksum = textIn(answer, 'checksum') ?? progress.checksum;
+    } catch (thrown) {
+      count(-counted);
+      await this.#fail(way, { entry, file, thrown });
+    }
+    progress.touch();
+  }
+
+  /** One file does not come: the others do. @throws what is about more than this file. */
+  async #fail(way: Way, failure: { entry: Entry; file: number | undefined; thrown: unknown }): Promise<void> {
+    const { entry, file, thrown } = failure;
+    this.#parts.signal.throwIfAborted();
+    if (!(thrown instanceof LoopsyError) || isAway(thrown) || isForgotten(thrown)) throw thrown;
+    if (ABOUT_ALL.has(thrown.error)) throw thrown;
+    this.#parts.progress.fail([[shownIn(way, entry), thrown.error, thrown.message]]);
+    if (file === undefined) return;
+    // Where it is gone already, nothing of it is left.
+    await way.target.write('drop', '{}', { file }).catch(() => undefined);
+  }
+
+  async #compare({ source }: Way, { stamp }: LargeFile, { hashes }: Prepared): Promise<Compared> {
+    const want = { kind: 'hashes', file: stamp, chunks: hashes.length } as const;
+    const ours = hashes.length === 0 ? [] : hashesIn(await this.#parts.patience.persist(() => readJson(source, want)));
+    const keep: [number, number][] = [];
+    const send: number[] = [];
+    for (let index = 0; index < Math.ceil(stamp[2] / CHUNK_BYTES); index += 1) {
+      const last = keep.at(-1);
+      if (hashes[index] === undefined || hashes[index] !== ours[index]) send.push(index);
+      else if (last?.[1] === index) last[1] = index + 1;
+      else keep.push([index, index + 1]);
+    }
+    return { keep, send };
+  }
+
+  /** Several at once, so that none waits for the answer to the one before; one that is cut comes again as a whole. */
+  async #sendChunks(
+    way: Way,
+    large: LargeFile,
+    { file, chunks }: { file: number; chunks: readonly number[] },
+  ): Promise<void> {
+    const slots = new Slots(CHUNKS);
+    const { patience } = this.#parts;
+    await allOf(
+      chunks.map((chunk) => slots.run(() => patience.persist(() => this.#sendChunk(way, large, { file, chunk })))),
+    );
+  }
+
+  async #sendChunk(
+    way: Way,
+    { stamp, count }: LargeFile,
+    { file, chunk }: { file: number; chunk: number },
+  ): Promise<void> {
+    const from = chunk * CHUNK_BYTES;
+    const to = Math.min(stamp[2], from + CHUNK_BYTES);
+    let counted = 0;
+    const onBytes = (bytes: number): void => {
+      counted += bytes;
+      count(bytes);
+    };
+    try {
+      const bytes = this.#flow(await way.source.read({ kind: 'range', file: stamp, from, to }));
+      await way.target.write('put', counting(bytes, onBytes), { file, chunk, length: to - from });
+    } catch (thrown) {
+      count(-counted);
+      throw thrown;
+    }
+  }
+}
+
+/** Resolves when all have ended. @throws the first failure, when nothing of the others goes on. */
+const allOf = async (works: readonly Promise<void>[]): Promise<void> => {
+  const ended = await Promise.allSettled(works);
+  const failed = ended.find((end) => end.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+};
+
+const stampOf = ([, root, path, size, mtimeMs]: Entry): Stamp => [root, path, size, mtimeMs];
+
+/** As a target's steps name a file. */
+const wantedOf = ([, root, path, size, mtimeMs, mode]: Entry): unknown[] => [root, path, size, mtimeMs, mode];
+
+const hashesIn = (answer: unknown): readonly unknown[] => {
+  const { hashes } = answer as { hashes?: unknown };
+  return Array.isArray(hashes) ? hashes : [];
+};
+
+const bytesIn = (ranges: Compared['keep'], [, , size]: Stamp): number =>
+  ranges.reduce((sum, [from, to]) => sum + Math.min(size, to * CHUNK_BYTES) - from * CHUNK_BYTES, 0);
+
+/** `count` is told of each piece that passes. */
+async function* counting(
+  chunks: AsyncIterable<Uint8Array>,
+  count: (bytes: number) => void,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    count(chunk.length);
+    yield chunk;
+  }
+}
+
+/** Files that travel together. */
+const batchesOf = (entries: readonly Entry[]): Entry[][] => {
+  const batches: Entry[][] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    const last = batches.at(-1);
+    const [, , , size] = entry;
+    if (last === undefined || last.length >= BATCH_FILES || bytes + size > BATCH_BYTES) {
+      batches.push([entry]);
+      bytes = size;
+      continue;
+    }
+    last.push(entry);
+    bytes += size;
+  }
+  return batches;
+};

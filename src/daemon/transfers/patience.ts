@@ -1,0 +1,90 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { sleep } from '../../kernel/sleep.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2000;
+
+/** Errors of a node that is away, or of a connection that broke: trying again may help. */
+const AWAY: ReadonlySet<string> = new Set([
+  'peer_unreachable',
+  'peer_offline',
+  'outcome_unknown',
+  'request_timeout',
+  'node_stopping',
+  'execution_cancelled',
+  'rate_limited',
+]);
+/** An end has forgotten what was open: its node was started anew, or nobody asked for long. */
+const FORGOTTEN = 'transfer_not_found';
+
+/** True for what a later attempt may not meet any more. */
+export const isAway = (thrown: unknown): boolean => thrown instanceof LoopsyError && AWAY.has(thrown.error);
+
+/** True where both ends have to be opened anew. */
+export const isForgotten = (thrown: unknown): boolean => thrown instanceof LoopsyError && thrown.error === FORGOTTEN;
+
+/** What tells how long to wait, and who is told of it. */
+export interface PatienceParts {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  /** How long a node may be away, ms. */
+  readonly patienceMs: number;
+  readonly onWaiting: (waits: boolean) => void;
+}
+
+/** Does things again while a node is away: for as long as nothing was heard of it within its patience. */
+export class Patience {
+  readonly #parts: PatienceParts;
+  #contactMs: number;
+
+  constructor(parts: PatienceParts) {
+    this.#parts = parts;
+    this.#contactMs = parts.clock.monotonicMs();
+  }
+
+  /** Something worked. */
+  contact(): void {
+    this.#contactMs = this.#parts.clock.monotonicMs();
+    this.#parts.onWaiting(false);
+  }
+
+  /** Does it, and again while the connection breaks. @throws what is no absence, or has lasted too long. */
+  async persist<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
+      try {
+        const answer = await attempt();
+        this.contact();
+        return answer;
+      } catch (thrown) {
+        this.#parts.signal.throwIfAborted();
+        if (!isAway(thrown)) throw thrown;
+        await this.#wait(thrown, pauseMs);
+      }
+    }
+  }
+
+  /** The same for all of a movement, which also begins anew where an end has forgotten it. */
+  async restart(attempt: () => Promise<void>, onRestart: () => void): Promise<void> {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (thrown) {
+        this.#parts.signal.throwIfAborted();
+        if (!isForgotten(thrown) && !isAway(thrown)) throw thrown;
+        await this.#wait(thrown, LONGEST_PAUSE_MS / 4);
+        onRestart();
+      }
+    }
+  }
+
+  /** @throws `why` where it has lasted too long; the signal's reason where nobody wants it any more. */
+  async #wait(why: unknown, pauseMs: number): Promise<void> {
+    const { clock, signal, patienceMs, onWaiting } = this.#parts;
+    const retryAfterMs = why instanceof LoopsyError ? Number(why.details?.['retryAfterMs'] ?? 0) : 0;
+    if (retryAfterMs === 0 && clock.monotonicMs() - this.#contactMs > patienceMs) throw why;
+    onWaiting(true);
+    await sleep(Math.max(pauseMs, retryAfterMs), clock);
+    signal.throwIfAborted();
+  }
+}

@@ -1,0 +1,47 @@
+import { isRecord } from '../../protocol/record.ts';
+import type { SourceOpened, SourceWant } from '../../protocol/transfers.ts';
+import type { SourceEnd, TargetEnd } from './ends.ts';
+import { shownPath, type Entry, type Failed } from './format.ts';
+
+/** Both ends of a movement, open. */
+export interface Way {
+  readonly source: SourceEnd;
+  readonly target: TargetEnd;
+  readonly opened: SourceOpened;
+}
+
+/** What people call an entry. */
+export const shownIn = ({ opened }: Way, [, root, path]: Entry): string =>
+  shownPath(opened.roots[root]?.name ?? '', path);
+
+/** The failures in a target's answer. */
+export const failedIn = (answer: unknown): readonly Failed[] => {
+  const failed: unknown = isRecord(answer) ? answer['failed'] : undefined;
+  return Array.isArray(failed) ? failed.filter(isFailed) : [];
+};
+
+const isFailed = (value: unknown): value is Failed =>
+  Array.isArray(value) && value.length === 3 && value.every((part) => typeof part === 'string');
+
+/** A count in an answer. */
+export const countIn = (answer: unknown, name: string): number => {
+  const value: unknown = isRecord(answer) ? answer[name] : undefined;
+  return typeof value === 'number' ? value : 0;
+};
+
+/** A text in an answer. */
+export const textIn = (answer: unknown, name: string): string | undefined => {
+  const value: unknown = isRecord(answer) ? answer[name] : undefined;
+  return typeof value === 'string' ? value : undefined;
+};
+
+/** What a source answers, as a whole. Each chunk's memory is used again: it is copied. */
+export const readAll = async (source: SourceEnd, want: SourceWant): Promise<Buffer> => {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await source.read(want)) chunks.push(Uint8Array.from(chunk));
+  return Buffer.concat(chunks);
+};
+
+/** The same as JSON. */
+export const readJson = async (source: SourceEnd, want: SourceWant): Promise<unknown> =>
+  JSON.parse((await readAll(source, want)).toString()) as unknown;
