@@ -280,9 +280,10 @@ export const OPERATIONS = {
     input: transfers.targetOpenSchema, output: transfers.targetOpenedSchema, errors: WRITE_ERRORS,
     object: { kind: 'transfer', role: 'creates', field: 'endId' }, cli: { none: 'nodes only' },
   }),
+  // Each step may be said again: a repeat does no harm, and no result of it has to be kept.
   'target.write': operation({
     summary: 'One step of an open target', method: 'POST', path: '/transfer/targets/:endId', access: 'files:write',
-    remote: true, effect: true, audit: ['endId', 'step'], kind: 'upload', input: transfers.targetWriteSchema,
+    remote: true, effect: false, audit: ['endId', 'step'], kind: 'upload', input: transfers.targetWriteSchema,
     output: transfers.targetWrittenSchema, errors: ['transfer_not_found', ...WRITE_ERRORS],
     object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
   }),

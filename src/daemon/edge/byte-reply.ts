@@ -66,6 +66,9 @@ class Chunks {
 
 const ignore = (): void => undefined;
 
+/** From here on two writes cost less than a copy. */
+const ALONE_BYTES = 16_384;
+
 /** Writes chunks whose memory is used again: each write is over when its bytes have left. */
 class ByteSink {
   readonly #response: ServerResponse;
@@ -87,6 +90,8 @@ class ByteSink {
   /** Resolves when these bytes have left, or nobody takes them any more. */
   async write(chunk: Uint8Array): Promise<void> {
     clearImmediate(this.#soon);
+    // Many bytes together with the head would be a copy of all of them.
+    if (chunk.length > ALONE_BYTES) this.#response.flushHeaders();
     const most = this.#stallMs === Infinity ? chunk.length : MAX_PART_BYTES;
     for (let at = 0; at < chunk.length && !this.#response.destroyed; at += most) {
       await this.#part(chunk.subarray(at, at + most));

@@ -189,6 +189,7 @@ const sendChunks = async (
   length: number | undefined,
 ): Promise<void> => {
   let [sent, sinceTurn] = [0, 0];
+  await sendHead(outgoing);
   for await (const chunk of body) {
     sent += chunk.length;
     // What is more than was announced would be taken for the next request.
@@ -202,6 +203,18 @@ const sendChunks = async (
   if (length !== undefined && sent !== length) throw new Error(`a body of ${length} bytes had ${sent}`);
   outgoing.end();
 };
+
+/** The head leaves by itself: together with the first bytes it would be a copy of these. Resolves also where none can leave. */
+const sendHead = (outgoing: http.ClientRequest): Promise<void> =>
+  new Promise((resolve) => {
+    const send = (): void => {
+      outgoing.flushHeaders();
+      resolve();
+    };
+    outgoing.once('close', resolve);
+    if (outgoing.socket === null) outgoing.once('socket', send);
+    else send();
+  });
 
 /** Resolves when these bytes have left; with false where nothing leaves any more. */
 const isWritten = (outgoing: http.ClientRequest, bytes: Uint8Array): Promise<boolean> =>

@@ -27,7 +27,11 @@ export const endHandlers = ({ ends }: Transfers): HandlersOf<'source'> & Handler
     call.announce(opened.endId);
     return opened;
   },
-  'source.read': async ({ endId, want }, call) => ({ headers: {}, chunks: ends.read(endId, want, call.caller) }),
+  'source.read': async ({ endId, want }, call) => ({
+    headers: {},
+    ...(want.kind === 'range' ? { length: want.to - want.from } : {}),
+    chunks: ends.read(endId, want, call.caller),
+  }),
   'target.open': async (input, call) => {
     const opened = await ends.openTarget(input, call.caller);
     call.announce(opened.endId);
