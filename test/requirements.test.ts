@@ -7,7 +7,12 @@ import { OPEN } from './requirements-open.ts';
 import { REQUIREMENTS, verifies, type RequirementId } from './requirements.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const OWN = ['test/requirements.ts', 'test/requirements-open.ts', 'test/requirements.test.ts'];
+const OWN = [
+  'test/requirements.ts',
+  'test/requirements-open.ts',
+  'test/requirements-transfers.ts',
+  'test/requirements.test.ts',
+];
 
 const filesOf = (folder: string): string[] =>
   readdirSync(`${ROOT}${folder}`, { recursive: true, encoding: 'utf8' })

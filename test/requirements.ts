@@ -1,3 +1,5 @@
+import { TRANSFERS } from './requirements-transfers.ts';
+
 /**
  * What loopsy promises, line by line. A test shows that a promise holds by citing its id:
  *
@@ -6,6 +8,7 @@
  * `requirements.test.ts` reads the test files and fails where an id is cited by no test, or a test cites none of these.
  */
 export const REQUIREMENTS = {
+  ...TRANSFERS,
   // The first five minutes.
   'install.no-scripts': 'the package needs Node ≥ 20, no compiler, no build step and no install script',
   'install.package':
@@ -71,30 +74,6 @@ export const REQUIREMENTS = {
     '`exec --detach` prints the id when the job is on disk; piped text is its stdin, read to its end; there is no time-out but a named one',
   'cli.jobs-wait': '`jobs wait` exits as the job did; of several, with 0 if all did',
   'cli.jobs-attach': '`jobs attach` replays and follows, over a restart of the node too; Ctrl-C leaves the job alone',
-  'cli.send': 'send moves files and folders to a peer as cp -r would; local paths are those of the current folder',
-  'cli.pull': 'pull fetches files and folders, patterns of the peer included, to paths of the current folder',
-  'cli.cp': 'cp copies between any two machines: peer:path, or a path of this one; a drive of Windows is no peer',
-  'cli.ls': 'ls lists a folder of a peer, the home where none is named, with modes where there are such',
-  'cli.transfer.paths':
-    "a path that says `into it` (`x/`, `.`) still says so to the node; `''` is never the current folder",
-  'cli.transfer.options': 'options say what is compared, left behind, removed, and how fast it may go',
-  'cli.transfer.progress':
-    'one line on a terminal, drawn in its place and cut to its width; elsewhere a line every ten seconds; none if quiet',
-  'cli.transfer.summary':
-    'one line says what was moved, how fast and where to; a dry run says the same of what it would do',
-  'cli.transfer.failures': 'what did not arrive is named, exit 1; what ended the whole is said with its own exit code',
-  'cli.transfer.json': 'with --json each event is one line on stdout, and there is nothing else',
-  'cli.transfer.interrupt':
-    'a signal ends a transfer, leaves the terminal clean and says that the same command goes on',
-  'cli.transfer.resume': 'a stream that is cut while the node lives is taken up again',
-  'cli.transfer.detach': '--detach prints the id alone; the transfer outlives the command',
-  'cli.transfer.stdio':
-    '`send <peer> - <dest>` writes stdin as one file, `pull <peer> <src> -` a file to stdout, verified',
-  'cli.transfers.list':
-    'transfers lists what is moved from, to and through this machine, with the names of who began it',
-  'cli.transfers.show': 'transfers show says where, what, how far, and what did not arrive',
-  'cli.transfers.attach':
-    'transfers attach follows to the end, over a restart of the node too; Ctrl-C leaves it running',
   'cli.key': 'key show, generate, add, list and revoke; generate acts at once and no peer notices',
   'cli.key-show': 'key show without a terminal needs --reveal; add prints the new key once; a key is 64 hex digits',
   'cli.logs':
@@ -351,24 +330,6 @@ export const REQUIREMENTS = {
   'show.exec-all':
     'exec --all over 8 nodes takes ≤ 1.5 × the slowest alone; one that hangs or dies is named and holds nothing up',
   'show.e2e': 'the core from end to end through the CLI, with tls.enabled true and false',
-  'bench.transfer-scp-aes': '1 GB to a peer in memory ≥ 1.2 × scp -c aes128-gcm',
-  'bench.transfer-scp': '1 GB to a peer in memory ≥ 1.5 × scp',
-  'bench.transfer-tls': '1 GB to a peer in memory ≥ 40 % of a raw stream of node:tls',
-  'bench.transfer-memory': 'a node grows by ≤ 60 MB with 1 GB',
-  'bench.transfer-cli': 'the command that sends 1 GB takes ≤ 120 MB',
-  'bench.transfer-many-scp': '10,000 files of 4 KiB ≥ 2 × scp -r',
-  'bench.transfer-many-rsync': '10,000 files of 4 KiB within 1.5 × of rsync -a',
-  'bench.transfer-again-rsync': 'the second run within 1.5 × of that of rsync',
-  'bench.transfer-again': 'the second run, with nothing changed, ≥ 10 × faster than the first',
-  'transfers.cuts': 'a file arrives byte-identical over a connection that is cut often, at most a chunk again for each cut',
-  'transfers.kill':
-    'kill -9 of either node at any moment: the target is the old file or the complete new one, and the repeated command completes',
-  'transfers.round-trip': 'a folder with odd names, links and modes goes to a peer and back unchanged',
-  'transfers.interrupt': 'Ctrl-C in the middle and the same command again goes on where it was',
-  'transfers.delta': 'of a large file that changed, the changed chunks are sent alone',
-  'transfers.seen': 'the receiver sees what came from whom',
-  'transfers.detached': 'a detached transfer outlives its command, and goes on when its node starts again',
-  'transfers.full-disk': 'a full disk is said on both ends; the old file stays, no draft is left, the node goes on',
 } as const;
 
 /** The id of a promise. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { isDeepStrictEqual } from 'node:util';
 
 import type { Config } from '../config/schema.ts';
-import type { Service } from '../kernel/lifecycle.ts';
+import { closing, type Service, stopOnce } from '../kernel/lifecycle.ts';
 import { answerChallenge } from '../kernel/token-proof.ts';
 import { ownNames, slugOf } from '../protocol/names.ts';
 import { openStore } from '../store/engine.ts';
@@ -34,7 +34,7 @@ import {
   type NodeOptions,
   ownerKeyChanges,
   trustConfig,
-  transferRules,
+  transferSettings,
 } from './node-options.ts';
 import { Forward } from './peers/forward.ts';
 import { peerHandlers, requestHandlers } from './peers/handlers.ts';
@@ -63,12 +63,6 @@ export interface ComposedNode {
   /** Ends the runs that are under way, so that their callers hear why: the first step of a stop. */
   readonly quiesce: () => Promise<void>;
 }
-
-const storeService = (name: string, store: Store): Service => ({
-  name,
-  start: () => Promise.resolve(),
-  stop: () => store.close(),
-});
 
 const DAY_MS = 86_400_000;
 
@@ -193,21 +187,12 @@ const makeJobs = ({ options, store, system }: Parts): Jobs => {
 
 const makeTransfers = (parts: Parts): Transfers => {
   const { options, store, system, trust, peers } = parts;
-  const { clock, log, platform, home, paths, config, identity } = options;
   return new Transfers({
+    ...transferSettings(options),
     store,
-    clock,
-    log: log.child({ room: 'transfers' }),
-    platform,
-    home,
-    journalDir: paths.transfersDir,
-    alwaysDenied: [paths.dataDir],
-    rules: () => transferRules(config.current),
-    keepDays: () => config.current.jobs.keepDays,
-    here: () => ({ name: slugOf(system.hostname), nodeId: identity.nodeId }),
+    here: () => ({ name: slugOf(system.hostname), nodeId: options.identity.nodeId }),
     peer: (nodeId) => peers.registry.find(nodeId),
     forward: parts.forward,
-    boot: options.boot,
     callerOf: (name) => storedCaller(name, { agentGrant: trust.agentGrant, keys: trust.keys() }),
   });
 };
@@ -376,10 +361,10 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
   const runs = stopOnce(jobs);
   return {
     services: [
-      storeService('database', store),
-      storeService('trust database', trustStore),
+      closing('database', store),
+      closing('trust database', trustStore),
       options.config,
-      { name: 'trust', start: () => Promise.resolve(), stop: () => trust.close() },
+      closing('trust', trust),
       audit,
       parts.metrics,
       runs,
@@ -407,10 +392,4 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     listener,
     quiesce: () => runs.stop(),
   };
-};
-
-/** A service that may be stopped before its turn. */
-const stopOnce = (service: Service): Service => {
-  let stopped: Promise<void> | undefined;
-  return { name: service.name, start: (signal) => service.start(signal), stop: () => (stopped ??= service.stop()) };
 };

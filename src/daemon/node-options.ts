@@ -9,7 +9,7 @@ import type { LiveTrustConfig } from '../trust/trust-ledger.ts';
 import { bindAddresses } from './edge/bind-addresses.ts';
 import type { ListenerLimits, ListenerOptions } from './edge/listener.ts';
 import type { createJobs } from './jobs/service.ts';
-import type { DiskRules } from './transfers/disk/messages.ts';
+import type { TransfersOptions } from './transfers/service.ts';
 import type { DoctorParts } from './system/doctor.ts';
 
 /** What a node is composed of; everything that differs between a test and a machine comes in here. */
@@ -48,11 +48,28 @@ export const jobSettings = ({ execution, jobs }: Config): ReturnType<Parameters<
   env: execution.env,
 });
 
-/** What may be read and written, as it stands in the config. */
-export const transferRules = ({ transfer }: Config): DiskRules => ({
-  allowed: transfer.allowedPaths,
-  denied: transfer.deniedPaths,
-  maxFileSize: transfer.maxFileSize,
+/** What transfers take from the machine and from the config, as it stands at each moment. */
+export const transferSettings = ({
+  config,
+  clock,
+  log,
+  platform,
+  home,
+  paths,
+  boot,
+}: NodeOptions): Omit<TransfersOptions, 'store' | 'here' | 'peer' | 'forward' | 'callerOf'> => ({
+  clock,
+  log: log.child({ room: 'transfers' }),
+  platform,
+  home,
+  boot,
+  journalDir: paths.transfersDir,
+  alwaysDenied: [paths.dataDir],
+  rules: () => {
+    const { allowedPaths, deniedPaths, maxFileSize } = config.current.transfer;
+    return { allowed: allowedPaths, denied: deniedPaths, maxFileSize };
+  },
+  keepDays: () => config.current.jobs.keepDays,
 });
 
 /** The part of the config that trusts. */

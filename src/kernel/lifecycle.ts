@@ -80,3 +80,16 @@ const stopOne = async (service: Service, { clock, log, stopLimitMs = 5000 }: Run
   }
   return false;
 };
+
+/** A service that may be stopped before its turn. */
+export const stopOnce = (service: Service): Service => {
+  let stopped: Promise<void> | undefined;
+  return { name: service.name, start: (signal) => service.start(signal), stop: () => (stopped ??= service.stop()) };
+};
+
+/** The service of what is ready when it is made, and has to be closed. */
+export const closing = (name: string, it: { close(): void | Promise<void> }): Service => ({
+  name,
+  start: () => Promise.resolve(),
+  stop: async () => it.close(),
+});

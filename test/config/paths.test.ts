@@ -40,6 +40,7 @@ describe('the places in it', () => {
       trustDatabase: '/d/trust.db',
       jobsDir: '/d/jobs',
       supervisorsDir: '/d/supervisors',
+      transfersDir: '/d/transfers',
       logsDir: '/d/logs',
       auditLog: '/d/logs/audit.jsonl',
       nodeLog: '/d/logs/node.log',

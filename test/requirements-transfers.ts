@@ -1,0 +1,71 @@
+/** What is promised of files and transfers: see `requirements.ts`. */
+export const TRANSFERS = {
+  'cli.send': 'send moves files and folders to a peer as cp -r would; local paths are those of the current folder',
+  'cli.pull': 'pull fetches files and folders, patterns of the peer included, to paths of the current folder',
+  'cli.cp': 'cp copies between any two machines: peer:path, or a path of this one; a drive of Windows is no peer',
+  'cli.ls': 'ls lists a folder of a peer, the home where none is named, with modes where there are such',
+  'cli.transfer.paths':
+    "a path that says `into it` (`x/`, `.`) still says so to the node; `''` is never the current folder",
+  'cli.transfer.options': 'options say what is compared, left behind, removed, and how fast it may go',
+  'cli.transfer.progress':
+    'one line on a terminal, drawn in its place and cut to its width; elsewhere a line every ten seconds; none if quiet',
+  'cli.transfer.summary':
+    'one line says what was moved, how fast and where to; a dry run says the same of what it would do',
+  'cli.transfer.failures': 'what did not arrive is named, exit 1; what ended the whole is said with its own exit code',
+  'cli.transfer.json': 'with --json each event is one line on stdout, and there is nothing else',
+  'cli.transfer.interrupt':
+    'a signal ends a transfer, leaves the terminal clean and says that the same command goes on',
+  'cli.transfer.resume': 'a stream that is cut while the node lives is taken up again',
+  'cli.transfer.detach': '--detach prints the id alone; the transfer outlives the command',
+  'cli.transfer.stdio':
+    '`send <peer> - <dest>` writes stdin as one file, `pull <peer> <src> -` a file to stdout, verified',
+  'cli.transfers.list':
+    'transfers lists what is moved from, to and through this machine, with the names of who began it',
+  'cli.transfers.show': 'transfers show says where, what, how far, and what did not arrive',
+  'cli.transfers.attach':
+    'transfers attach follows to the end, over a restart of the node too; Ctrl-C leaves it running',
+  'bench.transfer-scp-aes': '1 GB to a peer in memory ≥ 1.2 × scp -c aes128-gcm',
+  'bench.transfer-scp': '1 GB to a peer in memory ≥ 1.5 × scp',
+  'bench.transfer-tls': '1 GB to a peer in memory ≥ 40 % of a raw stream of node:tls',
+  'bench.transfer-memory': 'a node grows by ≤ 60 MB with 1 GB',
+  'bench.transfer-cli': 'the command that sends 1 GB takes ≤ 120 MB',
+  'bench.transfer-many-scp': '10,000 files of 4 KiB ≥ 2 × scp -r',
+  'bench.transfer-many-rsync': '10,000 files of 4 KiB within 1.5 × of rsync -a',
+  'bench.transfer-again-rsync': 'the second run within 1.5 × of that of rsync',
+  'bench.transfer-again': 'the second run, with nothing changed, ≥ 10 × faster than the first',
+  'transfers.cuts':
+    'a file arrives byte-identical over a connection that is cut often, at most a chunk again for each cut',
+  'transfers.kill':
+    'kill -9 of either node at any moment: the target is the old file or the complete new one, and the repeated command completes',
+  'transfers.round-trip': 'a folder with odd names, links and modes goes to a peer and back unchanged',
+  'transfers.interrupt': 'Ctrl-C in the middle and the same command again goes on where it was',
+  'transfers.delta': 'of a large file that changed, the changed chunks are sent alone',
+  'transfers.seen': 'the receiver sees what came from whom',
+  'transfers.detached': 'a detached transfer outlives its command, and goes on when its node starts again',
+  'transfers.full-disk': 'a full disk is said on both ends; the old file stays, no draft is left, the node goes on',
+  'transfers.manifest': 'both ends have the same manifest of any tree, odd names, links and empty folders included',
+  'transfers.modes': 'modes and times of files, folders and links are kept, setuid and the like never',
+  'transfers.programs':
+    'from a system without modes a file keeps those of the old one; else what begins with #! is a program',
+  'transfers.guard.property':
+    'of 20,000 generated hostile paths none escapes, at source and target: what lies outside stays as it is, and nobody reads it',
+  'transfers.links': 'links are kept inside a tree and refused where they lead out; none in a target is ever followed',
+  'transfers.links.race': 'a folder that is exchanged for a link between a check and a use leads nobody out',
+  'transfers.names': 'a name that can not be there is reported, and none is mangled or takes the place of another',
+  'transfers.running-files':
+    'below level full nobody writes, links to or removes what programs run by themselves, under any alias',
+  'transfers.atomic': 'whatever fails, the old file stays as it was, and no draft is left',
+  'transfers.source-changes':
+    'a source that changes while it is read is noticed, in a batch, a range, and between two of them',
+  'transfers.busy': 'two transfers never write one file; a repeat of the same one takes over',
+  'transfers.resume': 'a large file goes on where it was cut off, from its draft or from the old file',
+  'transfers.leftovers': 'what a sudden end left is removed, and nothing else, whatever a journal says',
+  'transfers.same-place': 'a repeat goes to the same place, until all has arrived',
+  'transfers.checksum':
+    'what is reported is the checksum of what was written; another one than was announced is refused',
+  'transfers.ignored': '--exclude and --gitignore leave out what git would; what is left out is not removed either',
+  'transfers.patterns': 'patterns find what a shell would; no pattern keeps a thread busy',
+  'transfers.format': 'any bytes that are no batch are refused, cut anywhere, and take no more memory than they have',
+  'transfers.delete': 'what the source does not have is removed, page by page, and nothing that may not be written',
+  'transfers.bounds': 'a folder of 200,000 names is walked, listed and removed in turns, and is never held as a whole',
+} as const;
