@@ -1,11 +1,15 @@
 import { createHash, type Hash } from 'node:crypto';
 import { writevSync } from 'node:fs';
 
+import { fileError } from './faults.ts';
+
 /** What a chunk's writer is given. */
 interface ChunkPlace {
   readonly from: number;
   readonly to: number;
   readonly digests: boolean;
+  /** What errors call its file. */
+  readonly shown: string;
   readonly fd: () => number;
   /** False where somebody else has begun the same chunk since. */
   readonly isCurrent: () => boolean;
@@ -41,12 +45,13 @@ export class ChunkWriter {
     return this.#hash?.digest('hex');
   }
 
-  /** @throws {RangeError} where there are more bytes than it takes, or another writes it now; the system's error. */
+  /** @throws {LoopsyError} where there are more bytes than it takes, or another writes it now; the system's error. */
   write(chunks: readonly Uint8Array[]): void {
     let left = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (left > this.room) throw new RangeError('more bytes than a chunk has');
-    const fd = this.#place.fd();
-    if (!this.#place.isCurrent()) throw new RangeError('this chunk was begun anew');
+    const { shown, fd: open, isCurrent } = this.#place;
+    if (left > this.room) throw fileError('invalid_request', shown, 'has a chunk with too many bytes');
+    const fd = open();
+    if (!isCurrent()) throw fileError('invalid_request', shown, 'has a chunk that was begun anew');
     for (let rest = chunks; left > 0;) {
       // A disk that is nearly full takes a part, without an error.
       const taken = writevSync(fd, rest, this.#at);

@@ -1,5 +1,6 @@
 import { lstatSync, mkdirSync } from 'node:fs';
 
+import { nameFault } from '../../../trust/native-path.ts';
 import { fileError, fileFault } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -34,15 +35,16 @@ export const findDestinations = async (
     );
   if (stats === undefined) needFolder(around.dirname(real), dest);
   if (!isInto) return [real];
-  checkNames(roots);
+  checkNames(roots, around.platform);
   if (stats === undefined && !dryRun) makeFolder(real, dest);
   return roots.map(({ name }) => around.join(real, name));
 };
 
-const checkNames = (roots: TargetOptions['roots']): void => {
+const checkNames = (roots: TargetOptions['roots'], platform: NodeJS.Platform): void => {
   const names = new Set<string>();
   for (const { name } of roots) {
-    if (name.includes('/')) throw fileError('path_denied', name, 'is no name');
+    const fault = nameFault(name, platform);
+    if (fault !== undefined) throw fileError('name_unusable', name, fault);
     if (names.has(name)) throw fileError('name_unusable', name, 'is the name of two of the sources');
     names.add(name);
   }

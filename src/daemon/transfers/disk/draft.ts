@@ -123,6 +123,7 @@ export class Draft {
       from,
       to,
       digests: this.#digests,
+      shown,
       fd: () => this.#handle,
       isCurrent,
     });

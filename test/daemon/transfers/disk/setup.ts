@@ -258,20 +258,18 @@ const sendSmall = async (source: Source, target: Target, { group, plan, failed, 
 };
 
 /** Everything in a folder, each with its type, mode, time and bytes: two that are the same are equal. */
-export const pictureOf = (folder: string): Record<string, string> => {
-  const picture: Record<string, string> = {};
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'buffer' }) as unknown as Buffer[]) {
-    const file = Buffer.concat([Buffer.from(`${folder}/`), name]);
+export const pictureOf = (folder: string): Record<string, string> => Object.fromEntries(pictures(Buffer.from(folder)));
+
+function* pictures(folder: Buffer): Generator<[name: string, what: string]> {
+  for (const name of readdirSync(folder, { encoding: 'buffer' })) {
+    const file = Buffer.concat([folder, Buffer.from('/'), name]);
     const stats = lstatSync(file);
-    const what = stats.isSymbolicLink()
-      ? `link ${readlinkSync(file)}`
-      : stats.isFile()
-        ? `file ${readFileSync(file).toString('base64')}`
-        : 'folder';
-    picture[name.toString('latin1')] = `${what} ${(stats.mode & 0o7777).toString(8)} ${stats.mtimeMs} ${stats.ino}`;
+    const facts = `${(stats.mode & 0o7777).toString(8)} ${stats.mtimeMs} ${stats.ino}`;
+    if (stats.isDirectory()) yield* pictures(file);
+    const bytes = stats.isFile() ? readFileSync(file).toString('base64') : '';
+    yield [file.toString('latin1'), `${stats.isSymbolicLink() ? readlinkSync(file) : bytes} ${facts}`];
   }
-  return picture;
-};
+}
 
 /** The drafts below a folder. */
 export const draftsIn = (folder: string): string[] =>
@@ -291,3 +289,6 @@ export const errorOf = async (promise: Promise<unknown>): Promise<string> => {
     return thrown instanceof Error && 'error' in thrown ? String(thrown.error) : String(thrown);
   }
 };
+
+/** What failed, and with which error. */
+export const whys = (failed: readonly Failed[]): string[] => failed.map(([path, error]) => `${path} ${error}`);

@@ -71,34 +71,40 @@ const withoutTime = ([kind, root, path, size, , mode, link]: Entry) => [kind, ro
 
 describe('trees', () => {
   it(
-    verifies(['transfers.manifest', 'transfers.modes'], 'both ends have the same manifest of any tree, and nothing is sent twice'),
+    verifies(
+      ['transfers.manifest', 'transfers.modes'],
+      'both ends have the same manifest of any tree, and nothing is sent twice',
+    ),
     async () => {
       const base = await tempFolder();
       const seed = seedOfRun('trees');
       let run = 0;
       await fc.assert(
-        fc.asyncProperty(fc.dictionary(nameArbitrary.filter(isUsable), nodeArbitrary, { maxKeys: 6 }), async (nodes) => {
-          run += 1;
-          const home = join(base, String(run));
-          mkdirSync(home);
-          const disk = diskIn(home);
-          build(join(home, 'tree'), { kind: 'folder', mode: 0o755, nodes });
-          const before = await manifestIn(disk, '~/tree');
-          const moved = await move([disk, disk], [['~/tree'], '~/copy']);
-          expect(moved.failed).toEqual(before.failed);
-          expect(draftsIn(home)).toEqual([]);
-          expect(disk.locks.isFree).toBe(true);
-          if (before.failed.length > 0) return;
-          const after = await manifestIn(disk, '~/copy');
-          expect(after.entries.map(withoutTime)).toEqual(before.entries.map(withoutTime));
-          for (const [index, [, , , , mtimeMs]] of after.entries.entries())
-            expect(Math.abs(mtimeMs - (before.entries[index]?.[4] ?? 0))).toBeLessThanOrEqual(0.002);
-          const again = await move([disk, disk], [['~/tree/'], '~/copy/../copy2']);
-          expect(again.failed).toEqual([]);
-          const third = await move([disk, disk], [['~/tree/.'], '~/copy2/.']);
-          expect(third).toMatchObject({ failed: [] });
-          rmSync(home, { recursive: true, force: true });
-        }),
+        fc.asyncProperty(
+          fc.dictionary(nameArbitrary.filter(isUsable), nodeArbitrary, { maxKeys: 6 }),
+          async (nodes) => {
+            run += 1;
+            const home = join(base, String(run));
+            mkdirSync(home);
+            const disk = diskIn(home);
+            build(join(home, 'tree'), { kind: 'folder', mode: 0o755, nodes });
+            const before = await manifestIn(disk, '~/tree');
+            const moved = await move([disk, disk], [['~/tree'], '~/copy']);
+            expect(moved.failed).toEqual(before.failed);
+            expect(draftsIn(home)).toEqual([]);
+            expect(disk.locks.isFree).toBe(true);
+            if (before.failed.length > 0) return;
+            const after = await manifestIn(disk, '~/copy');
+            expect(after.entries.map(withoutTime)).toEqual(before.entries.map(withoutTime));
+            for (const [index, [, , , , mtimeMs]] of after.entries.entries())
+              expect(Math.abs(mtimeMs - (before.entries[index]?.[4] ?? 0))).toBeLessThanOrEqual(0.002);
+            const again = await move([disk, disk], [['~/tree/'], '~/copy/../copy2']);
+            expect(again.failed).toEqual([]);
+            const third = await move([disk, disk], [['~/tree/.'], '~/copy2/.']);
+            expect(third).toMatchObject({ failed: [] });
+            rmSync(home, { recursive: true, force: true });
+          },
+        ),
         { seed, numRuns: 150 },
       );
     },

@@ -1,0 +1,45 @@
+import type * as fs from 'node:fs';
+
+type Fs = typeof fs;
+
+/** System calls that a test makes fail: after how many of them, and with which error. `short`: writes take a part. */
+export const faults = new Map<string, { skip: number; code: string }>();
+
+const fail = (name: string): void => {
+  const fault = faults.get(name);
+  if (fault === undefined) return;
+  fault.skip -= 1;
+  if (fault.skip < 0) throw Object.assign(new Error(fault.code), { code: fault.code });
+};
+
+const wrap = <Call extends (...given: never[]) => unknown>(name: string, call: Call): Call =>
+  ((...given: never[]) => {
+    fail(name);
+    return call(...given);
+  }) as Call;
+
+/** What stands for `node:fs` in a test of faults. */
+export const failingFs = (real: Fs): Fs => ({
+  ...real,
+  fsyncSync: wrap('fsync', real.fsyncSync),
+  renameSync: wrap('rename', real.renameSync),
+  futimesSync: wrap('futimes', real.futimesSync),
+  fchmodSync: wrap('fchmod', real.fchmodSync),
+  writevSync: (fd, chunks, at) => {
+    fail('write');
+    const [first] = chunks;
+    if (!faults.has('short') || first === undefined) return real.writevSync(fd, chunks, at);
+    return real.writevSync(fd, [Buffer.from(first.buffer, first.byteOffset, Math.min(3, first.byteLength))], at);
+  },
+  fsync: Object.assign(
+    (fd: number, done: (error: Error | null) => void) => {
+      try {
+        fail('fsync');
+        real.fsync(fd, done);
+      } catch (thrown) {
+        setImmediate(() => done(thrown as Error));
+      }
+    },
+    { __promisify__: real.fsync.__promisify__ },
+  ),
+});

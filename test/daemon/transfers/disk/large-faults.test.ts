@@ -1,0 +1,195 @@
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { FileSink } from '../../../../src/daemon/transfers/disk/file-sink.ts';
+import { PutSink } from '../../../../src/daemon/transfers/disk/incoming.ts';
+import type { Target } from '../../../../src/daemon/transfers/disk/target.ts';
+import { CHUNK_BYTES } from '../../../../src/daemon/transfers/format.ts';
+import { tempFolder } from '../../../helpers/temp-folder.ts';
+import { verifies } from '../../../requirements.ts';
+import { faults } from './failing-fs.ts';
+import {
+  closeTarget,
+  diskIn,
+  draftsIn,
+  errorOf,
+  MTIME_MS,
+  targetAt,
+  turns,
+  writeFiles,
+  type TestDisk,
+} from './setup.ts';
+
+vi.mock('node:fs', async (original) => (await import('./failing-fs.ts')).failingFs(await original<typeof fs>()));
+
+let home: string;
+let disk: TestDisk;
+let target: Target;
+
+const openTarget = async (): Promise<Target> => {
+  const opened = await targetAt(disk, '~/tree');
+  opened.places.roots = [await disk.around.guard.check('~/tree')];
+  await opened.places.judge([0]);
+  return opened;
+};
+
+beforeEach(async () => {
+  faults.clear();
+  home = join(await tempFolder(), 'home');
+  fs.mkdirSync(join(home, 'tree'), { recursive: true });
+  fs.writeFileSync(join(home, 'tree/old'), 'old');
+  disk = diskIn(home);
+  target = await openTarget();
+});
+
+/** The old file is as it was, nothing is left, and the next transfer of it works. */
+const expectUntouched = async (): Promise<void> => {
+  faults.clear();
+  expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('old');
+  expect(draftsIn(home)).toEqual([]);
+  expect(disk.locks.isFree).toBe(true);
+  expect(await writeFiles(target, [['old', 'new']])).toMatchObject({ done: 1, failed: [] });
+  expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('new');
+  await closeTarget(disk, target);
+  expect(fs.readdirSync(disk.around.journalDir)).toEqual([]);
+};
+
+const prepareLarge = async (path: string, size = CHUNK_BYTES + 5): Promise<number> =>
+  (await target.prepare([0, path, size, MTIME_MS, 0o644])).file;
+
+const putChunk = async (file: number, chunk: number, bytes: Uint8Array): Promise<void> => {
+  const sink = new PutSink(target.large, { file, chunk });
+  sink.take([bytes]);
+  await sink.end();
+};
+
+describe('large files', () => {
+  it.each([
+    ['fsync', 'EIO', 'transfer_failed'],
+    ['rename', 'EIO', 'transfer_failed'],
+    ['futimes', 'EIO', 'transfer_failed'],
+  ])(
+    verifies('transfers.atomic', '%s fails with %s at the end: the old file stays, nothing is left'),
+    async (call, code, error) => {
+      const file = await prepareLarge('old');
+      await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
+      await putChunk(file, 1, new Uint8Array(5));
+      faults.set(call, { skip: 0, code });
+      expect(await errorOf(target.large.commit(file, []))).toBe(error);
+      await expectUntouched();
+    },
+  );
+
+  it('a disk that is full in the middle leaves no draft', async () => {
+    const file = await prepareLarge('old');
+    faults.set('write', { skip: 0, code: 'ENOSPC' });
+    await expect(putChunk(file, 0, new Uint8Array(100))).rejects.toMatchObject({ error: 'disk_full' });
+    await expectUntouched();
+  });
+
+  it('its folder can not be flushed: nobody says that it has arrived', async () => {
+    const file = await prepareLarge('fresh');
+    await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
+    await putChunk(file, 1, new Uint8Array(5));
+    // The large file's own flush is the first.
+    faults.set('fsync', { skip: 1, code: 'EIO' });
+    expect(await errorOf(target.large.commit(file, []))).toBe('transfer_failed');
+    await expectUntouched();
+  });
+
+  it('what is not whole is not published: chunks that are missing, broke off, or were never there', async () => {
+    const file = await prepareLarge('old');
+    await putChunk(file, 1, new Uint8Array(5));
+    const broken = new PutSink(target.large, { file, chunk: 0 });
+    broken.take([new Uint8Array(10)]);
+    await expect(broken.end()).rejects.toMatchObject({ error: 'invalid_request' });
+    expect(() => new PutSink(target.large, { file, chunk: 2 })).toThrow('no chunk 2');
+    expect(() => broken.take([new Uint8Array(CHUNK_BYTES)])).toThrow('too many bytes');
+    expect(await errorOf(target.large.commit(file, [[0, 25_000_000]]))).toBe('invalid_request');
+    await expectUntouched();
+  });
+
+  it('a chunk that was begun anew takes nothing of the connection that broke', async () => {
+    const file = await prepareLarge('fresh', 6);
+    const stale = new PutSink(target.large, { file, chunk: 0 });
+    stale.take([Buffer.from('old')]);
+    const fresh = new PutSink(target.large, { file, chunk: 0 });
+    fresh.take([Buffer.from('new')]);
+    expect(() => stale.take([Buffer.from('old')])).toThrow('begun anew');
+    fresh.take([Buffer.from('new')]);
+    await fresh.end();
+    await expect(stale.end()).rejects.toMatchObject({ error: 'invalid_request' });
+    // A commit whose answer was lost is asked for again.
+    const answers = await Promise.all([target.large.commit(file, []), target.large.commit(file, [])]);
+    expect(answers).toEqual([{}, {}]);
+    expect(fs.readFileSync(join(home, 'tree/fresh'), 'utf8')).toBe('newnew');
+    await expectUntouched();
+  });
+});
+
+describe('one file by itself', () => {
+  const write = (destPath: string | undefined, checksum?: string) => ({
+    id: 'ab'.repeat(16),
+    place: { ...(destPath === undefined ? {} : { destPath }), ...(checksum === undefined ? {} : { checksum }) },
+    limits: {},
+    mayWriteRunning: true,
+  });
+  const begin = async (destPath: string | undefined, checksum?: string) => {
+    const key = 'ab'.repeat(16);
+    const parts = { around: disk.around, locks: disk.locks, journal: disk.journals.open(key, Date.now()) };
+    return FileSink.begin(parts, write(destPath, checksum), () => disk.journals.close(key, true));
+  };
+
+  it(verifies('transfers.checksum', 'its checksum is that of its bytes; another one is refused'), async () => {
+    const sha = '2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae';
+    const sink = await begin('~/tree/old', 'a'.repeat(64));
+    sink.take([Buffer.from('foo')]);
+    await expect(sink.end({})).rejects.toMatchObject({ error: 'checksum_mismatch' });
+    expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('old');
+    const second = await begin(undefined);
+    second.take([Buffer.from('foo')]);
+    expect(await second.end({ destPath: '~/tree/foo', checksum: sha })).toEqual({
+      path: join(home, 'tree/foo'),
+      size: 3,
+      checksum: sha,
+    });
+    await expectUntouched();
+  });
+
+  it.each(['fsync', 'rename', 'write', 'futimes'])(
+    verifies('transfers.atomic', '%s fails: the old file stays'),
+    async (call) => {
+      const sink = await begin('~/tree/old');
+      faults.set(call, { skip: 0, code: 'EIO' });
+      const work = async (): Promise<unknown> => {
+        sink.take([Buffer.from('foo')]);
+        return sink.end({});
+      };
+      await expect(work()).rejects.toMatchObject({ error: 'transfer_failed' });
+      sink.abort();
+      await turns();
+      await expectUntouched();
+    },
+  );
+
+  it('a place that can not be, one that is said late, and none, leave nothing', async () => {
+    for (const dest of ['~/tree', '~/no/x', '~/tree/', '/etc/x', '~/tree/old/x', '~/.ssh/x', '~/tree/a\0b'])
+      expect(await errorOf(begin(dest)), dest).toMatch(/wrong_type|file_not_found|path_denied/);
+    for (const value of [{}, { destPath: '~/tree' }, { destPath: '/etc/x' }, undefined]) {
+      const sink = await begin(undefined);
+      sink.take([Buffer.from('foo')]);
+      expect(await errorOf(sink.end(value))).toMatch(/invalid_request|wrong_type|path_denied/);
+    }
+    await expectUntouched();
+  });
+
+  it('too many bytes are refused while they come', async () => {
+    disk = { ...disk, around: { ...disk.around, maxFileSize: 5 } };
+    const sink = await begin('~/tree/old');
+    expect(() => sink.take([Buffer.from('123456')])).toThrow('at most 5');
+    sink.abort();
+    await turns();
+    await expectUntouched();
+  });
+});
