@@ -1,5 +1,9 @@
 /** What is promised of files and transfers: see `requirements.ts`. */
 export const TRANSFERS = {
+  'transfers.changed': 'a source that changes while it is read is said; the old file at the target stays',
+  'transfers.ends.own': 'what is open for one peer is read, written and closed by that peer alone',
+  'transfers.ends.restart': 'a mover that was started anew finds the files free that its earlier start had open',
+  'transfers.ends.folders': 'a peer reaches what its grant names, and nothing by links or `..`',
   'cli.send': 'send moves files and folders to a peer as cp -r would; local paths are those of the current folder',
   'cli.pull': 'pull fetches files and folders, patterns of the peer included, to paths of the current folder',
   'cli.cp': 'cp copies between any two machines: peer:path, or a path of this one; a drive of Windows is no peer',

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readFile, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -146,6 +146,29 @@ describe('Ctrl-C in the middle', () => {
     expect(await hashOf(join(b.home, 'slow'))).toBe(await hashOf(file));
     expect(await draftsIn(b.home)).toEqual([]);
   });
+});
+
+describe('a source that changes while it is read', () => {
+  it(
+    verifies('transfers.changed', 'is said for that file; the old one stays, no draft, and the others arrive'),
+    async () => {
+      const tree = join(a.home, 'changing');
+      await mkdir(tree);
+      await writeFile(join(tree, 'small'), 'small');
+      await writeLarge(join(tree, 'large'), 30_000_000);
+      await mkdir(join(b.home, 'changing'));
+      await writeFile(join(b.home, 'changing', 'large'), 'old');
+      const sending = a.run(['send', 'far', 'changing', './', '--limit', '15M']);
+      await until(async () => (await draftsIn(b.home)).length > 0, 10_000);
+      await appendFile(join(tree, 'large'), 'more');
+      const { code, stderr } = await sending;
+      expect(code).toBe(1);
+      expect(stderr).toContain('changed while it was read');
+      expect(await readFile(join(b.home, 'changing', 'large'), 'utf8')).toBe('old');
+      expect(await readFile(join(b.home, 'changing', 'small'), 'utf8')).toBe('small');
+      expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
 });
 
 describe('a full disk', () => {

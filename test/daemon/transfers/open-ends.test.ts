@@ -1,0 +1,193 @@
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+
+import { DiskThread } from '../../../src/daemon/transfers/disk-thread.ts';
+import { encodeHeader } from '../../../src/daemon/transfers/format.ts';
+import { OpenEnds } from '../../../src/daemon/transfers/open-ends.ts';
+import { systemClock } from '../../../src/kernel/clock.ts';
+import { createLog } from '../../../src/kernel/log.ts';
+import type { Grant } from '../../../src/protocol/grants.ts';
+import type { Transfer } from '../../../src/protocol/transfers.ts';
+import type { Caller } from '../../../src/trust/caller.ts';
+import { grantOfLevel } from '../../../src/trust/grants.ts';
+import { tempFolder } from '../../helpers/temp-folder.ts';
+import { verifies } from '../../requirements.ts';
+
+const OWNER: Caller = { kind: 'owner' };
+const peer = (id: string, grant: Grant = grantOfLevel('full')): Caller => ({
+  kind: 'peer',
+  machineId: id,
+  nodeId: id,
+  grant,
+});
+
+let home: string;
+let disk: DiskThread;
+let ends: OpenEnds;
+let ended: Transfer[];
+
+beforeEach(async () => {
+  home = await tempFolder();
+  await mkdir(join(home, 'data'), { mode: 0o700 });
+  ended = [];
+  disk = new DiskThread({
+    clock: systemClock,
+    log: createLog({ write: () => undefined, level: 'error' }),
+    data: () => ({
+      protocol: 1,
+      platform: process.platform,
+      home,
+      nodeId: 'here',
+      alwaysDenied: [join(home, 'data')],
+      journalDir: join(home, 'data', 'transfers'),
+      rules: { allowed: [home], denied: [join(home, 'secret')], maxFileSize: 1_000_000 },
+    }),
+  });
+  ends = new OpenEnds({
+    disk,
+    clock: systemClock,
+    platform: process.platform,
+    here: () => ({ name: 'here', nodeId: 'here' }),
+    placeOf: (caller) => ({ name: 'kai', nodeId: caller.kind === 'peer' ? caller.nodeId : '' }),
+    onEnd: (row) => ended.push(row),
+  });
+});
+
+afterEach(() => {
+  ends.stop();
+  disk.stop();
+});
+
+const collect = async (chunks: AsyncIterable<Uint8Array>): Promise<Buffer> => {
+  const parts: Buffer[] = [];
+  for await (const chunk of chunks) parts.push(Buffer.from(Uint8Array.from(chunk)));
+  return Buffer.concat(parts);
+};
+
+const openTarget = (caller: Caller, dest: string, more: { boot?: string; source?: string } = {}): Promise<string> =>
+  ends
+    .openTarget({ dest, roots: [{ name: 'note', type: 'file' }], source: 'theirs', platform: 'linux', ...more }, caller)
+    .then(({ endId }) => endId);
+
+/** A batch of one small file. */
+async function* batchOf(content: string, mode = 0o644): AsyncGenerator<Uint8Array> {
+  const bytes = Buffer.from(content);
+  yield encodeHeader([[0, '', bytes.length, 1_700_000_000_000, mode]]);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  yield Buffer.concat([length, bytes, Buffer.of(0)]);
+}
+
+describe('an end that is open', () => {
+  it(verifies('transfers.ends.own', 'is its opener’s alone: no other peer reads, writes or closes it'), async () => {
+    await writeFile(join(home, 'mine'), 'mine');
+    const { endId } = await ends.openSource({ paths: ['mine'] }, peer('kai'));
+    expect(() => ends.read(endId, { kind: 'group', at: 0 }, peer('eve'))).toThrow(
+      expect.objectContaining({ error: 'transfer_not_found' }),
+    );
+    await expect(ends.close({ endId }, peer('eve'))).rejects.toMatchObject({ error: 'transfer_not_found' });
+    const target = await openTarget(peer('kai'), 'there');
+    await expect(ends.write(target, peer('eve'), { step: 'batch', body: batchOf('x') })).rejects.toMatchObject({
+      error: 'transfer_not_found',
+    });
+    expect(() => ends.read(target, { kind: 'group', at: 0 }, peer('kai'))).toThrow(
+      expect.objectContaining({ error: 'transfer_not_found' }),
+    );
+    expect(await readdir(home)).not.toContain('there');
+  });
+
+  it('gives the manifest and the bytes of what was asked for', async () => {
+    await mkdir(join(home, 'tree', 'sub'), { recursive: true });
+    await writeFile(join(home, 'tree', 'sub', 'file'), 'bytes');
+    const { endId, roots } = await ends.openSource({ paths: ['tree'] }, peer('kai'));
+    expect(roots).toEqual([{ name: 'tree', path: join(home, 'tree'), type: 'directory' }]);
+    const group = JSON.parse((await collect(ends.read(endId, { kind: 'group', at: 0 }, peer('kai')))).toString());
+    expect(group).toMatchObject({ files: 1, bytes: 5, last: true, failed: [] });
+    expect(group.entries.map(([kind, , path]: [number, number, string]) => [kind, path])).toEqual([
+      [1, ''],
+      [1, 'sub'],
+      [0, 'sub/file'],
+      [3, 'sub'],
+      [3, ''],
+    ]);
+    const { mtimeMs } = await stat(join(home, 'tree', 'sub', 'file'));
+    const range = { kind: 'range', file: [0, 'sub/file', 5, mtimeMs], from: 1, to: 4 } as const;
+    expect((await collect(ends.read(endId, { ...range, file: [...range.file] }, peer('kai')))).toString()).toBe('yte');
+  });
+
+  it(
+    verifies('transfers.ends.restart', 'is closed when its mover was started anew, which finds the files free'),
+    async () => {
+      const first = await openTarget(peer('kai'), 'there', { boot: 'one' });
+      const file = [0, '', 2_000_000 / 4, 1_700_000_000_000, 0o644];
+      await ends.write(first, peer('kai'), { step: 'prepare', body: JSON.stringify({ file }) });
+      const beside = await openTarget(peer('kai'), 'there', { boot: 'one', source: 'other' });
+      await expect(
+        ends.write(beside, peer('kai'), { step: 'prepare', body: JSON.stringify({ file }) }),
+      ).rejects.toMatchObject({ error: 'target_busy' });
+      const second = await openTarget(peer('kai'), 'there', { boot: 'two' });
+      await ends.write(second, peer('kai'), { step: 'prepare', body: JSON.stringify({ file }) });
+      expect(ends.knows(first)).toBe(false);
+      expect(ended.map(({ outcome }) => outcome)).toEqual(['lost', 'lost']);
+    },
+  );
+
+  it(verifies('transfers.seen', 'is seen while it is open and told when it has ended'), async () => {
+    const endId = await openTarget(peer('kai'), 'there');
+    await ends.write(endId, peer('kai'), { step: 'batch', body: batchOf('hello') });
+    expect(ends.rows()).toMatchObject([{ role: 'target', from: { name: 'kai' }, dest: 'there', state: 'running' }]);
+    await ends.close({ endId, outcome: 'done', files: 1, bytes: 5, failed: 0 }, peer('kai'));
+    expect(ended).toMatchObject([{ transferId: endId, outcome: 'done', files: { done: 1 }, state: 'ended' }]);
+    expect(await readFile(join(home, 'there'), 'utf8')).toBe('hello');
+    expect(ends.rows()).toEqual([]);
+  });
+
+  it('is ended with its caller’s trust', async () => {
+    const endId = await openTarget(peer('kai'), 'there');
+    expect(ends.endOf((caller) => caller === 'peer:kai')).toBe(1);
+    expect(ends.knows(endId)).toBe(false);
+  });
+});
+
+describe('what a peer may reach', () => {
+  const inFolder = (level: 'observe' | 'collaborate'): Caller =>
+    peer('kai', { ...grantOfLevel(level), folders: [join(home, 'shared')] });
+
+  it(verifies('transfers.ends.folders', 'is what its grant names, links and `..` included'), async () => {
+    await mkdir(join(home, 'shared'));
+    await writeFile(join(home, 'private'), 'private');
+    await symlink('../private', join(home, 'shared', 'link'));
+    for (const path of ['private', 'shared/../private', 'shared/link']) {
+      const { roots, failures } = await ends.openSource({ paths: [path] }, inFolder('observe'));
+      expect(roots).toEqual([]);
+      expect(failures).toMatchObject([{ error: 'path_denied' }]);
+    }
+    await expect(openTarget(inFolder('collaborate'), 'private')).rejects.toMatchObject({ error: 'path_denied' });
+    await expect(openTarget(inFolder('collaborate'), 'shared/link')).rejects.toMatchObject({ error: 'path_denied' });
+  });
+
+  it('is nothing of the node’s own, nor what the config denies, whoever asks', async () => {
+    await mkdir(join(home, 'secret'));
+    await writeFile(join(home, 'secret', 'key'), 'key');
+    for (const path of ['data', 'secret', 'secret/key']) {
+      const { failures } = await ends.openSource({ paths: [path] }, OWNER);
+      expect(failures, path).toMatchObject([{ error: 'path_denied' }]);
+    }
+    const { endId } = await ends.openSource({ paths: ['~'] }, OWNER);
+    const group = (await collect(ends.read(endId, { kind: 'group', at: 0 }, OWNER))).toString();
+    expect(JSON.parse(group).entries.map(([, , path]: [number, number, string]) => path)).not.toContain('secret/key');
+    expect(group).toContain('path_denied');
+  });
+
+  it('is, below full, nothing that programs run by themselves', async () => {
+    await mkdir(join(home, 'shared', '.git', 'hooks'), { recursive: true });
+    const dest = join(home, 'shared', '.git', 'hooks', 'post-checkout');
+    await expect(openTarget(inFolder('collaborate'), dest)).rejects.toMatchObject({ error: 'path_denied' });
+    await expect(
+      openTarget(peer('kai', { ...grantOfLevel('full'), scopes: ['files:write'] }), dest),
+    ).rejects.toMatchObject({ error: 'path_denied' });
+    await openTarget(peer('kai'), dest);
+  });
+});
