@@ -137,7 +137,7 @@ export class OpenEnds {
   /** Ends what these callers have open. @returns how many. */
   endOf(matches: (caller: string) => boolean): number {
     const ended = [...this.#open.values()].filter(({ caller }) => matches(caller));
-    for (const end of ended) void this.#close(end, { outcome: 'cancelled' });
+    for (const end of ended) this.#closeBehind(end, { outcome: 'cancelled' });
     return ended.length;
   }
 
@@ -183,7 +183,8 @@ export class OpenEnds {
     const nodeId = nodeIdOf(caller);
     if (nodeId === '' || boot === undefined) return;
     const older = [...this.#open.values()].filter((end) => end.nodeId === nodeId && end.boot !== boot);
-    await Promise.all(older.map((end) => this.#close(end, {})));
+    // A thread that has ended has let go of its files.
+    await Promise.allSettled(older.map((end) => this.#close(end, {})));
   }
 
   #of(endId: string, caller: Caller, role?: OpenEnd['role']): OpenEnd {
@@ -214,6 +215,11 @@ export class OpenEnds {
       end.busy -= 1;
       end.usedAtMs = this.#parts.clock.monotonicMs();
     }
+  }
+
+  /** Nobody waits for it; a thread that has ended has let go of its files. */
+  #closeBehind(end: OpenEnd, leaving: Omit<EndClose, 'endId'>): void {
+    this.#close(end, leaving).catch(() => undefined);
   }
 
   async #close(end: OpenEnd, leaving: Omit<EndClose, 'endId'>): Promise<void> {
@@ -255,7 +261,7 @@ export class OpenEnds {
   #forgetOld(): void {
     const now = this.#parts.clock.monotonicMs();
     for (const end of this.#open.values())
-      if (end.busy === 0 && now - end.usedAtMs > FORGET_MS) void this.#close(end, { outcome: undefined });
+      if (end.busy === 0 && now - end.usedAtMs > FORGET_MS) this.#closeBehind(end, {});
     if (this.#open.size > 0) return;
     this.#look?.cancel();
     this.#look = undefined;

@@ -34,7 +34,7 @@ beforeEach(async () => {
   ended = [];
   disk = new DiskThread({
     clock: systemClock,
-    log: createLog({ write: () => undefined, level: 'error' }),
+    log: createLog({ write: () => undefined, level: 'error', clock: systemClock }),
     data: () => ({
       protocol: 1,
       platform: process.platform,
