@@ -330,32 +330,6 @@ export const REQUIREMENTS = {
   'show.exec-all':
     'exec --all over 8 nodes takes ≤ 1.5 × the slowest alone; one that hangs or dies is named and holds nothing up',
   'show.e2e': 'the core from end to end through the CLI, with tls.enabled true and false',
-  'transfers.manifest': 'both ends have the same manifest of any tree, odd names, links and empty folders included',
-  'transfers.modes': 'modes and times of files, folders and links are kept, setuid and the like never',
-  'transfers.programs':
-    'from a system without modes a file keeps those of the old one; else what begins with #! is a program',
-  'transfers.guard.property':
-    'of 20,000 generated hostile paths none escapes, at source and target: what lies outside stays as it is, and nobody reads it',
-  'transfers.links':
-    'links are kept inside a tree and refused where they lead out; none in a target is ever followed',
-  'transfers.links.race': 'a folder that is exchanged for a link between a check and a use leads nobody out',
-  'transfers.names': 'a name that can not be there is reported, and none is mangled or takes the place of another',
-  'transfers.running-files':
-    'below level full nobody writes, links to or removes what programs run by themselves, under any alias',
-  'transfers.atomic': 'whatever fails, the old file stays as it was, and no draft is left',
-  'transfers.source-changes':
-    'a source that changes while it is read is noticed, in a batch, a range, and between two of them',
-  'transfers.busy': 'two transfers never write one file; a repeat of the same one takes over',
-  'transfers.resume': 'a large file goes on where it was cut off, from its draft or from the old file',
-  'transfers.leftovers': 'what a sudden end left is removed, and nothing else, whatever a journal says',
-  'transfers.same-place': 'a repeat goes to the same place, until all has arrived',
-  'transfers.checksum':
-    'what is reported is the checksum of what was written; another one than was announced is refused',
-  'transfers.ignored': '--exclude and --gitignore leave out what git would; what is left out is not removed either',
-  'transfers.patterns': 'patterns find what a shell would; no pattern keeps a thread busy',
-  'transfers.format': 'any bytes that are no batch are refused, cut anywhere, and take no more memory than they have',
-  'transfers.delete': 'what the source does not have is removed, page by page, and nothing that may not be written',
-  'transfers.bounds': 'a folder of 200,000 names is walked, listed and removed in turns, and is never held as a whole',
 } as const;
 
 /** The id of a promise. */
