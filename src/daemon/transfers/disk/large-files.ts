@@ -44,10 +44,10 @@ export class LargeFiles {
   async prepare(file: WantedFile): Promise<Prepared> {
     const [root, path] = file;
     const place = `${root}/${path}`;
-    await this.#opening.get(place)?.catch(() => undefined);
-    for (const [number, draft] of this.#open) if (placeOf.get(draft) === place) await this.#let(number);
-    if (this.#isClosed) throw new LoopsyError('transfer_not_found');
-    const opening = this.#prepare(file, place);
+    const before = this.#opening.get(place);
+    if (before === undefined && this.#open.size + this.#opening.size >= MAX_OPEN)
+      throw new LoopsyError('invalid_request', { message: `more than ${MAX_OPEN} large files are open at once` });
+    const opening = this.#prepare(file, place, before);
     this.#opening.set(place, opening);
     try {
       return await opening;
@@ -56,9 +56,10 @@ export class LargeFiles {
     }
   }
 
-  async #prepare(file: WantedFile, place: string): Promise<Prepared> {
-    if (this.#open.size + this.#opening.size >= MAX_OPEN)
-      throw new LoopsyError('invalid_request', { message: `more than ${MAX_OPEN} large files are open at once` });
+  async #prepare(file: WantedFile, place: string, before: Promise<unknown> | undefined): Promise<Prepared> {
+    await before?.catch(() => undefined);
+    for (const [number, draft] of this.#open) if (placeOf.get(draft) === place) this.#let(number);
+    if (this.#isClosed) throw new LoopsyError('transfer_not_found');
     const wanted = this.#writer.lock(file);
     const name = wanted.folder.realOf(wanted.draft);
     try {
@@ -149,11 +150,11 @@ export class LargeFiles {
   /** What is open stays, to be gone on with. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const number of this.#open.keys()) await this.#let(number);
+    for (const number of this.#open.keys()) this.#let(number);
     await Promise.allSettled([...this.#opening.values(), ...this.#committing.values()]);
   }
 
-  async #let(number: number): Promise<void> {
+  #let(number: number): void {
     const draft = this.#open.get(number);
     this.#open.delete(number);
     if (draft !== undefined) this.#writer.let(draft);

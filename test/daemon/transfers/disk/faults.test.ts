@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { BatchSink } from '../../../../src/daemon/transfers/disk/batch-sink.ts';
-import { PutSink } from '../../../../src/daemon/transfers/disk/incoming.ts';
 import type { Target } from '../../../../src/daemon/transfers/disk/target.ts';
 import { CHUNK_BYTES, ENTRY } from '../../../../src/daemon/transfers/format.ts';
 import { mountSmallDisk } from '../../../helpers/small-disk.ts';
