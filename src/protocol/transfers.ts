@@ -7,7 +7,7 @@ import { platformSchema } from './system.ts';
 /** A path as a person or a program writes it: `~/x`, relative to the home, `C:\x`, `/c/x`. The guard decides about it. */
 const pathSchema = z.string().min(1).max(4096);
 /** Sortable by time, as a job's. */
-export const transferIdSchema = jobIdSchema;
+const transferIdSchema = jobIdSchema;
 const bytesSchema = z.int().min(0);
 /** Lower-case hex. */
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 has 64 hex digits');

@@ -2,8 +2,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 
-import { randomFrom } from './seed.ts';
-
 const PIECE_BYTES = 1_048_576;
 
 /** Writes a file of this size whose pieces differ from each other, quickly. */
@@ -30,9 +28,3 @@ export const hashOf = async (file: string): Promise<string> => {
 /** Names of files that a transfer has left unfinished in a folder and below. */
 export const draftsIn = async (folder: string): Promise<string[]> =>
   (await readdir(folder, { recursive: true })).filter((name) => /\.loopsy-[0-9a-f]+\.part$/.test(name));
-
-/** Random text of a seed, as long as this. */
-export const textOf = (seed: number, bytes: number): Buffer => {
-  const random = randomFrom(seed);
-  return Buffer.from(Array.from({ length: bytes }, () => Math.floor(random() * 256)));
-};
