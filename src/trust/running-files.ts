@@ -8,7 +8,17 @@ const NAMES: ReadonlySet<string> = new Set(RUNNING);
 /** The short names that Windows gives them: `.claude` → `CLAUDE~1`, `.mcp.json` → `MCP~1.JSO`. */
 const SHORT = RUNNING.map((name) => (name.slice(1).split('.')[0] ?? '').slice(0, 6));
 
+/** Longer than any name, whatever is ignored in it. */
+const MAX_LENGTH = 1024;
+
 const MAYBE = /[.~]|[^\x20-\x7e]/;
+
+/** Dots and blanks at the end mean nothing on Windows. */
+const withoutEnd = (name: string): string => {
+  let end = name.length;
+  while (end > 0 && (name[end - 1] === '.' || name[end - 1] === ' ')) end -= 1;
+  return name.slice(0, end);
+};
 
 /**
  * True where a file system could take `name` for one of those: in any case, in other forms of the same letters, with
@@ -17,14 +27,14 @@ const MAYBE = /[.~]|[^\x20-\x7e]/;
 const mayRun = (name: string): boolean => {
   // Most names have nothing of it.
   if (!MAYBE.test(name)) return false;
-  const plain = name
+  // No file system has longer ones, and what is ignored in one is short.
+  if (name.length > MAX_LENGTH) return false;
+  const folded = name
     .normalize('NFKC')
     .replaceAll(/\p{Default_Ignorable_Code_Point}/gu, '')
     .toUpperCase()
-    .toLowerCase()
-    .split(':', 1)
-    .join('')
-    .replace(/[. ]+$/, '');
+    .toLowerCase();
+  const plain = withoutEnd(folded.split(':', 1).join(''));
   if (NAMES.has(plain)) return true;
   const [, short, number = ''] = /^([^~]{1,6})~(\d+)/.exec(plain) ?? [];
   if (short === undefined) return false;

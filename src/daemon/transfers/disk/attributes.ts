@@ -38,8 +38,19 @@ export const setMode = (place: Place, mode: number): void => {
   }
 };
 
+/**
+ * A time as a system call is given it, to the microsecond, which is what arrives. Node takes a number below 0 for a
+ * mistake, and the same one as a text for a time before 1970.
+ */
+export const timeText = (ms: number): string => {
+  const microseconds = Math.round(ms * 1000);
+  // The system cuts off what is behind the microsecond: a little more than none must be there.
+  return String((microseconds + Math.sign(microseconds) * 0.3) / 1_000_000);
+};
+
 /** The time of a link itself. */
-export const setLinkTime = (path: string, mtimeMs: number): void => lutimesSync(path, mtimeMs / 1000, mtimeMs / 1000);
+export const setLinkTime = (path: string, mtimeMs: number): void =>
+  lutimesSync(path, timeText(mtimeMs), timeText(mtimeMs));
 
 /** Gives a folder its time and its permission bits, when everything in it is done, and makes its names durable. */
 export const finishFolder = (
@@ -51,7 +62,7 @@ export const finishFolder = (
   const fd = openSync(folderOf(place).path(place.name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
     syncFolder(fd);
-    futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000);
+    futimesSync(fd, timeText(mtimeMs), timeText(mtimeMs));
     if (needsMode(fstatSync(fd), mode, platform)) fchmodSync(fd, mode);
   } finally {
     closeSync(fd);

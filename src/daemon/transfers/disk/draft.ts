@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { CHUNK_BYTES } from '../format.ts';
+import { timeText } from './attributes.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { fileError } from './faults.ts';
 import type { OpenFolder } from './folders.ts';
@@ -187,7 +188,7 @@ export class Draft {
       const wanted = guessesMode === true && isScript(fd) ? mode | PROGRAM_BITS : mode;
       if (wanted !== this.#mode) fchmodSync(fd, wanted);
     }
-    futimesSync(fd, mtimeMs / 1000, mtimeMs / 1000);
+    futimesSync(fd, timeText(mtimeMs), timeText(mtimeMs));
   }
 
   /** Puts it on disk: at once where that takes no time, else beside others. */

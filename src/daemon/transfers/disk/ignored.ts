@@ -33,11 +33,24 @@ const stepsOf = (text: string, foldsCase: boolean): Step[] | undefined => {
   return steps;
 };
 
+const withoutBlanks = (line: string): string => {
+  let end = line.length;
+  while (end > 0 && line[end - 1] === ' ' && !isEscaped(line, end - 1)) end -= 1;
+  return line.slice(0, end);
+};
+
+/** True behind an odd number of backslashes. */
+const isEscaped = (text: string, at: number): boolean => {
+  let from = at;
+  while (from > 0 && text[from - 1] === '\\') from -= 1;
+  return (at - from) % 2 === 1;
+};
+
 /** The rule of a line; `none` where it says nothing, undefined where it is malformed. */
 const ruleOf = (line: string, foldsCase: boolean): Rule | 'none' | undefined => {
   if (line.startsWith('#')) return 'none';
   // Blanks at the end count where a backslash stands before them.
-  let text = line.replace(/(?<!\\)((?:\\\\)*) +$/, '$1');
+  let text = withoutBlanks(line);
   const isKeeping = text.startsWith('!');
   if (isKeeping) text = text.slice(1);
   const isForFolders = text.endsWith('/');

@@ -57,7 +57,8 @@ export const diskIn = (
   };
 };
 
-const KEY = 'a test moves something';
+const keyOf = (dest: string): string => `a test moves something to ${dest}`;
+const keys = new WeakMap<Target, string>();
 
 /** A target of one folder, unless it says otherwise. */
 export const targetAt = async (
@@ -66,7 +67,7 @@ export const targetAt = async (
   options: Partial<TargetOptions> = {},
 ): Promise<Target> => {
   const target = new Target(
-    { around, locks, journal: journals.open(KEY, Date.now()) },
+    { around, locks, journal: journals.open(keyOf(dest), Date.now()) },
     {
       dest,
       roots: [{ name: 'tree', type: 'directory' }],
@@ -81,6 +82,7 @@ export const targetAt = async (
       ...options,
     },
   );
+  keys.set(target, keyOf(dest));
   await target.open();
   return target;
 };
@@ -88,7 +90,7 @@ export const targetAt = async (
 /** Ends a target, and what is written down about it. */
 export const closeTarget = async ({ journals }: TestDisk, target: Target, isDone = true): Promise<void> => {
   await target.close();
-  journals.close(KEY, isDone);
+  journals.close(keys.get(target) ?? '', isDone);
 };
 
 export const sourceOf = async (

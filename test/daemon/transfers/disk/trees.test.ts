@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
+import { timeText } from '../../../../src/daemon/transfers/disk/attributes.ts';
 import type { Entry } from '../../../../src/daemon/transfers/format.ts';
 import { seedOfRun } from '../../../helpers/seed.ts';
 import { tempFolder } from '../../../helpers/temp-folder.ts';
@@ -49,7 +50,7 @@ const build = (path: string, node: Node): void => {
   if (node.kind === 'link') return symlinkSync(node.to, path);
   if (node.kind === 'file') {
     writeFileSync(path, node.bytes);
-    utimesSync(path, node.mtimeMs / 1000, node.mtimeMs / 1000);
+    utimesSync(path, timeText(node.mtimeMs), timeText(node.mtimeMs));
     return chmodSync(path, node.mode);
   }
   mkdirSync(path);
