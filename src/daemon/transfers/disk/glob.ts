@@ -45,7 +45,8 @@ const readSet = (letters: readonly string[], from: number): { token: Token; next
     const isRange = letters[low.next] === '-' && letters[low.next + 1] !== undefined && letters[low.next + 1] !== ']';
     const high = isRange ? letterAt(letters, low.next + 1) : low;
     if (high === undefined) return undefined;
-    tests.push((found) => found >= low.letter && found <= high.letter);
+    // Also of a range that is none its begin counts, as git has it.
+    tests.push((found) => found === low.letter || (found >= low.letter && found <= high.letter));
     at = high.next;
   }
   return { token: { kind: 'set', has: (letter) => tests.some((test) => test(letter)) !== isNot }, next: at + 1 };
@@ -147,5 +148,5 @@ export const expandBraces = (text: string): string[] | undefined => {
     if (open.length + parts.length > MAX_BRACES) return undefined;
     open.push(...parts.reverse());
   }
-  return done;
+  return [...new Set(done)];
 };
