@@ -1,10 +1,9 @@
 import { systemClock } from '../../../kernel/clock.ts';
-import { notePassing } from '../../../kernel/passing-bytes.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { PathGuard } from '../../../trust/path-guard.ts';
 import { BatchSink } from './batch-sink.ts';
-import { fileFault } from './faults.ts';
 import { FileSink } from './file-sink.ts';
+import { answerWith, Readings, Writings } from './flows.ts';
 import { JsonSink, PutSink, type Sink } from './incoming.ts';
 import { Journals } from './journal.ts';
 import { listFolder } from './list.ts';
@@ -16,7 +15,6 @@ import {
   type DiskRules,
   type DiskWrite,
   type FromDisk,
-  READ_WINDOW_BYTES,
   type StepWrite,
   type ToDisk,
 } from './messages.ts';
@@ -30,21 +28,6 @@ import { Target } from './target.ts';
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Options<Name extends keyof DiskCalls> = DiskCalls[Name][0];
 
-/** One read under way. */
-interface Reading {
-  window: number;
-  wake: (() => void) | undefined;
-  stopped: boolean;
-}
-
-/** One write under way: its chunks are dealt with in their order, also while it is being begun. */
-interface Writing {
-  sink: Sink | undefined;
-  readonly waiting: (readonly Uint8Array[])[];
-  end: 'end' | 'abort' | undefined;
-  value: unknown;
-}
-
 /** Everything that is open on this machine's disk for transfers. */
 export class Disk {
   readonly #data: DiskData;
@@ -54,12 +37,14 @@ export class Disk {
   readonly #sources = new Map<string, Source>();
   readonly #targets = new Map<string, { readonly target: Target; readonly journalKey: string }>();
   readonly #journals: Journals;
-  readonly #readings = new Map<number, Reading>();
-  readonly #writings = new Map<number, Writing>();
+  readonly #readings: Readings;
+  readonly #writings: Writings;
 
   constructor(data: DiskData, post: (message: FromDisk) => void) {
     this.#data = data;
     this.#post = post;
+    this.#readings = new Readings(post);
+    this.#writings = new Writings(post);
     const { platform, home, nodeId, journalDir, rules } = data;
     this.#around = {
       ...pathsOf(platform),
@@ -78,12 +63,13 @@ export class Disk {
   take(message: Exclude<ToDisk, { stop: true }>): void {
     if ('rules' in message) return this.#setRules(message.rules);
     const { id } = message;
-    if ('call' in message) return this.#answer(id, () => this.#call(message.call, message.options));
-    if ('read' in message) return void this.#read(id, message.read);
-    if ('write' in message) return void this.#write(id, message.write);
-    if ('chunks' in message) return this.#chunks(id, message.chunks);
+    if ('call' in message) return answerWith(this.#post, id, () => this.#call(message.call, message.options));
+    if ('read' in message) return void this.#readings.run(id, () => this.#chunksOf(message.read));
+    if ('write' in message) return void this.#writings.begin(id, () => this.#sinkOf(message.write));
+    if ('chunks' in message) return this.#writings.take(id, message.chunks);
     if ('more' in message) return this.#more(id, message.more, message.used);
-    return this.#end(id, message.end, message.value);
+    this.#readings.stop(id);
+    return this.#writings.end(id, message.end, message.value);
   }
 
   #guardOf({ allowed, denied }: DiskRules): PathGuard {
@@ -94,17 +80,6 @@ export class Disk {
   #setRules(rules: DiskRules): void {
     this.#around.guard = this.#guardOf(rules);
     this.#around.maxFileSize = rules.maxFileSize;
-  }
-
-  #answer(id: number, run: () => Promise<unknown>): void {
-    run().then(
-      (answer) => this.#post({ id, answer }),
-      (thrown: unknown) => this.#fail(id, thrown),
-    );
-  }
-
-  #fail(id: number, thrown: unknown): void {
-    this.#post({ id, error: asFault(thrown).toBody() });
   }
 
   async #call(name: keyof DiskCalls, options: unknown): Promise<unknown> {
@@ -153,30 +128,6 @@ export class Disk {
     return {};
   }
 
-  // ── bytes out ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async #read(id: number, read: DiskRead): Promise<void> {
-    const reading: Reading = { window: READ_WINDOW_BYTES, wake: undefined, stopped: false };
-    this.#readings.set(id, reading);
-    try {
-      const chunks = this.#chunksOf(read);
-      for (let next = await chunks.next(); ; next = await chunks.next()) {
-        if (next.done === true) return this.#post({ id, answer: next.value });
-        while (reading.window <= 0 && !reading.stopped) await new Promise<void>((resolve) => (reading.wake = resolve));
-        if (reading.stopped) {
-          await chunks.return(undefined);
-          return;
-        }
-        reading.window -= next.value.length;
-        this.#post({ id, chunk: next.value });
-      }
-    } catch (thrown) {
-      this.#fail(id, thrown);
-    } finally {
-      this.#readings.delete(id);
-    }
-  }
-
   #chunksOf(read: DiskRead): AsyncGenerator<Uint8Array<ArrayBuffer>, unknown> {
     if ('readFile' in read) return readFile(this.#around, read.readFile);
     const source = this.#sources.get(read.endId);
@@ -186,80 +137,7 @@ export class Disk {
 
   #more(id: number, bytes: number, used: ArrayBuffer | undefined): void {
     if (used !== undefined) this.#around.pool.give(used);
-    const reading = this.#readings.get(id);
-    if (reading === undefined) return;
-    reading.window += bytes;
-    reading.wake?.();
-  }
-
-  // ── bytes in ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  async #write(id: number, write: DiskWrite): Promise<void> {
-    const writing: Writing = { sink: undefined, waiting: [], end: undefined, value: undefined };
-    this.#writings.set(id, writing);
-    try {
-      writing.sink = await this.#sinkOf(write);
-    } catch (thrown) {
-      return this.#refuse(id, thrown);
-    }
-    for (const chunks of writing.waiting.splice(0)) this.#chunks(id, chunks);
-    if (writing.end !== undefined) this.#end(id, writing.end, writing.value);
-  }
-
-  #chunks(id: number, chunks: readonly Uint8Array[]): void {
-    const writing = this.#writings.get(id);
-    if (writing === undefined) return;
-    if (writing.sink === undefined) {
-      writing.waiting.push(chunks);
-      return;
-    }
-    const { sink } = writing;
-    try {
-      this.#takeChunks(id, sink, chunks);
-    } catch (thrown) {
-      this.#refuse(id, thrown);
-      this.#abort(sink);
-    }
-  }
-
-  /** What can't be removed now is in a journal: nobody is told. */
-  #abort(sink: Sink): void {
-    try {
-      sink.abort();
-    } catch (thrown) {
-      if (!(thrown instanceof Error)) throw thrown;
-    }
-  }
-
-  #takeChunks(id: number, sink: Sink, chunks: readonly Uint8Array[]): void {
-    sink.take(chunks);
-    const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
-    this.#post({ id, taken: bytes });
-    notePassing(bytes);
-  }
-
-  #end(id: number, end: 'end' | 'abort', value: unknown): void {
-    const reading = this.#readings.get(id);
-    if (reading !== undefined) {
-      reading.stopped = true;
-      reading.wake?.();
-    }
-    const writing = this.#writings.get(id);
-    if (writing === undefined) return;
-    if (writing.sink === undefined) {
-      writing.end = end;
-      writing.value = value;
-      return;
-    }
-    const { sink } = writing;
-    this.#writings.delete(id);
-    if (end === 'abort') this.#abort(sink);
-    else this.#answer(id, () => sink.end(value));
-  }
-
-  #refuse(id: number, thrown: unknown): void {
-    this.#writings.delete(id);
-    this.#fail(id, thrown);
+    this.#readings.more(id, bytes);
   }
 
   async #sinkOf(write: DiskWrite): Promise<Sink> {
@@ -278,9 +156,7 @@ export class Disk {
     const { target } = found;
     if (step === 'put') return new PutSink(target.large, { file, chunk });
     if (step !== 'batch') return new JsonSink((value) => takeStep(target, { step, file, value }));
-    await target.places.judge(target.places.roots.keys());
+    await target.places.judge(target.places.unjudged());
     return new BatchSink(target);
   }
 }
-
-const asFault = (thrown: unknown): LoopsyError => (thrown instanceof LoopsyError ? thrown : fileFault(thrown, ''));

@@ -146,8 +146,7 @@ export class FileSink implements Sink {
       draft.finish();
       await draft.sync();
       // The rules may have changed while it came.
-      await target.places.judge([0]);
-      target.places.at(0, '');
+      await target.writer.judge(draft);
       this.#draft = undefined;
       await target.writer.publish(draft);
       folder.sync();

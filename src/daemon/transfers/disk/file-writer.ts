@@ -13,7 +13,8 @@ export class FileWriter {
   readonly #around: Surroundings;
   readonly #locks: Locks;
   readonly #places: Places;
-  readonly #keys = new Map<Wanted, string>();
+  /** By file: its lock, and its place in the tree. */
+  readonly #held = new Map<Wanted, { readonly key: string; readonly root: number; readonly path: string }>();
   readonly #digests: boolean;
 
   constructor(parts: { around: Surroundings; locks: Locks; places: Places }, digests: boolean) {
@@ -48,14 +49,14 @@ export class FileWriter {
     if (holder === this)
       throw fileError('name_unusable', shown, 'is written twice: this system takes two names for one');
     if (holder !== undefined) throw fileError('target_busy', shown, 'is being written by another transfer');
-    this.#keys.set(wanted, key);
+    this.#held.set(wanted, { key, root, path });
     return wanted;
   }
 
   unlock(wanted: Wanted): void {
-    const key = this.#keys.get(wanted);
-    if (key !== undefined) this.#locks.release(key);
-    this.#keys.delete(wanted);
+    const held = this.#held.get(wanted);
+    if (held !== undefined) this.#locks.release(held.key);
+    this.#held.delete(wanted);
   }
 
   /** Begins a file. */
@@ -81,10 +82,18 @@ export class FileWriter {
     }
   }
 
-  /** Gives a complete draft its own name. Nothing of it is left where that fails. */
+  /** Takes the rules of this moment for a file that is about to get its name. */
+  async judge({ wanted }: Draft): Promise<void> {
+    const held = this.#held.get(wanted);
+    if (held !== undefined) await this.#places.judge([held.root]);
+  }
+
+  /** Gives a complete draft its own name, where the rules that were judged last allow it. Nothing of it is left where that fails. */
   async publish(draft: Draft): Promise<void> {
     const { folder, name, shown } = draft.wanted;
+    const held = this.#held.get(draft.wanted);
     try {
+      if (held !== undefined) this.#places.at(held.root, held.path);
       // What has come there since it was planned may be somebody else's.
       const place = { folder, name, shown, real: folder.realOf(name) };
       const there = statAt(place);

@@ -168,8 +168,13 @@ export class Journals {
   sweep(now: number): void {
     for (const name of namesIn(this.#dir)) {
       const file = join(this.#dir, name);
-      if (SPOOL.test(name)) removeQuietly(file);
-      else if (!this.#open.has(file)) sweepFile(file, isOlder(file, now));
+      try {
+        if (SPOOL.test(name)) removeQuietly(file);
+        else if (!this.#open.has(file)) sweepFile(file, isOlder(file, now));
+      } catch (thrown) {
+        // One that can't be read now is swept another time, and keeps nobody from moving files.
+        if (errorCode(thrown) === undefined) throw thrown;
+      }
     }
   }
 

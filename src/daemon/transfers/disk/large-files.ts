@@ -127,6 +127,7 @@ export class LargeFiles {
     }
     try {
       const checksum = draft.digest;
+      await this.#writer.judge(draft);
       await this.#writer.publish(draft);
       folder.sync();
       return checksum === undefined ? {} : { checksum };

@@ -90,6 +90,11 @@ export class Places {
     }
   }
 
+  /** The roots that nobody has judged yet. */
+  unjudged(): readonly number[] {
+    return [...this.roots.keys()].filter((root) => !this.#judges.has(root));
+  }
+
   shown(root: number, path: string): string {
     return shownPath(this.#rules.names[root] ?? '', path);
   }

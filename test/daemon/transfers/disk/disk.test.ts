@@ -1,0 +1,214 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import { Disk } from '../../../../src/daemon/transfers/disk/disk.ts';
+import {
+  DISK_PROTOCOL,
+  type DiskData,
+  type DiskWrite,
+  type FromDisk,
+  READ_WINDOW_BYTES,
+} from '../../../../src/daemon/transfers/disk/messages.ts';
+import { ENTRY } from '../../../../src/daemon/transfers/format.ts';
+import { tempFolder } from '../../../helpers/temp-folder.ts';
+import { verifies } from '../../../requirements.ts';
+import { batchOf, draftsIn, MTIME_MS } from './setup.ts';
+
+let home: string;
+let data: DiskData;
+let disk: Disk;
+let lastId: number;
+const answers = new Map<number, FromDisk[]>();
+
+beforeEach(async () => {
+  home = join(await tempFolder(), 'home');
+  mkdirSync(join(home, 'tree'), { recursive: true });
+  answers.clear();
+  lastId = 0;
+  data = {
+    protocol: DISK_PROTOCOL,
+    platform: process.platform,
+    home,
+    nodeId: 'n'.repeat(32),
+    alwaysDenied: [],
+    journalDir: join(home, '..', 'journals'),
+    rules: { allowed: ['~'], denied: [], maxFileSize: 1e9 },
+  };
+  disk = new Disk(data, (message) => answers.set(message.id, [...(answers.get(message.id) ?? []), message]));
+});
+
+const told = (id: number): FromDisk[] => answers.get(id) ?? [];
+
+/** The answer to a message, or the error's name. */
+const answerOf = async (id: number): Promise<unknown> => {
+  for (;;) {
+    for (const message of told(id)) {
+      if ('answer' in message) return message.answer;
+      if ('error' in message) return message.error.error.name;
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+};
+
+const next = (): number => (lastId += 1);
+
+const call = (name: 'source.open' | 'target.open' | 'close' | 'list', options: unknown): Promise<unknown> => {
+  const id = next();
+  disk.take({ id, call: name, options });
+  return answerOf(id);
+};
+
+const targetOptions = {
+  endId: 't',
+  journalKey: 'k',
+  dest: '~',
+  roots: [{ name: 'tree', type: 'directory' }],
+  sourcePlatform: 'linux',
+  limits: {},
+  mayWriteRunning: true,
+  checksum: false,
+  update: false,
+  noClobber: false,
+  dryRun: false,
+  digest: false,
+};
+
+const begin = (write: DiskWrite): number => {
+  const id = next();
+  disk.take({ id, write });
+  return id;
+};
+
+const step = (name: 'plan' | 'finish', entries: unknown): Promise<unknown> => {
+  const id = begin({ endId: 't', step: name });
+  disk.take({ id, chunks: [Buffer.from(JSON.stringify({ entries }))] });
+  disk.take({ id, end: 'end' });
+  return answerOf(id);
+};
+
+describe('the disk', () => {
+  it('writes what is handed in, in its order, also before it is ready for it', async () => {
+    expect(await call('target.open', targetOptions)).toEqual({ paths: [join(home, 'tree')] });
+    await step('plan', [[ENTRY.folder, 0, '', 0, MTIME_MS, 0o755]]);
+    const { bytes } = batchOf([
+      ['a', 'one'],
+      ['b', 'two'],
+    ]);
+    const id = begin({ endId: 't', step: 'batch' });
+    for (const byte of bytes) disk.take({ id, chunks: [Uint8Array.of(byte)] });
+    disk.take({ id, end: 'end' });
+    expect(await answerOf(id)).toMatchObject({ done: 2, failed: [] });
+    expect(told(id).filter((message) => 'taken' in message)).toHaveLength(bytes.length);
+    expect(await call('close', { endId: 't', isDone: true })).toEqual({});
+    expect(readdirSync(data.journalDir)).toEqual([]);
+  });
+
+  it('answers each mistake, and goes on', async () => {
+    expect(
+      await call('source.open', { endId: 's', paths: ['/etc'], exclude: ['['], gitignore: false, limits: {} }),
+    ).toBe('invalid_request');
+    expect(await call('target.open', { ...targetOptions, dest: '/etc/x' })).toBe('path_denied');
+    expect(await call('list', { path: '/etc', limits: {}, limit: 10 })).toBe('path_denied');
+    expect(await call('close', { endId: 'nobody', isDone: true })).toEqual({});
+    for (const write of [
+      { endId: 'no', step: 'batch' },
+      { endId: 'no', step: 'put' },
+      { endId: 'no', step: 'plan' },
+    ] as const)
+      expect(await answerOf(begin(write))).toBe('transfer_not_found');
+    const id = next();
+    disk.take({ id, read: { endId: 'no', want: { kind: 'group', at: 0 } } });
+    expect(await answerOf(id)).toBe('transfer_not_found');
+    disk.take({ id: 999, chunks: [Buffer.of(1)] });
+    disk.take({ id: 999, end: 'end' });
+    disk.take({ id: 999, more: 5 });
+    expect(readdirSync(join(home, '..')).toSorted()).toEqual(['home', 'journals']);
+    expect(readdirSync(data.journalDir)).toEqual([]);
+  });
+
+  it('what is malformed or broken off leaves nothing, whenever that happens', async () => {
+    await call('target.open', targetOptions);
+    const { bytes } = batchOf([
+      ['a', 'one'],
+      ['b', 'two'],
+    ]);
+    const malformed = begin({ endId: 't', step: 'batch' });
+    disk.take({ id: malformed, chunks: [bytes, Buffer.from('more')] });
+    expect(await answerOf(malformed)).toBe('invalid_request');
+    const early = begin({ endId: 't', step: 'batch' });
+    disk.take({ id: early, chunks: [bytes] });
+    disk.take({ id: early, end: 'abort' });
+    const late = begin({ endId: 't', step: 'batch' });
+    disk.take({ id: late, chunks: [bytes.subarray(0, -1)] });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(draftsIn(home)).toHaveLength(2);
+    disk.take({ id: late, end: 'abort' });
+    expect([draftsIn(home), readdirSync(join(home, 'tree'))]).toEqual([[], []]);
+    await call('close', { endId: 't', isDone: false });
+    expect(told(early).some((message) => 'answer' in message)).toBe(false);
+  });
+
+  it(
+    verifies('transfers.atomic', 'rules that change while a file comes hold for it: small, large, and by itself'),
+    async () => {
+      await call('target.open', targetOptions);
+      const batch = begin({ endId: 't', step: 'batch' });
+      const { bytes } = batchOf([
+        ['closed/a', 'one'],
+        ['open', 'two'],
+      ]);
+      mkdirSync(join(home, 'tree/closed'));
+      disk.take({ id: batch, chunks: [bytes] });
+      const single = begin({
+        writeFile: { id: 'ab'.repeat(16), place: { destPath: '~/tree/closed/b' }, limits: {}, mayWriteRunning: true },
+      });
+      disk.take({ id: single, chunks: [Buffer.from('x')] });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(draftsIn(home)).toHaveLength(3);
+      disk.take({ rules: { ...data.rules, denied: ['~/tree/closed'] } });
+      disk.take({ id: batch, end: 'end' });
+      disk.take({ id: single, end: 'end' });
+      expect(await answerOf(batch)).toMatchObject({
+        done: 1,
+        failed: [['tree/closed/a', 'path_denied', expect.any(String)]],
+      });
+      expect(await answerOf(single)).toBe('path_denied');
+      expect([
+        draftsIn(home),
+        existsSync(join(home, 'tree/closed/a')),
+        existsSync(join(home, 'tree/closed/b')),
+      ]).toEqual([[], false, false]);
+      expect(readFileSync(join(home, 'tree/open'), 'utf8')).toBe('two');
+      await call('close', { endId: 't', isDone: true });
+    },
+  );
+
+  it('a reader that takes nothing more is waited for, and one that leaves is left', async () => {
+    writeFileSync(join(home, 'big'), Buffer.alloc(3 * READ_WINDOW_BYTES));
+    const id = next();
+    const bytesOf = (): number =>
+      told(id).reduce((sum, message) => sum + ('chunk' in message ? message.chunk.length : 0), 0);
+    disk.take({ id, read: { readFile: { path: '~/big', limits: {} } } });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const first = bytesOf();
+    expect(first).toBeLessThanOrEqual(READ_WINDOW_BYTES + 1_048_576);
+    disk.take({ id, more: READ_WINDOW_BYTES });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(bytesOf()).toBeGreaterThan(first);
+    const open = readdirSync('/proc/self/fd').length;
+    disk.take({ id, end: 'abort' });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(readdirSync('/proc/self/fd').length).toBe(open - 1);
+  });
+
+  it('what an earlier process left is swept when it begins', () => {
+    const draft = join(home, 'tree/.loopsy-0123456789abcdef.part');
+    writeFileSync(draft, '');
+    mkdirSync(data.journalDir, { recursive: true });
+    writeFileSync(join(data.journalDir, `${'0'.repeat(32)}.jsonl`), `${JSON.stringify({ small: [draft] })}\n`);
+    mkdirSync(join(data.journalDir, `${'1'.repeat(32)}.jsonl`));
+    expect(() => new Disk(data, () => undefined)).not.toThrow();
+    expect(existsSync(draft)).toBe(false);
+  });
+});
