@@ -70,7 +70,7 @@ describe('selftest', () => {
       const [a, b] = [await machineOf('selfa'), await machineOf('selfb')];
       await connectMachines(a, b);
       const here = await a.run(['selftest']);
-      expect([here.code, here.stdout]).toEqual([0, expect.stringMatching(/^All 8 checks passed, in /m)]);
+      expect([here.code, here.stdout]).toEqual([0, expect.stringMatching(/^All 9 checks passed, in /m)]);
       const there = await a.json<{ ok: boolean; checks: { name: string; figures?: Record<string, number> }[] }>([
         'selftest',
         'selfb',
@@ -84,6 +84,7 @@ describe('selftest', () => {
         wayMs: expect.any(Number),
         bytesPerSecond: expect.any(Number),
         idMs: expect.any(Number),
+        filesMs: expect.any(Number),
       });
       expect(await b.json(['jobs', 'list'])).toMatchObject({ jobs: [] });
     },
@@ -96,7 +97,7 @@ describe('selftest', () => {
     const refused = await a.run(['selftest', 'selfd']);
     expect([refused.code, refused.stdout]).toEqual([
       1,
-      expect.stringMatching(/✓ way .*✗ command .*7 of 8 checks failed/s),
+      expect.stringMatching(/✓ way .*✗ command .*8 of 9 checks failed/s),
     ]);
     await b.run(['stop']);
     const down = await a.run(['selftest', 'selfd']);

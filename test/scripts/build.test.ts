@@ -18,6 +18,7 @@ const SOURCES = {
     "import { basename } from 'node:path';\nimport { ROUTES } from '../client/routes.ts';\nvoid import('./lazy.ts').then(({ word }) => console.log(ROUTES['job.get'], basename(word)));\n",
   'src/cli/lazy.ts': "export const word = 'first';\n",
   'src/daemon/supervisor/main.ts': "console.log('supervisor');\n",
+  'src/daemon/transfers/disk/main.ts': "console.log('disk');\n",
   'src/daemon/main.ts':
     "import route from 'find-my-way';\nconst main = async () => {\n  const { fork } = await import('cross-spawn').then(() => import('node:cluster'));\n  const { sync } = await import('cross-spawn');\n  console.log(typeof route, typeof fork, typeof sync);\n};\nvoid main();\n",
 };

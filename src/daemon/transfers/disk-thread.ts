@@ -177,7 +177,8 @@ export class DiskThread {
         },
       };
       if (typeof body === 'string') {
-        const bytes = Buffer.from(body);
+        // Not a Buffer: several of these share one memory, which can't be given away.
+        const bytes = new TextEncoder().encode(body);
         out.push([bytes], bytes.length);
         out.end();
       } else if (body instanceof Readable) pourStream(body, out);

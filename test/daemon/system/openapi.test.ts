@@ -64,7 +64,7 @@ describe('the OpenAPI document', () => {
       required: ['file'],
     });
     expect(namesIn(entry, 'query')).toEqual(['peer']);
-    expect(namesIn(entryOf('target.write'), 'query')).toEqual(['step', 'file', 'offset', 'peer']);
+    expect(namesIn(entryOf('target.write'), 'query')).toEqual(['step', 'file', 'chunk', 'peer']);
   });
 
   it('describes answers of bytes, whole and in part', () => {
