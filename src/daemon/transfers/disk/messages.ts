@@ -25,7 +25,7 @@ export interface DiskData {
 }
 
 /** What a caller is limited to beside the config. */
-export interface DiskLimits {
+interface DiskLimits {
   readonly folders?: readonly string[];
 }
 

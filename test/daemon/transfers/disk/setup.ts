@@ -152,7 +152,7 @@ export const batchOf = (pieces: readonly Piece[]): { header: unknown[]; bytes: B
 };
 
 /** Takes a batch in, as it would come. */
-export const takeBatch = async (target: Target, bytes: Uint8Array) => {
+const takeBatch = async (target: Target, bytes: Uint8Array) => {
   await target.places.judge(target.places.roots.keys());
   const sink = new BatchSink(target);
   sink.take([bytes]);
