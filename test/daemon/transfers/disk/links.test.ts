@@ -217,6 +217,20 @@ describe('links at the target', () => {
     },
   );
 
+  it(verifies('transfers.links.race', 'a draft that is exchanged for another file gets no name'), async () => {
+    const target = await targetAt(disk, '~/tree');
+    target.places.roots = [await disk.around.guard.check('~/tree')];
+    await target.places.judge([0]);
+    const batch = new BatchSink(target);
+    batch.take([batchOf([['mine', 'good']]).bytes]);
+    const [draft = ''] = draftsIn(home);
+    rmSync(join(home, draft));
+    writeFileSync(join(home, draft), 'evil');
+    expect(whys((await batch.end()).failed)).toEqual(['tree/mine path_denied']);
+    expect(existsSync(join(home, 'tree/mine'))).toBe(false);
+    await closeTarget(disk, target);
+  });
+
   it('a root that becomes a link is not the root any more', async () => {
     const target = await targetAt(disk, '~/tree');
     target.places.roots = [await disk.around.guard.check('~/tree')];
