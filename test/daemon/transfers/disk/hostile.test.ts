@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { lstatSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -28,6 +28,8 @@ import {
 } from './setup.ts';
 
 const SECRET = 'nobody reads this';
+/** When it was written: who asks for it knows that. */
+const SECRET_MS = 5000;
 
 /** Names that lead out, or could be taken for others. */
 const WORDS = [
@@ -143,8 +145,7 @@ const plant = async () => {
   const [home, outside] = [join(base, 'home'), join(base, 'outside')];
   for (const folder of [join(home, 'tree/folder'), join(home, '.ssh'), join(outside, 'folder/.ssh')])
     mkdirSync(folder, { recursive: true });
-  for (const file of ['secret', 'file', 'id', 'folder/file', 'folder/.ssh/id'])
-    writeFileSync(join(outside, file), SECRET);
+  for (const file of ['secret', 'file', 'id', 'folder/file', 'folder/.ssh/id']) writeSecret(join(outside, file));
   writeFileSync(join(home, '.ssh/id'), SECRET);
   writeFileSync(join(home, 'tree/file'), 'open');
   for (const [name, to] of [
@@ -163,6 +164,11 @@ const plant = async () => {
   ] as const)
     symlinkSync(to, join(home, 'tree', name));
   return { home, outside, closed: () => ({ ...pictureOf(outside), ...pictureOf(join(home, '.ssh')) }) };
+};
+
+const writeSecret = (file: string): void => {
+  writeFileSync(file, SECRET);
+  utimesSync(file, SECRET_MS / 1000, SECRET_MS / 1000);
 };
 
 const isFault = (failed: readonly Failed[]): boolean =>
@@ -259,7 +265,7 @@ describe('hostile paths', () => {
               expect(`${real}/`.startsWith(`${home}/.ssh/`), path).toBe(false);
             }
             expect(isFault(await attack(target, paths))).toBe(true);
-            const stamps = paths.map((path): Stamp => [0, path, SECRET.length, 0]);
+            const stamps = paths.map((path): Stamp => [0, path, SECRET.length, SECRET_MS]);
             expect((await readAll(source, { kind: 'batch', files: stamps })).includes(SECRET)).toBe(false);
             for (const folder of paths.slice(0, 5)) {
               const want = { kind: 'missing', root: 0, folder, names: [['id', false] as [string, boolean]] } as const;
