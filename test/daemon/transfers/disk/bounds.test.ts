@@ -5,15 +5,24 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { listFolder } from '../../../../src/daemon/transfers/disk/list.ts';
 import { takeStep } from '../../../../src/daemon/transfers/disk/steps.ts';
 import { ENTRY } from '../../../../src/daemon/transfers/format.ts';
-import { tempFolder } from '../../../helpers/temp-folder.ts';
 import { verifies } from '../../../requirements.ts';
-import { closeTarget, diskIn, errorOf, manifestOf, sourceOf, targetAt, whys, type TestDisk } from './setup.ts';
+import {
+  closeTarget,
+  diskIn,
+  errorOf,
+  manifestOf,
+  quickFolder,
+  sourceOf,
+  targetAt,
+  whys,
+  type TestDisk,
+} from './setup.ts';
 
 let home: string;
 let disk: TestDisk;
 
 beforeEach(async () => {
-  home = join(await tempFolder(), 'home');
+  home = join(await quickFolder(), 'home');
   mkdirSync(join(home, 'tree'), { recursive: true });
   disk = diskIn(home);
 });

@@ -6,9 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { timeText } from '../../../../src/daemon/transfers/disk/attributes.ts';
 import type { Entry } from '../../../../src/daemon/transfers/format.ts';
 import { seedOfRun } from '../../../helpers/seed.ts';
-import { tempFolder } from '../../../helpers/temp-folder.ts';
 import { verifies } from '../../../requirements.ts';
-import { diskIn, draftsIn, manifestOf, move, sourceOf, type TestDisk } from './setup.ts';
+import { diskIn, draftsIn, manifestOf, move, quickFolder, sourceOf, type TestDisk } from './setup.ts';
 
 type Node =
   | { readonly kind: 'file'; readonly bytes: string; readonly mode: number; readonly mtimeMs: number }
@@ -77,7 +76,7 @@ describe('trees', () => {
       'both ends have the same manifest of any tree, and nothing is sent twice',
     ),
     async () => {
-      const base = await tempFolder();
+      const base = await quickFolder();
       const seed = seedOfRun('trees');
       let run = 0;
       await fc.assert(
@@ -113,7 +112,7 @@ describe('trees', () => {
   );
 
   it('a second time nothing is sent, and no mode or time is touched', async () => {
-    const base = await tempFolder();
+    const base = await quickFolder();
     const home = join(base, 'home');
     mkdirSync(home);
     const disk = diskIn(home);
