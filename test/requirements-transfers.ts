@@ -1,5 +1,12 @@
 /** What is promised of files and transfers: see `requirements.ts`. */
 export const TRANSFERS = {
+  'transfers.resume-refused':
+    'a detached transfer that may not or can not go on is said to have failed, and keeps no node from starting',
+  'transfers.swept': 'what a sudden end has left is removed when the node starts',
+  'transfers.refused': 'a transfer that the receiver cancels is over for its sender, too',
+  'transfers.itself': 'a folder is not copied into itself',
+  'transfers.contents': '--checksum sends what has other contents, and nothing else',
+  'transfers.bad-input': 'bad input is refused, each with its own reason; nothing of it stays',
   'transfers.changed': 'a source that changes while it is read is said; the old file at the target stays',
   'transfers.ends.own': 'what is open for one peer is read, written and closed by that peer alone',
   'transfers.ends.restart': 'a mover that was started anew finds the files free that its earlier start had open',

@@ -195,6 +195,7 @@ export const sourceReadSchema = z.strictObject({
     z.strictObject({ kind: z.literal('range'), file: stampSchema, from: bytesSchema, to: bytesSchema }),
     z.strictObject({ kind: z.literal('hashes'), file: stampSchema, chunks: z.int().min(0) }),
     z.strictObject({ kind: z.literal('check'), file: stampSchema }),
+    z.strictObject({ kind: z.literal('digests'), files: z.array(stampSchema).min(1).max(2000) }),
     z.strictObject({
       kind: z.literal('missing'),
       root: z.int().min(0),
@@ -232,7 +233,7 @@ export const targetOpenedSchema = z.object({
 /** POST /transfer/targets/:endId: one step of an open target; the body is bytes. See docs/protocol/transfers.md. */
 export const targetWriteSchema = z.strictObject({
   ...endRef,
-  step: z.enum(['plan', 'batch', 'prepare', 'put', 'commit', 'drop', 'finish', 'extra', 'remove']),
+  step: z.enum(['plan', 'same', 'batch', 'prepare', 'put', 'commit', 'drop', 'finish', 'extra', 'remove']),
   file: z.coerce.number().int().min(0).optional(),
   chunk: z.coerce.number().int().min(0).optional(),
 });

@@ -210,6 +210,31 @@ export const decide = (caller: Caller, rule: Rule, facts: Facts): Decision => {
   return there;
 };
 
+/** What a stored caller wants to go on with. */
+interface Standing {
+  readonly op: Rule;
+  /** nodeIds of the peers that it addresses; undefined: this node. */
+  readonly peers: readonly (string | undefined)[];
+  /** Wall time, ms since 1970. */
+  readonly now: number;
+}
+
+/**
+ * Decides again for a caller of this machine who asked before a restart.
+ * @throws {LoopsyError} where it is nobody any more, or may not do that any more.
+ */
+export const allowedNow = (caller: Caller | undefined, { op, peers, now }: Standing): Caller => {
+  if (caller === undefined) throw new LoopsyError('revoked');
+  const addressed = peers.filter((nodeId) => nodeId !== undefined);
+  const decisions = [
+    decide(caller, op, { loopback: true, viaLink: false, now }),
+    ...addressed.map((nodeId) => decideReach(caller, { machineId: nodeId, nodeId })),
+  ];
+  for (const decision of decisions)
+    if (!decision.allowed) throw new LoopsyError(decision.error, { message: decision.message });
+  return caller;
+};
+
 /** True where the caller may see and steer an object: the owner all, others what they started, unknown owners nobody. */
 export const maySee = (caller: Caller, startedBy: string | undefined): boolean => {
   if (caller.kind === 'owner') return true;

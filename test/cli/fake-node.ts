@@ -220,7 +220,7 @@ export const JOB = {
 }; // prettier-ignore
 export const TRANSFER_ID = '01j8zq0v3m8k2t4n6p8r0s2v6y';
 export const TRANSFER: Transfer = {
-  transferId: TRANSFER_ID, role: 'mover', from: { name: 'kai', nodeId: NODE_ID }, to: { name: 'maria', nodeId: 'b'.repeat(32) }, sources: ['/home/kai/x'],
+  transferId: TRANSFER_ID, role: 'mover', from: { name: 'kai', nodeId: NODE_ID }, to: { name: 'maria', nodeId: 'b'.repeat(32) }, sources: ['/srv/kai/x'],
   dest: 'inbox/', state: 'running', caller: 'owner', startedAt: 1_799_999_990_000, duration: 1400, counting: false, folders: 1, links: 0, removed: 0,
   files: { found: 8, done: 3, skipped: 5, failed: 0 }, bytes: { found: 20_000_000, sent: 12_000_000, done: 20_000_000 }, failures: [],
 }; // prettier-ignore

@@ -3,41 +3,41 @@ import { describe, expect, it } from 'vitest';
 import { localDest, localSource, remotePath, typedPlace } from '../../src/cli/transfer-paths.ts';
 import { verifies } from '../requirements.ts';
 
-const LINUX = { cwd: '/home/kai/work', platform: 'linux' } as const;
+const LINUX = { cwd: '/srv/kai/here', platform: 'linux' } as const;
 const WINDOWS = { cwd: 'C:\\Users\\kai', platform: 'win32' } as const;
 
 describe('a path of this machine', () => {
   it.each([
-    ['x.txt', '/home/kai/work/x.txt'],
-    ['./a/../x', '/home/kai/work/x'],
-    ['../x', '/home/kai/x'],
+    ['x.txt', '/srv/kai/here/x.txt'],
+    ['./a/../x', '/srv/kai/here/x'],
+    ['../x', '/srv/kai/x'],
     ['/x', '/x'],
     ['/', '/'],
-    ['dir/', '/home/kai/work/dir/'],
-    ['.', '/home/kai/work/.'],
-    ['..', '/home/kai/.'],
-    ['dir/.', '/home/kai/work/dir/.'],
-    ['*.log', '/home/kai/work/*.log'],
+    ['dir/', '/srv/kai/here/dir/'],
+    ['.', '/srv/kai/here/.'],
+    ['..', '/srv/kai/.'],
+    ['dir/.', '/srv/kai/here/dir/.'],
+    ['*.log', '/srv/kai/here/*.log'],
     ['~', '~'],
     ['~/x', '~/x'],
-    ['~x', '/home/kai/work/~x'],
-    ['a\\', '/home/kai/work/a\\'],
-    ['.hidden', '/home/kai/work/.hidden'],
-    ['x..', '/home/kai/work/x..'],
+    ['~x', '/srv/kai/here/~x'],
+    ['a\\', '/srv/kai/here/a\\'],
+    ['.hidden', '/srv/kai/here/.hidden'],
+    ['x..', '/srv/kai/here/x..'],
   ])(verifies('cli.transfer.paths', 'is absolute as a source, and its end stays: %s → %s'), (typed, full) => {
     expect(localSource(typed, LINUX)).toBe(full);
   });
 
   it.each([
-    ['x', '/home/kai/work/x'],
-    ['x/', '/home/kai/work/x/'],
-    ['.', '/home/kai/work/'],
-    ['./', '/home/kai/work/'],
-    ['..', '/home/kai/'],
-    ['x/.', '/home/kai/work/x/'],
+    ['x', '/srv/kai/here/x'],
+    ['x/', '/srv/kai/here/x/'],
+    ['.', '/srv/kai/here/'],
+    ['./', '/srv/kai/here/'],
+    ['..', '/srv/kai/'],
+    ['x/.', '/srv/kai/here/x/'],
     ['/', '/'],
     ['~/', '~/'],
-    ['x.', '/home/kai/work/x.'],
+    ['x.', '/srv/kai/here/x.'],
   ])(
     verifies('cli.transfer.paths', 'is absolute as a destination, and says "into it" as before: %s → %s'),
     (typed, full) => {

@@ -1,10 +1,10 @@
-import { Readable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { findBuiltFile } from '../../store/built-file.ts';
+import { pour, type Body, type PourInto } from './pour.ts';
 import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToDisk } from './disk/messages.ts';
 
 // A thread that does nothing costs 10 MB.
@@ -12,11 +12,6 @@ const IDLE_MS = 30_000;
 const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
 /** Bytes that a write may have on their way to the thread before its sender waits. */
 const WRITE_WINDOW_BYTES = 2 * 1_048_576;
-/** Small chunks travel to the thread together. */
-const POST_BYTES = 524_288;
-
-/** Bytes that somebody hands in: a stream is taken by its events, which costs a fraction. */
-export type Body = Readable | AsyncIterable<Uint8Array> | string;
 
 /** What a write may have beside its bytes. */
 interface WriteOptions {
@@ -55,6 +50,11 @@ export class DiskThread {
     this.#data = parts.data;
   }
 
+  /** Config `transfer.maxFileSize`, bytes. */
+  get maxFileSize(): number {
+    return this.#data().rules.maxFileSize;
+  }
+
   /** Keeps the thread, because something is open in it. @returns lets go of it. */
   hold(): () => void {
     this.#holds += 1;
@@ -69,6 +69,12 @@ export class DiskThread {
   /** The config has changed. */
   setRules(rules: DiskRules): void {
     if (this.#worker !== undefined) this.#post({ rules });
+  }
+
+  /** Has what sudden ends have left removed: the thread does so when it starts. */
+  tidy(): void {
+    this.#post({ rules: this.#data().rules });
+    this.#rest();
   }
 
   /** Asks for something. @throws {LoopsyError} what the thread answers. */
@@ -151,7 +157,7 @@ export class DiskThread {
         lose: (error) => settle(() => reject(error)),
       });
       this.#post({ id, write });
-      const out: Out = {
+      const out: PourInto = {
         push: (chunks, bytes) => {
           if (settled) return;
           onWay += bytes;
@@ -176,13 +182,7 @@ export class DiskThread {
           reject(error);
         },
       };
-      if (typeof body === 'string') {
-        // Not a Buffer: several of these share one memory, which can't be given away.
-        const bytes = new TextEncoder().encode(body);
-        out.push([bytes], bytes.length);
-        out.end();
-      } else if (body instanceof Readable) pourStream(body, out);
-      else void pourChunks(body, out);
+      pour(body, out);
     });
   }
 
@@ -258,64 +258,4 @@ export class DiskThread {
 const movedWith = (message: ToDisk): ArrayBuffer[] => {
   if ('chunks' in message) return message.chunks.map(({ buffer }) => buffer as ArrayBuffer);
   return 'more' in message && message.used !== undefined ? [message.used] : [];
-};
-
-/** Where a body is poured. */
-interface Out {
-  push(chunks: readonly Uint8Array[], bytes: number): void;
-  isFull(): boolean;
-  isSettled(): boolean;
-  onRoom(listener: () => void): void;
-  end(): void;
-  fail(error: Error): void;
-}
-
-/** Memory that can be given away: a part of a larger piece is copied. */
-const owned = (chunk: Uint8Array): Uint8Array =>
-  chunk.byteLength === chunk.buffer.byteLength && chunk.buffer instanceof ArrayBuffer ? chunk : new Uint8Array(chunk);
-
-const pourStream = (body: Readable, out: Out): void => {
-  let chunks: Uint8Array[] = [];
-  let bytes = 0;
-  const flush = (): void => {
-    if (bytes > 0) out.push(chunks, bytes);
-    [chunks, bytes] = [[], 0];
-  };
-  out.onRoom(() => {
-    if (body.isPaused()) body.resume();
-  });
-  body.on('data', (chunk: Buffer) => {
-    chunks.push(owned(chunk));
-    bytes += chunk.length;
-    if (bytes < POST_BYTES) return;
-    flush();
-    // Who will read no more of it lets it run dry: its sender hears the answer.
-    if (out.isFull() && !out.isSettled()) body.pause();
-  });
-  body.once('end', () => {
-    flush();
-    out.end();
-  });
-  const cut = (error?: Error): void => {
-    if (!body.readableEnded)
-      out.fail(error ?? new LoopsyError('request_timeout', { message: 'the bytes ended before their end' }));
-  };
-  body.once('error', cut);
-  body.once('close', () => cut());
-  if (body.destroyed && !body.readableEnded) cut();
-};
-
-const pourChunks = async (body: AsyncIterable<Uint8Array>, out: Out): Promise<void> => {
-  try {
-    for await (const chunk of body) {
-      // It is good until the next is asked for.
-      const own = new Uint8Array(chunk);
-      out.push([own], own.length);
-      while (out.isFull() && !out.isSettled()) await new Promise<void>((resolve) => out.onRoom(resolve));
-      if (out.isSettled()) return;
-    }
-    out.end();
-  } catch (thrown) {
-    out.fail(thrown instanceof Error ? thrown : new Error(String(thrown)));
-  }
 };

@@ -7,7 +7,7 @@ import type {
   TargetOpened,
   TargetStep,
 } from '../../protocol/transfers.ts';
-import type { Body } from './disk-thread.ts';
+import type { Body } from './pour.ts';
 
 /** How an end is left. */
 export interface Leaving {

@@ -1,11 +1,11 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Stamp } from '../../protocol/transfers.ts';
-import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, type Entry } from './format.ts';
+import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, SMALL_BYTES, type Entry } from './format.ts';
 import { isAway, isForgotten, type Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { Slots } from './slots.ts';
 import type { Throttle } from './throttle.ts';
-import { countIn, failedIn, readJson, shownIn, textIn, type Way } from './way.ts';
+import { countIn, failedIn, listIn, readJson, shownIn, textIn, type Way } from './way.ts';
 
 /** What a sender of files needs. */
 export interface FileSenderParts {
@@ -31,6 +31,7 @@ const ABOUT_ALL: ReadonlySet<string> = new Set([
   'peer_not_found',
   'peer_version',
   'peer_handshake',
+  'transfer_cancelled',
 ]);
 
 /** What a target answers to `prepare`. */
@@ -64,11 +65,29 @@ export class FileSender {
   }
 
   /** Sends small files together and large ones each by itself; what does not arrive is counted. @throws what is about all. */
-  async send(way: Way, { small, large }: { small: readonly Entry[]; large: readonly Entry[] }): Promise<void> {
+  async send(way: Way, entries: readonly Entry[]): Promise<void> {
+    const isSmall = ([, , , size]: Entry): boolean => size <= SMALL_BYTES;
     await allOf([
-      ...batchesOf(small).map((batch) => this.#batches.run(() => this.#sendBatch(way, batch))),
-      ...large.map((entry) => this.#large.run(() => this.#sendLarge(way, entry))),
+      ...batchesOf(entries.filter(isSmall)).map((batch) => this.#batches.run(() => this.#sendBatch(way, batch))),
+      ...entries.filter((entry) => !isSmall(entry)).map((entry) => this.#large.run(() => this.#sendLarge(way, entry))),
     ]);
+  }
+
+  /** Those of these files, all of the size that the target has, whose contents differ; the others are counted as there. */
+  async differing(way: Way, entries: readonly Entry[]): Promise<Entry[]> {
+    const { patience, progress } = this.#parts;
+    const differing: Entry[] = [];
+    for (const batch of batchesOf(entries)) {
+      const want = { kind: 'digests', files: batch.map(stampOf) } as const;
+      const digests = listIn(await patience.persist(() => readJson(way.source, want)), 'digests');
+      const asked = JSON.stringify({ files: batch.map(wantedOf), digests });
+      const same = new Set(listIn(await patience.persist(() => way.target.write('same', asked)), 'same'));
+      for (const [index, entry] of batch.entries()) {
+        if (!same.has(index)) differing.push(entry);
+        else progress.skip(entry[3]);
+      }
+    }
+    return differing;
   }
 
   async #sendBatch(way: Way, batch: readonly Entry[]): Promise<void> {
@@ -90,10 +109,11 @@ export class FileSender {
 
   /** Bytes on their way: counted, and held back to the rate that was asked for. */
   async *#flow(chunks: AsyncIterable<Uint8Array>, header?: Uint8Array): AsyncGenerator<Uint8Array> {
-    const { throttle, progress } = this.#parts;
+    const { throttle, progress, signal } = this.#parts;
     if (header !== undefined) yield header;
     for await (const chunk of chunks) {
-      await throttle?.take(chunk.length);
+      await throttle?.take(chunk.length, signal);
+      signal.throwIfAborted();
       progress.bytes.sent += chunk.length;
       yield chunk;
       progress.touch();
@@ -145,7 +165,8 @@ export class FileSender {
 
   async #compare({ source }: Way, { stamp }: LargeFile, { hashes }: Prepared): Promise<Compared> {
     const want = { kind: 'hashes', file: stamp, chunks: hashes.length } as const;
-    const ours = hashes.length === 0 ? [] : hashesIn(await this.#parts.patience.persist(() => readJson(source, want)));
+    const ours =
+      hashes.length === 0 ? [] : listIn(await this.#parts.patience.persist(() => readJson(source, want)), 'hashes');
     const keep: [number, number][] = [];
     const send: number[] = [];
     for (let index = 0; index < Math.ceil(stamp[2] / CHUNK_BYTES); index += 1) {
@@ -203,11 +224,6 @@ const stampOf = ([, root, path, size, mtimeMs]: Entry): Stamp => [root, path, si
 
 /** As a target's steps name a file. */
 const wantedOf = ([, root, path, size, mtimeMs, mode]: Entry): unknown[] => [root, path, size, mtimeMs, mode];
-
-const hashesIn = (answer: unknown): readonly unknown[] => {
-  const { hashes } = answer as { hashes?: unknown };
-  return Array.isArray(hashes) ? hashes : [];
-};
 
 const bytesIn = (ranges: Compared['keep'], [, , size]: Stamp): number =>
   ranges.reduce((sum, [from, to]) => sum + Math.min(size, to * CHUNK_BYTES) - from * CHUNK_BYTES, 0);

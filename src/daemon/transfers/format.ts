@@ -42,6 +42,8 @@ export interface Plan {
   readonly send: readonly number[];
   /** Files of which a part may be there. */
   readonly compare: readonly number[];
+  /** Files of the same size, whose contents are to be compared first. */
+  readonly check: readonly number[];
   /** Files that are there already, how many bytes they have. */
   readonly skipped: number;
   readonly skippedBytes: number;

@@ -1,6 +1,6 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
-import type { TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group, type Plan } from './format.ts';
@@ -106,6 +106,7 @@ export class Mover {
       ...(isOneFile ? { digest: true } : {}),
     });
     this.#patience.contact();
+    if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
     this.#progress.touch();
     return { source, target, opened };
@@ -158,10 +159,11 @@ export class Mover {
     this.#progress.fail(failedIn(plan));
     const entriesAt = (indices: readonly number[]): Entry[] =>
       indices.map((index) => group.entries[index]).filter((entry) => entry !== undefined);
-    const [small, large] = [entriesAt(plan.send), entriesAt(plan.compare)];
-    if (this.#parts.input.dryRun !== true) return this.#sender.send(way, { small, large });
-    files.done += small.length + large.length;
-    bytes.done += [...small, ...large].reduce((sum, [, , , size]) => sum + size, 0);
+    const differing = await this.#sender.differing(way, entriesAt(plan.check));
+    const wanted = [...entriesAt(plan.send), ...entriesAt(plan.compare), ...differing];
+    if (this.#parts.input.dryRun !== true) return this.#sender.send(way, wanted);
+    files.done += wanted.length;
+    bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
   }
 
   async #finish({ target }: Way, { entries }: Group): Promise<void> {
@@ -171,6 +173,20 @@ export class Mover {
     this.#progress.fail(failedIn(answer));
   }
 }
+
+/** A folder that is copied into itself never comes to an end. */
+const refuseInside = ({ roots, platform }: SourceOpened, paths: readonly string[]): void => {
+  const separator = platform === 'win32' ? '\\' : '/';
+  for (const [at, { path, type }] of roots.entries()) {
+    const target = paths[at] ?? '';
+    const start = path.endsWith(separator) ? path : path + separator;
+    if (type !== 'directory' || !target.startsWith(start)) continue;
+    throw new LoopsyError('wrong_type', {
+      message: `${JSON.stringify(target)} lies in what is to be copied there`,
+      hint: 'copy it to a place beside the folder',
+    });
+  }
+};
 
 const isErrorName = (name: string): name is keyof typeof ERRORS => Object.hasOwn(ERRORS, name);
 

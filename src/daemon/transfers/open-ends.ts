@@ -14,7 +14,9 @@ import type {
 } from '../../protocol/transfers.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
-import type { Body, DiskThread } from './disk-thread.ts';
+import { limitsOf, mayWriteRunning } from './caller-limits.ts';
+import type { DiskThread } from './disk-thread.ts';
+import type { Body } from './pour.ts';
 import type { StepOptions } from './ends.ts';
 
 /** What is open on this node's disk, and for whom. */
@@ -51,6 +53,8 @@ export interface OpenEndsParts {
 /** Nobody asked for so long: its mover is gone. */
 const FORGET_MS = 600_000;
 const LOOK_MS = 60_000;
+/** Cancelled ones whose movers are told so. */
+const MAX_CANCELLED = 1000;
 
 const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
   platform === 'win32' || platform === 'darwin' ? platform : 'linux';
@@ -59,6 +63,7 @@ const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
 export class OpenEnds {
   readonly #parts: OpenEndsParts;
   readonly #open = new Map<string, OpenEnd>();
+  readonly #cancelled = new Set<string>();
   #look: Timer | undefined;
 
   constructor(parts: OpenEndsParts) {
@@ -122,6 +127,17 @@ export class OpenEnds {
   async close({ endId, ...leaving }: EndClose, caller: Caller): Promise<void> {
     const end = this.#of(endId, caller);
     await this.#close(end, leaving);
+  }
+
+  /** The owner of this machine, or who opened it, wants no more of it: its mover is told so, and begins no other. */
+  async cancel(endId: string, caller: Caller): Promise<void> {
+    const end = this.#of(endId, caller);
+    this.#cancelled.add(endId);
+    for (const oldest of this.#cancelled) {
+      if (this.#cancelled.size <= MAX_CANCELLED) break;
+      this.#cancelled.delete(oldest);
+    }
+    await this.#close(end, { outcome: 'cancelled' });
   }
 
   /** True where it is open here. */
@@ -191,13 +207,26 @@ export class OpenEnds {
     const end = this.#open.get(endId);
     const isOpen = end !== undefined && (role === undefined || end.role === role);
     if (isOpen && maySee(caller, end.caller)) return end;
-    throw new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+    throw this.#gone(endId);
+  }
+
+  #gone(endId: string): LoopsyError {
+    return this.#cancelled.has(endId)
+      ? new LoopsyError('transfer_cancelled', { message: 'the transfer was cancelled on the other machine' })
+      : new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+  }
+
+  /** What fails because its end was closed under it says that: it is no fault of a file. */
+  #whyOf({ endId }: OpenEnd, thrown: unknown): unknown {
+    return this.#open.has(endId) ? thrown : this.#gone(endId);
   }
 
   async #busy<T>(end: OpenEnd, work: () => Promise<T>): Promise<T> {
     end.busy += 1;
     try {
       return await work();
+    } catch (thrown) {
+      throw this.#whyOf(end, thrown);
     } finally {
       end.busy -= 1;
       end.usedAtMs = this.#parts.clock.monotonicMs();
@@ -211,6 +240,8 @@ export class OpenEnds {
         end.bytes += chunk.length;
         yield chunk;
       }
+    } catch (thrown) {
+      throw this.#whyOf(end, thrown);
     } finally {
       end.busy -= 1;
       end.usedAtMs = this.#parts.clock.monotonicMs();
@@ -274,14 +305,3 @@ export class OpenEnds {
 }
 
 const nodeIdOf = (caller: Caller): string => (caller.kind === 'peer' ? caller.nodeId : '');
-
-/** The folders that a caller's grant names: the narrower of them and the config holds. */
-export const limitsOf = (caller: Caller): { readonly folders?: readonly string[] } => {
-  const folders = 'grant' in caller ? caller.grant.folders : undefined;
-  return folders === undefined ? {} : { folders };
-};
-
-/** True for who may write what programs run by themselves: it could run anything anyway. */
-export const mayWriteRunning = (caller: Caller): boolean =>
-  caller.kind === 'owner' ||
-  ('grant' in caller && caller.grant.level === 'full' && caller.grant.scopes.includes('exec'));

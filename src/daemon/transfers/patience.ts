@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { sleep } from '../../kernel/sleep.ts';
+import { pause } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 
 const FIRST_PAUSE_MS = 50;
@@ -84,7 +84,7 @@ export class Patience {
     const retryAfterMs = why instanceof LoopsyError ? Number(why.details?.['retryAfterMs'] ?? 0) : 0;
     if (retryAfterMs === 0 && clock.monotonicMs() - this.#contactMs > patienceMs) throw why;
     onWaiting(true);
-    await sleep(Math.max(pauseMs, retryAfterMs), clock);
+    await pause(Math.max(pauseMs, retryAfterMs), { clock, signal });
     signal.throwIfAborted();
   }
 }

@@ -44,6 +44,13 @@ export class Progress {
     this.#changed();
   }
 
+  /** A file was there already. */
+  skip(bytes: number): void {
+    this.files.skipped += 1;
+    this.bytes.done += bytes;
+    this.#changed();
+  }
+
   fail(failed: readonly Failed[]): void {
     for (const [path, error, message] of failed) {
       this.files.failed += 1;

@@ -41,6 +41,11 @@ export class TransferRecords {
     await this.#store.commit([{ put: ACTIVE + transferId, value: JSON.stringify(pending) }]);
   }
 
+  /** It did not begin. @throws what the store does. */
+  async forget(transferId: string): Promise<void> {
+    await this.#store.commit([{ delete: ACTIVE + transferId }]);
+  }
+
   /** It has ended, or is no more to be gone on with. Seen at once, and on disk soon. */
   end(row: Transfer): void {
     const kept = { ...row, failures: row.failures.slice(0, KEPT_FAILURES) };

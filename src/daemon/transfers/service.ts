@@ -1,23 +1,26 @@
+import { existsSync } from 'node:fs';
+
 import type { Clock } from '../../kernel/clock.ts';
 import { timeId } from '../../kernel/ids.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
-import { Page } from '../../kernel/page.ts';
 import { TIMED_OUT, withTimeLimit } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import { rowOf, type OutputOf, type ParsedInputOf } from '../../protocol/operations.ts';
 import type { Place, Transfer, TransferInput } from '../../protocol/transfers.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
-import { maySee } from '../../trust/grants.ts';
+import { allowedNow, maySee } from '../../trust/grants.ts';
 import type { Store } from '../../store/store.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
 import type { DiskRules } from './disk/messages.ts';
 import { DiskThread } from './disk-thread.ts';
 import type { Ends } from './ends.ts';
 import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
+import { listTransfers } from './list-transfers.ts';
 import { endedStream, Movement } from './movement.ts';
 import { OpenEnds } from './open-ends.ts';
-import { TransferRecords } from './records.ts';
+import { Progress } from './progress.ts';
+import { type Pending, TransferRecords } from './records.ts';
 
 /** What transfers need. */
 export interface TransfersOptions {
@@ -83,12 +86,48 @@ export class Transfers implements Service {
     return this.#disk;
   }
 
+  /** Goes on with what outlives the node. What can't go on is said to have failed, and keeps no node from starting. */
   async start(): Promise<void> {
+    if (existsSync(this.#options.journalDir)) this.#disk.tidy();
     for (const pending of this.#records.pending()) {
-      const caller = this.#options.callerOf(pending.caller);
-      if (caller === undefined) continue;
-      this.#move(pending.input, caller, { transferId: pending.transferId, startedAt: pending.startedAt });
+      const { transferId, startedAt, input } = pending;
+      try {
+        this.#move(input, this.#callerNow(pending), { transferId, startedAt });
+      } catch (thrown) {
+        if (!(thrown instanceof LoopsyError)) throw thrown;
+        this.#records.end(this.#failedRow(pending, thrown));
+      }
     }
+  }
+
+  /** @throws {LoopsyError} where who began it may not do so any more. */
+  #callerNow({ caller, input: { from, to } }: Pending): Caller {
+    const now = this.#options.clock.now();
+    return allowedNow(this.#options.callerOf(caller), { op: rowOf('transfer.start'), peers: [from, to], now });
+  }
+
+  #failedRow({ transferId, startedAt, input, caller }: Pending, { error, message }: LoopsyError): Transfer {
+    const named = (nodeId: string | undefined): Place =>
+      nodeId === undefined ? this.#options.here() : (this.#options.peer(nodeId) ?? { name: nodeId, nodeId });
+    return {
+      transferId,
+      role: 'mover',
+      from: named(input.from),
+      to: named(input.to),
+      sources: input.sources,
+      dest: input.dest,
+      state: 'ended',
+      outcome: 'failed',
+      caller,
+      detached: true,
+      startedAt,
+      endedAt: this.#options.clock.now(),
+      duration: 0,
+      error,
+      message,
+      ...new Progress(() => undefined).snapshot(true),
+      counting: false,
+    };
   }
 
   /** Movements that outlive the node go on with its next start. */
@@ -110,12 +149,17 @@ export class Transfers implements Service {
   async begin(input: TransferInput, call: Call): Promise<Transfer> {
     const transferId = timeId(this.#options.clock);
     const startedAt = this.#options.clock.now();
-    if (input.detach === true) {
+    if (input.detach === true)
       await this.#records.begin({ transferId, input, caller: callerName(call.caller), startedAt });
+    try {
+      const movement = this.#move(input, call.caller, { transferId, startedAt });
+      call.announce(transferId);
+      return movement.row();
+    } catch (thrown) {
+      // What did not begin is not gone on with at the next start.
+      if (input.detach === true) await this.#records.forget(transferId);
+      throw thrown;
     }
-    const movement = this.#move(input, call.caller, { transferId, startedAt });
-    call.announce(transferId);
-    return movement.row();
   }
 
   /** Begins a movement that ends with its reader. */
@@ -142,7 +186,7 @@ export class Transfers implements Service {
     const row = this.get({ transferId }, caller);
     const movement = this.#movements.get(transferId);
     if (movement === undefined && this.ends.knows(transferId)) {
-      await this.ends.close({ endId: transferId, outcome: 'cancelled' }, caller);
+      await this.ends.cancel(transferId, caller);
       return { success: true, transferId, state: 'cancelled' };
     }
     if (movement === undefined || row.state === 'ended') return { success: true, transferId, state: 'ended' };
@@ -158,23 +202,14 @@ export class Transfers implements Service {
     caller: Caller,
   ): OutputOf<'transfer.list'> {
     const all = state === 'all';
-    const live = [...[...this.#movements.values()].map((movement) => movement.row()), ...this.ends.rows()];
-    const rows = new Map(live.filter((row) => all || row.state !== 'ended').map((row) => [row.transferId, row]));
-    if (all) {
-      for (const row of this.#records.fresh()) if (!rows.has(row.transferId)) rows.set(row.transferId, row);
-      for (const { transferId, row } of this.#records.page(cursor, limit))
-        if (row !== undefined && !rows.has(transferId)) rows.set(transferId, row);
-    }
-    const page = new Page<Transfer>({ limit });
-    const shown = [...rows.values()]
-      .filter((row) => (cursor === undefined || row.transferId < cursor) && maySee(caller, row.caller))
-      .toSorted((a, b) => (a.transferId < b.transferId ? 1 : -1));
-    for (const row of shown) {
-      const last = page.items.at(-1);
-      if (!page.add({ ...row, failures: [] }) && last !== undefined)
-        return { transfers: page.items, nextCursor: last.transferId };
-    }
-    return { transfers: page.items };
+    const movements = [...this.#movements.values()].map((movement) => movement.row());
+    const now = [...movements, ...this.ends.rows()].filter((row) => all || row.state !== 'ended');
+    const sources = {
+      live: all ? [...this.#records.fresh(), ...now] : now,
+      stored: all ? (after: string | undefined, most: number) => this.#records.page(after, most) : undefined,
+      isShown: (row: Transfer) => maySee(caller, row.caller),
+    };
+    return listTransfers(sources, { cursor, limit });
   }
 
   /** Ends what revoked callers have under way. @returns how many. */
@@ -228,7 +263,10 @@ export class Transfers implements Service {
       ends: this.#endsOf(input, { from, to }, caller),
     });
     this.#movements.set(movement.id, movement);
-    void movement.ended.then(() => this.#ended(movement, input));
+    movement.ended.then(
+      () => this.#ended(movement, input),
+      () => undefined,
+    );
     return movement;
   }
 

@@ -9,7 +9,7 @@ import type { ByteAnswer, Call } from '../edge/call.ts';
 import type { ByteRange, WholeFile } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { readForm } from './form.ts';
-import { limitsOf, mayWriteRunning } from './open-ends.ts';
+import { limitsOf, mayWriteRunning } from './caller-limits.ts';
 
 /** A page of a folder, by name. */
 export const listFiles = async (
@@ -33,6 +33,7 @@ export const pushFile = async (
   call: Call,
 ): Promise<OutputOf<'file.push'>> => {
   const begun = performance.now();
+  refuseLarge(call, disk.maxFileSize);
   if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'there is no form' });
   const form = await readForm(call.body, call.contentType);
   const place = { ...placeOf(form.fields), ...placeOf(input) };
@@ -52,6 +53,18 @@ export const pushFile = async (
   } finally {
     release();
   }
+};
+
+/** What a form may have beside its file: fields, and what stands between them. */
+const FORM_BYTES = 2 * 1_048_576;
+
+/** Not a byte is taken of what is surely too large. */
+const refuseLarge = ({ bodyLength = 0 }: Call, most: number): void => {
+  if (bodyLength <= most + FORM_BYTES) return;
+  throw new LoopsyError('file_too_large', {
+    message: `the file has about ${bodyLength} bytes; at most ${most} are allowed (transfer.maxFileSize)`,
+    details: { key: 'transfer.maxFileSize', size: bodyLength, most },
+  });
 };
 
 const SHA256 = /^[0-9a-f]{64}$/;

@@ -1,5 +1,5 @@
 import type { Clock } from '../../kernel/clock.ts';
-import { sleep } from '../../kernel/sleep.ts';
+import { pause } from '../../kernel/sleep.ts';
 
 /** Holds bytes back to a rate. */
 export class Throttle {
@@ -12,11 +12,11 @@ export class Throttle {
     this.#clock = clock;
   }
 
-  /** Resolves when so many bytes may leave. */
-  async take(bytes: number): Promise<void> {
+  /** Resolves when so many bytes may leave, or nobody wants them any more. */
+  async take(bytes: number, signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonicMs();
     const waitMs = this.#freeAtMs - now;
     this.#freeAtMs = Math.max(this.#freeAtMs, now) + bytes / this.#bytesPerMs;
-    if (waitMs > 0) await sleep(waitMs, this.#clock);
+    if (waitMs > 0) await pause(waitMs, { clock: this.#clock, signal });
   }
 }

@@ -29,6 +29,12 @@ export const countIn = (answer: unknown, name: string): number => {
   return typeof value === 'number' ? value : 0;
 };
 
+/** A list in an answer. */
+export const listIn = (answer: unknown, name: string): readonly unknown[] => {
+  const value: unknown = isRecord(answer) ? answer[name] : undefined;
+  return Array.isArray(value) ? value : [];
+};
+
 /** A text in an answer. */
 export const textIn = (answer: unknown, name: string): string | undefined => {
   const value: unknown = isRecord(answer) ? answer[name] : undefined;

@@ -34,7 +34,7 @@ describe('completion', () => {
     expect(await complete(node.folder, 'fish', 'jobs kill --peer maria ')).toEqual([`${JOB_ID}\tended: make test`]);
     expect(node.seen.find(({ id }) => id === 'job.list')?.peer).toBe('maria');
     expect(await complete(node.folder, 'zsh', 'transfers cancel ')).toEqual([
-      `${TRANSFER_ID}\trunning 100%: /home/kai/x`,
+      `${TRANSFER_ID}\trunning 100%: /srv/kai/x`,
     ]);
     expect(await complete(node.folder, 'zsh', 'key revoke ')).toEqual(['ci\tfull']);
     const other = await tempFolder();

@@ -13,7 +13,7 @@ import { verifies } from '../../requirements.ts';
 import { endless, FakeNode, MOVED, moving, TRANSFER, TRANSFER_ID, transferEvents } from '../fake-node.ts';
 import { runCli, type RunOptions } from '../run-cli.ts';
 
-const CWD = '/home/kai/work';
+const CWD = '/srv/kai/here';
 const SEND = ['send', 'maria', 'x', 'inbox/'];
 
 /** What the node is asked for by each of some lines. */
@@ -44,9 +44,9 @@ describe('send, pull and cp', () => {
         ['send', 'maria', '--', '-odd', 'x'],
       ]);
       expect(inputs).toEqual([
-        { to: 'maria', sources: ['/home/kai/work/a.txt', '/home/kai/b/', '~/c'], dest: 'inbox/' },
+        { to: 'maria', sources: ['/srv/kai/here/a.txt', '/srv/kai/b/', '~/c'], dest: 'inbox/' },
         { sources: ['/a'], dest: '~/b' },
-        { to: 'maria', sources: ['/home/kai/work/-odd'], dest: 'x' },
+        { to: 'maria', sources: ['/srv/kai/here/-odd'], dest: 'x' },
       ]);
     },
   );
@@ -59,8 +59,8 @@ describe('send, pull and cp', () => {
         ['pull', 'maria', '~/a', 'b'],
       ]);
       expect(inputs).toEqual([
-        { from: 'maria', sources: ['a.txt', 'logs/*.log'], dest: '/home/kai/work/' },
-        { from: 'maria', sources: ['~/a'], dest: '/home/kai/work/b' },
+        { from: 'maria', sources: ['a.txt', 'logs/*.log'], dest: '/srv/kai/here/' },
+        { from: 'maria', sources: ['~/a'], dest: '/srv/kai/here/b' },
       ]);
     },
   );
@@ -73,10 +73,10 @@ describe('send, pull and cp', () => {
       ['cp', 'a', 'localhost:b'],
     ]);
     expect(inputs).toEqual([
-      { from: 'maria', sources: ['a', '/b'], dest: '/home/kai/work/c/' },
-      { to: 'kai', sources: ['/home/kai/work/a'], dest: '~/' },
+      { from: 'maria', sources: ['a', '/b'], dest: '/srv/kai/here/c/' },
+      { to: 'kai', sources: ['/srv/kai/here/a'], dest: '~/' },
       { from: 'kai', to: 'maria', sources: ['~'], dest: 'backup' },
-      { sources: ['/home/kai/work/a'], dest: 'b' },
+      { sources: ['/srv/kai/here/a'], dest: 'b' },
     ]);
     expect(await refused(['cp', 'kai:a', 'b', 'maria:c'])).toMatch(
       /sources are on kai and this machine\n.*one machine/,
@@ -110,7 +110,7 @@ describe('send, pull and cp', () => {
         [...SEND, '--exclude', '*.o', `--exclude-from=${patterns}`, '--exclude', 'build/'],
         ...['20M', '20MB/s', '1.5Ki', '1Gi', '2048'].map((limit) => [...SEND, '--limit', limit]),
       ]);
-      const ends = { to: 'maria', sources: ['/home/kai/work/x'], dest: 'inbox/' };
+      const ends = { to: 'maria', sources: ['/srv/kai/here/x'], dest: 'inbox/' };
       const on = { dryRun: true, checksum: true, gitignore: true, delete: true, update: true, noClobber: true };
       expect(inputs).toEqual([
         { ...ends, ...on },
@@ -155,11 +155,11 @@ describe('the end of a transfer', () => {
       {
         ...swap,
         files: { found: 2, done: 2, skipped: 0, failed: 0 },
-        dest: '/home/kai/in',
+        dest: '/srv/kai/in',
         removed: 2,
         duration: 90_500,
       },
-      '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to /home/kai/in; 2 removed',
+      '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to /srv/kai/in; 2 removed',
     ],
     [{ files: { found: 1, done: 0, skipped: 1, failed: 0 } }, '1 file was there already: maria:inbox/'],
     [{ files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'there was nothing to send'],
@@ -348,7 +348,7 @@ describe('send --detach', () => {
       stdout: `${TRANSFER_ID}\n`,
       stderr: '',
     });
-    const input = { to: 'maria', sources: ['/home/kai/work/x'], dest: 'inbox/', detach: true };
+    const input = { to: 'maria', sources: ['/srv/kai/here/x'], dest: 'inbox/', detach: true };
     expect(node.inputs('transfer.start')).toEqual([input]);
     const { stderr } = await runCli(detached, { dataDir: node.folder, tty: true });
     expect(stderr).toBe(`loopsy: it goes on by itself; \`loopsy transfers attach ${TRANSFER_ID}\` follows it\n`);

@@ -27,7 +27,7 @@ describe('transfers list', () => {
         },
         { ...TRANSFER, counting: true, sources: ['/a', '/b', '/c\u202E'], detached: true },
         { ...TRANSFER, state: 'waiting' },
-        { ...MOVED, role: 'target', ...there, sources: [], dest: '/home/kai/inbox', dryRun: true },
+        { ...MOVED, role: 'target', ...there, sources: [], dest: '/srv/kai/inbox', dryRun: true },
         {
           ...MOVED,
           role: 'source',
@@ -39,10 +39,10 @@ describe('transfers list', () => {
       const lines = stdout.split('\n');
       expect(lines[0]).toMatch(/^TRANSFER +STATE +FROM → TO +FILES +BYTES +BEGAN +BY +WHAT$/);
       for (const [at, text] of [
-        /^01j8\w+ +running 45% +this machine → maria +3\/8 files +9\.0 MB\/20 MB +10 s ago +owner +\/home\/kai\/x$/,
+        /^01j8\w+ +running 45% +this machine → maria +3\/8 files +9\.0 MB\/20 MB +10 s ago +owner +\/srv\/kai\/x$/,
         /running counting, detached .* 8\/8\+ files .* \/a, \/b and 1 more$/,
         /waiting 100%/,
-        /done, dry run +maria → this machine +3 files +20 MB .* maria +\/home\/kai\/inbox$/,
+        /done, dry run +maria → this machine +3 files +20 MB .* maria +\/srv\/kai\/inbox$/,
         /failed, 1 failed .* 1 file +20 MB .* key:ci/,
       ].entries())
         expect(lines[at + 1]).toMatch(text);
@@ -66,7 +66,7 @@ describe('transfers show', () => {
     const { stdout } = await runCli(['transfers', 'show', TRANSFER_ID, '--peer', 'maria'], { dataDir: node.folder });
     for (const line of [
       /^state +failed, 1 failed$/m,
-      /^from +\/home\/kai\/x$/m,
+      /^from +\/srv\/kai\/x$/m,
       /^to +maria:inbox\/$/m,
       /^by +owner$/m,
       /^took +1\.4 s$/m,
@@ -92,7 +92,7 @@ describe('transfers show', () => {
       }),
     });
     const { stdout } = await runCli(['transfers', 'show', TRANSFER_ID], { dataDir: node.folder });
-    expect(stdout).toMatch(/^from +maria:\/home\/kai\/x$/m);
+    expect(stdout).toMatch(/^from +maria:\/srv\/kai\/x$/m);
     expect(stdout).toMatch(/^by +maria, which writes the files here$/m);
     expect(stdout).not.toMatch(/^(took|error|checksum)/m);
   });

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { closeSync, fchmodSync, fsync, fsyncSync, ftruncateSync, futimesSync, readSync, renameSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 
@@ -8,7 +7,7 @@ import { timeText } from './attributes.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { fileError } from './faults.ts';
 import type { OpenFolder } from './folders.ts';
-import { hashChunks } from './hashes.ts';
+import { digestOf, hashChunks } from './hashes.ts';
 import { openEarlier } from './leftover.ts';
 import { O_CREAT, O_EXCL, O_RDWR } from './open-flags.ts';
 import { isAt, openIn, removeFile, type Opened } from './opened.ts';
@@ -167,10 +166,7 @@ export class Draft {
 
   /** sha256 over the sha256 of each chunk, hex; undefined where it was not asked for. */
   get digest(): string | undefined {
-    if (!this.#digests) return undefined;
-    const hash = createHash('sha256');
-    for (const chunk of this.#hashes) hash.update(Buffer.from(chunk ?? '', 'hex'));
-    return hash.digest('hex');
+    return this.#digests ? digestOf(this.#hashes) : undefined;
   }
 
   /** @throws {LoopsyError} where bytes are missing. */

@@ -23,3 +23,10 @@ export const hashChunks = async (fd: number, size: number): Promise<string[]> =>
   }
   return hashes;
 };
+
+/** What a file is compared by as a whole, and what is said of it: the sha256 over the sha256 of each chunk, hex. */
+export const digestOf = (hashes: readonly (string | undefined)[]): string => {
+  const hash = createHash('sha256');
+  for (const chunk of hashes) hash.update(Buffer.from(chunk ?? '', 'hex'));
+  return hash.digest('hex');
+};

@@ -15,6 +15,9 @@ const NEW_FOLDER_MODE = 0o755;
 /** What its user must be able to do in a folder that is written. */
 const OWNER_BITS = 0o700;
 
+/** `same`: nothing is to be done. `check`: only if the contents differ. */
+type Wants = 'same' | 'check' | 'send';
+
 /** What a planner works with. */
 export interface PlannerParts {
   readonly around: Surroundings;
@@ -39,6 +42,7 @@ export class Planner {
   plan(entries: readonly Entry[]): Plan {
     const send: number[] = [];
     const compare: number[] = [];
+    const check: number[] = [];
     const failed: Failed[] = [];
     const counts = { skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
     const room = { bytes: this.#freeBytes() };
@@ -48,8 +52,11 @@ export class Planner {
       try {
         if (kind === ENTRY.folder && this.#makeFolder(entry)) counts.folders += 1;
         else if (kind === ENTRY.link && this.#makeLink(entry)) counts.links += 1;
-        else if (kind === ENTRY.file && this.#wants(entry, room)) (size > SMALL_BYTES ? compare : send).push(index);
-        else if (kind === ENTRY.file) {
+        if (kind !== ENTRY.file) continue;
+        const wants = this.#wants(entry, room);
+        if (wants === 'check') check.push(index);
+        else if (wants === 'send') (size > SMALL_BYTES ? compare : send).push(index);
+        else {
           counts.skipped += 1;
           counts.skippedBytes += size;
         }
@@ -60,7 +67,7 @@ export class Planner {
       }
     }
     if (lot !== undefined) this.#parts.journal.settleSmall(lot);
-    return { send, compare, failed, ...counts };
+    return { send, compare, check, failed, ...counts };
   }
 
   /** Bytes that are free where the first root goes. */
@@ -80,13 +87,14 @@ export class Planner {
     }
   }
 
-  /** False where nothing is to be done. @throws {LoopsyError} where it can't be written. */
-  #wants([, root, path, size, mtimeMs, mode]: Entry, room: { bytes: number }): boolean {
+  /** What is to be done with a file. @throws {LoopsyError} where it can't be written. */
+  #wants([, root, path, size, mtimeMs, mode]: Entry, room: { bytes: number }): Wants {
     const { places, around, options } = this.#parts;
     const place = places.at(root, path);
     if (size > around.maxFileSize) throw tooLarge(place.shown, size, around.maxFileSize);
     const stats = statAt(place);
-    if (stats !== undefined && this.#isDone(place, stats, [size, mtimeMs, mode])) return false;
+    const there = stats === undefined ? 'send' : this.#compare(place, stats, [size, mtimeMs, mode]);
+    if (there === 'same') return there;
     const draft = options.dryRun ? 0 : leftoverBytes(place, places.draftName(place.name));
     if (size > room.bytes + draft)
       throw fileError(
@@ -95,21 +103,23 @@ export class Planner {
         `does not fit: it has ${size} bytes, and ${Math.max(0, room.bytes)} are free`,
       );
     room.bytes -= Math.max(0, size - draft);
-    return true;
+    return there;
   }
 
-  #isDone(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): boolean {
+  #compare(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): Wants {
     const { checksum, update, noClobber } = this.#parts.options;
     if (stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is a folder there');
     this.#parts.places.checkSpelling(place);
-    if (noClobber) return true;
+    if (noClobber) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
       throw fileError('wrong_type', place.shown, 'is neither a file nor a link there');
-    if (!stats.isFile()) return false;
-    if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return true;
-    if (checksum || stats.size !== size || !isSameTime(stats.mtimeMs, mtimeMs)) return false;
+    if (!stats.isFile()) return 'send';
+    if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return 'same';
+    if (stats.size !== size) return 'send';
+    if (checksum) return 'check';
+    if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'send';
     if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
-    return true;
+    return 'same';
   }
 
   // ── folders and links ─────────────────────────────────────────────────────────────────────────────────────────────

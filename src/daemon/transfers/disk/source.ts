@@ -6,7 +6,7 @@ import type { PathLimits } from '../../../trust/path-guard.ts';
 import { BATCH_BYTES, CHUNK_BYTES, encodeVerdict, shownPath, SMALL_BYTES, type Failed } from '../format.ts';
 import { BatchPieces } from './batch-pieces.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
-import { hashChunks } from './hashes.ts';
+import { digestOf, hashChunks } from './hashes.ts';
 import { Ignored } from './ignored.ts';
 import { Manifest } from './manifest.ts';
 import { findMissing } from './missing.ts';
@@ -77,6 +77,9 @@ export class Source {
         closeSync((await this.#open(want.file)).fd);
         this.#seen.delete(keyOf(want.file));
         yield json({});
+        return;
+      case 'digests':
+        yield json({ digests: await this.#digests(want.files) });
         return;
       case 'missing':
         yield json(
@@ -168,6 +171,17 @@ export class Source {
     } finally {
       closeSync(opened.fd);
     }
+  }
+
+  /** What each file is compared by as a whole; null for what can't be read, or has changed. */
+  async #digests(files: readonly Stamp[]): Promise<(string | null)[]> {
+    const digests: (string | null)[] = [];
+    for (const file of files) {
+      const hashes = this.#hashes(file, Number.POSITIVE_INFINITY);
+      // Who sends it is told why.
+      digests.push(await hashes.then((found) => digestOf(found.hashes)).catch(() => null));
+    }
+    return digests;
   }
 
   // ── one file ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,8 @@ export const takeStep = async (target: Target, { step, file, value }: JsonStep):
   switch (step) {
     case 'plan':
       return target.plan(listIn(fields, 'entries', isEntry));
+    case 'same':
+      return target.same(listIn(fields, 'files', isWanted), listIn(fields, 'digests', isDigest));
     case 'prepare':
       return target.prepare(fieldIn(fields, 'file', isWanted));
     case 'commit':
@@ -68,6 +70,8 @@ const listIn = <Item>(
 };
 
 const isText = (value: unknown): value is string => typeof value === 'string';
+
+const isDigest = (value: unknown): value is string | null => value === null || isText(value);
 
 const isRange = (value: unknown): value is readonly [number, number] =>
   Array.isArray(value) && value.length === 2 && isCount(value[0]) && isCount(value[1]) && value[1] <= MAX_CHUNKS;

@@ -13,6 +13,7 @@ import type { Locks } from './locks.ts';
 import { folderOf, Places } from './places.ts';
 import { Planner } from './planner.ts';
 import { Removal, type Extra, type Removed, type Removing } from './removal.ts';
+import { findSame } from './same.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { WantedFile } from './wanted.ts';
 
@@ -99,6 +100,16 @@ export class Target {
   async plan(entries: readonly Entry[]): Promise<Plan> {
     await this.places.judge(entries.map(([, root]) => root));
     return this.#planner.plan(entries);
+  }
+
+  /** Which of these files have the contents of the source's. */
+  async same(
+    files: readonly WantedFile[],
+    digests: readonly (string | null)[],
+  ): Promise<{ readonly same: readonly number[] }> {
+    await this.judge(files);
+    const { dryRun } = this.#options;
+    return { same: await findSame(this.places, { files, digests, platform: this.#around.platform, dryRun }) };
   }
 
   /** Gives folders what they are to have, when everything in them is done, and makes their names durable. */

@@ -3,6 +3,7 @@ import {
   lstatSync,
   lutimesSync,
   mkdirSync,
+  readFileSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -192,7 +193,12 @@ describe('modes and times', () => {
     const same = statSync(join(home, 'tree/f'));
     utimesSync(copy, same.mtimeMs / 1000, same.mtimeMs / 1000);
     expect(await send()).toMatchObject({ files: 1, skipped: 1 });
-    expect(await send({ checksum: true })).toMatchObject({ files: 2, skipped: 0 });
+    // One has other contents, in spite of its size and time; the other one only another time.
+    utimesSync(join(home, 'copy/tree/g'), 1000, 1000);
+    expect(await send({ checksum: true })).toMatchObject({ files: 1, skipped: 1 });
+    expect(statSync(join(home, 'copy/tree/g')).mtimeMs).toBeCloseTo(statSync(join(home, 'tree/g')).mtimeMs, 2);
+    expect(readFileSync(copy, 'utf8')).toBe('new');
+    expect(await send({ checksum: true })).toMatchObject({ files: 0, skipped: 2 });
     expect(whys((await send()).failed)).toEqual([]);
   });
 });

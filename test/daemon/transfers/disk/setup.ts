@@ -12,8 +12,10 @@ import { PiecePool } from '../../../../src/daemon/transfers/disk/pieces.ts';
 import { Source, type SourceOptions } from '../../../../src/daemon/transfers/disk/source.ts';
 import { pathsOf, type Surroundings } from '../../../../src/daemon/transfers/disk/surroundings.ts';
 import { Target, type TargetOptions } from '../../../../src/daemon/transfers/disk/target.ts';
+import type { WantedFile } from '../../../../src/daemon/transfers/disk/wanted.ts';
 import {
   CHUNK_BYTES,
+  SMALL_BYTES,
   encodeHeader,
   ENTRY,
   type Entry,
@@ -220,7 +222,7 @@ export const move = async (
   const counts = { files: 0, skipped: 0, folders: 0, links: 0, sentLarge: 0 };
   for (let at = 0; ; at += 1) {
     const group = (await readJson(source, { kind: 'group', at })) as Group;
-    const plan: Plan = await target.plan(group.entries);
+    const plan = await compared([source, target], group, await target.plan(group.entries));
     failed.push(...group.failed, ...plan.failed);
     counts.folders += plan.folders;
     counts.links += plan.links;
@@ -244,6 +246,24 @@ interface Sending {
   readonly failed: Failed[];
   readonly counts: { files: number; sentLarge: number };
 }
+
+/** The plan when the contents of files have been compared: those that differ are to be sent, the others are there. */
+const compared = async ([source, target]: readonly [Source, Target], { entries }: Group, plan: Plan): Promise<Plan> => {
+  if (plan.check.length === 0) return plan;
+  const asked = plan.check.map((index): Entry => entries[index] ?? [9, 0, '', 0, 0, 0]);
+  const files = asked.map(([, root, path, size, mtimeMs]): Stamp => [root, path, size, mtimeMs]);
+  const { digests } = (await readJson(source, { kind: 'digests', files })) as { digests: (string | null)[] };
+  const wanted = asked.map(([, root, path, size, mtimeMs, mode]): WantedFile => [root, path, size, mtimeMs, mode]);
+  const { same } = await target.same(wanted, digests);
+  const differing = plan.check.filter((_, at) => !same.includes(at));
+  const isSmall = (index: number): boolean => (entries[index]?.[3] ?? 0) <= SMALL_BYTES;
+  return {
+    ...plan,
+    send: [...plan.send, ...differing.filter(isSmall)],
+    compare: [...plan.compare, ...differing.filter((index) => !isSmall(index))],
+    skipped: plan.skipped + same.length,
+  };
+};
 
 const sendSmall = async (source: Source, target: Target, { group, plan, failed, counts }: Sending): Promise<void> => {
   const at = (index: number): Entry => group.entries[index] ?? [9, 0, '', 0, 0, 0];

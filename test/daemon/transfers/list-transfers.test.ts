@@ -1,0 +1,76 @@
+import { describe, expect, it } from 'vitest';
+
+import { listTransfers, type TransferSources } from '../../../src/daemon/transfers/list-transfers.ts';
+import type { Transfer } from '../../../src/protocol/transfers.ts';
+
+const rowOf = (number: number, caller = 'owner'): Transfer => ({
+  transferId: String(number).padStart(26, '0'),
+  role: 'mover',
+  from: { name: 'here', nodeId: 'a' },
+  to: { name: 'kai', nodeId: 'b' },
+  sources: ['x'],
+  dest: 'y',
+  state: 'ended',
+  caller,
+  startedAt: number,
+  duration: 1,
+  counting: false,
+  files: { found: 0, done: 0, skipped: 0, failed: 0 },
+  folders: 0,
+  links: 0,
+  removed: 0,
+  bytes: { found: 0, sent: 0, done: 0 },
+  failures: [{ path: 'x', error: 'disk_full', message: 'full' }],
+});
+
+const storeOf = (rows: readonly Transfer[]): TransferSources['stored'] => {
+  const sorted = rows.toSorted((a, b) => (a.transferId < b.transferId ? 1 : -1));
+  return (after, limit) =>
+    sorted
+      .filter(({ transferId }) => after === undefined || transferId < after)
+      .slice(0, limit)
+      .map((row) => ({ transferId: row.transferId, row }));
+};
+
+/** Every row of every page. */
+const all = (sources: TransferSources, limit: number): number[] => {
+  const seen: number[] = [];
+  for (let cursor: string | undefined, pages = 0; ; pages += 1) {
+    const { transfers, nextCursor } = listTransfers(sources, { cursor, limit });
+    seen.push(...transfers.map(({ startedAt }) => startedAt));
+    if (nextCursor === undefined) return seen;
+    expect(pages).toBeLessThan(1000);
+    cursor = nextCursor;
+  }
+};
+
+describe('a list of transfers', () => {
+  const numbers = Array.from({ length: 25 }, (_, at) => at + 1);
+
+  it('is given whole, page by page, newest first, whatever lies in memory and whatever in the store', () => {
+    for (const limit of [1, 2, 3, 7, 24, 25, 26, 1000]) {
+      for (const inMemory of [[], [25], [1, 13, 25], numbers]) {
+        const live = inMemory.map((number) => rowOf(number));
+        const stored = storeOf(numbers.map((number) => rowOf(number)));
+        expect(all({ live, stored, isShown: () => true }, limit)).toEqual(numbers.toReversed());
+      }
+    }
+  });
+
+  it('leaves out what is not the caller’s, and goes on behind it', () => {
+    const stored = storeOf(numbers.map((number) => rowOf(number, number % 5 === 0 ? 'agent:x' : 'owner')));
+    const isShown = ({ caller }: Transfer): boolean => caller === 'agent:x';
+    expect(all({ live: [], stored, isShown }, 3)).toEqual([25, 20, 15, 10, 5]);
+  });
+
+  it('shows what is in memory alone where no more is wanted, and never what failed', () => {
+    const { transfers } = listTransfers(
+      { live: [rowOf(1), rowOf(2)], stored: undefined, isShown: () => true },
+      { cursor: undefined, limit: 5 },
+    );
+    expect(transfers.map(({ startedAt, failures }) => [startedAt, failures])).toEqual([
+      [2, []],
+      [1, []],
+    ]);
+  });
+});

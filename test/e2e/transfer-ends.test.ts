@@ -1,0 +1,161 @@
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { Transfer } from '../../src/protocol/transfers.ts';
+import { draftsIn, writeLarge } from '../helpers/files.ts';
+import { connectMachines, Machine } from '../helpers/nodes.ts';
+import { until } from '../helpers/process-facts.ts';
+import { verifies } from '../requirements.ts';
+
+const LIMITS = 'rateLimits:\n  transfer: 1000\ntransfer:\n  maxFileSize: 3000000\n';
+const MOST = 3_000_000;
+
+let a: Machine;
+let b: Machine;
+
+beforeAll(async () => {
+  [a, b] = [
+    await Machine.create('near', { extra: 'rateLimits:\n  transfer: 1000\n' }),
+    await Machine.create('far', { extra: LIMITS }),
+  ];
+  await connectMachines(a, b);
+}, 60_000);
+
+afterAll(async () => {
+  await a?.remove();
+  await b?.remove();
+}, 60_000);
+
+const endOf = (stdout: string): Transfer => JSON.parse(stdout.trim().split('\n').at(-1) ?? '').transfer;
+
+describe('a transfer that the receiver’s owner cancels', () => {
+  it(verifies('transfers.refused', 'is over for its sender, who is told why, and does not begin again'), async () => {
+    await writeLarge(join(a.home, 'unwanted'), 2_900_000);
+    const sending = a.run(['send', 'far', 'unwanted', './', '--limit', '1M', '--json']);
+    const list = async (): Promise<Transfer[]> =>
+      (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
+    await until(async () => (await list()).length > 0, 10_000);
+    const [incoming] = await list();
+    expect((await b.run(['transfers', 'cancel', incoming?.transferId ?? ''])).code).toBe(0);
+    const { code, stdout } = await sending;
+    expect(code).toBe(1);
+    expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled' });
+    expect(await list()).toEqual([]);
+    expect(await readdir(b.home)).not.toContain('unwanted');
+  });
+});
+
+describe('Ctrl-C', () => {
+  it('ends a transfer at once, however slow it was asked to be', async () => {
+    await writeLarge(join(b.home, 'slow'), 2_900_000);
+    const child = a.spawn(['pull', 'far', 'slow', './', '--limit', '2k']);
+    await until(async () => (await draftsIn(a.home)).length > 0, 10_000);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const begun = performance.now();
+    child.kill('SIGINT');
+    await once(child, 'close');
+    await until(
+      async () => (await a.json<{ transfers: unknown[] }>(['transfers', 'list'])).transfers.length === 0,
+      3000,
+    );
+    expect(performance.now() - begun).toBeLessThan(3000);
+  });
+});
+
+describe('a folder', () => {
+  it(verifies('transfers.itself', 'is not copied into itself, here or on a peer'), async () => {
+    for (const [machine, place] of [
+      [a, 'localhost:'],
+      [b, 'far:'],
+    ] as const) {
+      await mkdir(join(machine.home, 'tree', 'sub'), { recursive: true });
+      const { code, stderr } = await a.run(['cp', `${place}tree`, `${place}tree/sub/`]);
+      expect(code).toBe(1);
+      expect(stderr).toContain('lies in what is to be copied there');
+      expect(await readdir(join(machine.home, 'tree', 'sub'))).toEqual([]);
+    }
+  });
+});
+
+describe('--checksum', () => {
+  it(verifies('transfers.contents', 'sends what has other contents, and nothing else'), async () => {
+    await mkdir(join(a.home, 'picky'));
+    for (const name of ['same', 'other', 'large']) await writeFile(join(a.home, 'picky', name), name.padEnd(5));
+    await writeLarge(join(a.home, 'picky', 'large'), 2_000_000);
+    await a.run(['send', 'far', 'picky', './']);
+    const there = join(b.home, 'picky');
+    for (const name of ['same', 'large']) await utimes(join(there, name), 1, 1);
+    await writeFile(join(there, 'other'), 'OTHER');
+    const { mtime } = await stat(join(a.home, 'picky', 'other'));
+    await utimes(join(there, 'other'), mtime, mtime);
+    const args = ['send', 'far', 'picky', './', '--checksum', '--json'];
+    const dry = endOf((await a.run([...args, '--dry-run'])).stdout);
+    expect(dry.files).toMatchObject({ done: 1, skipped: 2 });
+    expect(await readFile(join(there, 'other'), 'utf8')).toBe('OTHER');
+    const { files, bytes } = endOf((await a.run(args)).stdout);
+    expect(files).toMatchObject({ done: 1, skipped: 2, failed: 0 });
+    expect(bytes.sent).toBeLessThan(100);
+    expect(await readFile(join(there, 'other'), 'utf8')).toBe('other');
+  });
+});
+
+describe('POST /transfer/push, asked for what can not be', () => {
+  /** Pushes to the peer, as a program does. */
+  const push = async (
+    fields: Record<string, string>,
+    bytes: Uint8Array | string = 'new',
+  ): Promise<{ status: number; name?: string }> => {
+    const { url, token } = await a.registration();
+    const form = new FormData();
+    for (const [name, value] of Object.entries(fields)) form.set(name, value);
+    form.set('file', new Blob([bytes]), 'f');
+    const answer = await fetch(`${url}/api/v1/transfer/push?peer=far`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: form,
+    });
+    const body = (await answer.json()) as { error?: { name: string } };
+    return { status: answer.status, ...(body.error === undefined ? {} : { name: body.error.name }) };
+  };
+
+  it(
+    verifies(
+      'transfers.bad-input',
+      'says which of its reasons it is; the old file stays, no draft, and the node goes on',
+    ),
+    async () => {
+      await mkdir(join(b.home, 'folder'), { recursive: true });
+      await writeFile(join(b.home, 'old'), 'old');
+      await writeFile(join(b.home, 'folder', 'file'), 'x');
+      const cases: [Record<string, string>, number, string][] = [
+        [{ destPath: 'folder' }, 409, 'wrong_type'],
+        [{ destPath: 'missing/x' }, 404, 'file_not_found'],
+        [{ destPath: 'folder/file/x' }, 403, 'path_denied'],
+        [{ destPath: '/etc/x' }, 403, 'path_denied'],
+        [{ destPath: '.ssh/authorized_keys' }, 403, 'path_denied'],
+        [{ destPath: '.loopsy/config.yaml' }, 403, 'path_denied'],
+        [{ destPath: 'folder/../../../../etc/x' }, 403, 'path_denied'],
+        [{ destPath: 'nul\u0000x' }, 403, 'path_denied'],
+        [{ destPath: 'old', checksum: '0'.repeat(64) }, 422, 'checksum_mismatch'],
+        [{ destPath: 'old', checksum: 'x' }, 400, 'invalid_request'],
+        [{}, 400, 'invalid_request'],
+      ];
+      for (const [fields, status, name] of cases)
+        expect(await push(fields), JSON.stringify(fields)).toEqual({ status, name });
+      const large = new Uint8Array(MOST + 1);
+      expect(await push({ destPath: 'old' }, large)).toEqual({ status: 413, name: 'file_too_large' });
+      expect(await push({ destPath: 'old' }, new Uint8Array(12_000_000))).toEqual({
+        status: 413,
+        name: 'file_too_large',
+      });
+      expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('old');
+      expect(await draftsIn(b.home)).toEqual([]);
+      expect(await push({ destPath: 'old' })).toEqual({ status: 200 });
+      expect(await push({ destPath: 'limit' }, new Uint8Array(MOST))).toEqual({ status: 200 });
+      expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('new');
+    },
+  );
+});
