@@ -32,20 +32,27 @@ afterAll(async () => {
 const endOf = (stdout: string): Transfer => JSON.parse(stdout.trim().split('\n').at(-1) ?? '').transfer;
 
 describe('a transfer that the receiver’s owner cancels', () => {
-  it(verifies('transfers.refused', 'is over for its sender, who is told why, and does not begin again'), async () => {
-    await writeLarge(join(a.home, 'unwanted'), 2_900_000);
-    const sending = a.run(['send', 'far', 'unwanted', './', '--limit', '1M', '--json']);
-    const list = async (): Promise<Transfer[]> =>
-      (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
-    await until(async () => (await list()).length > 0, 10_000);
-    const [incoming] = await list();
-    expect((await b.run(['transfers', 'cancel', incoming?.transferId ?? ''])).code).toBe(0);
-    const { code, stdout } = await sending;
-    expect(code).toBe(1);
-    expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled' });
-    expect(await list()).toEqual([]);
-    expect(await readdir(b.home)).not.toContain('unwanted');
-  });
+  it(
+    verifies(
+      'transfers.refused',
+      'is over for its sender, who is told why; it does not begin again, and nothing of it stays',
+    ),
+    async () => {
+      await writeLarge(join(a.home, 'unwanted'), 2_900_000);
+      const sending = a.run(['send', 'far', 'unwanted', './', '--limit', '1M', '--json']);
+      const list = async (): Promise<Transfer[]> =>
+        (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
+      await until(async () => (await list()).length > 0, 10_000);
+      const [incoming] = await list();
+      expect((await b.run(['transfers', 'cancel', incoming?.transferId ?? ''])).code).toBe(0);
+      const { code, stdout } = await sending;
+      expect(code).toBe(1);
+      expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled' });
+      expect(await list()).toEqual([]);
+      expect(await readdir(b.home)).not.toContain('unwanted');
+      expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
 });
 
 describe('Ctrl-C', () => {

@@ -15,6 +15,7 @@ import type {
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import { limitsOf, mayWriteRunning } from './caller-limits.ts';
+import type { Rest } from './disk/journal.ts';
 import type { DiskThread } from './disk-thread.ts';
 import type { Body } from './pour.ts';
 import type { StepOptions } from './ends.ts';
@@ -129,7 +130,7 @@ export class OpenEnds {
     await this.#close(end, leaving);
   }
 
-  /** The owner of this machine, or who opened it, wants no more of it: its mover is told so, and begins no other. */
+  /** The owner of this machine, or who opened it, wants no more of it: its mover is told so, and nothing waits to be gone on with. */
   async cancel(endId: string, caller: Caller): Promise<void> {
     const end = this.#of(endId, caller);
     this.#cancelled.add(endId);
@@ -137,7 +138,7 @@ export class OpenEnds {
       if (this.#cancelled.size <= MAX_CANCELLED) break;
       this.#cancelled.delete(oldest);
     }
-    await this.#close(end, { outcome: 'cancelled' });
+    await this.#close(end, { outcome: 'cancelled' }, 'unwanted');
   }
 
   /** True where it is open here. */
@@ -253,10 +254,14 @@ export class OpenEnds {
     this.#close(end, leaving).catch(() => undefined);
   }
 
-  async #close(end: OpenEnd, leaving: Omit<EndClose, 'endId'>): Promise<void> {
+  async #close(
+    end: OpenEnd,
+    leaving: Omit<EndClose, 'endId'>,
+    rest: Rest = leaving.outcome === 'done' ? 'none' : 'kept',
+  ): Promise<void> {
     if (!this.#open.delete(end.endId)) return;
     try {
-      await this.#parts.disk.call('close', { endId: end.endId, isDone: leaving.outcome === 'done' });
+      await this.#parts.disk.call('close', { endId: end.endId, rest });
     } finally {
       end.release();
       const { caller } = end;

@@ -112,19 +112,19 @@ export class Disk {
       return { paths };
     } catch (thrown) {
       await target.close();
-      this.#journals.close(journalKey, false);
+      this.#journals.close(journalKey, 'kept');
       throw thrown;
     }
   }
 
-  async #close({ endId, isDone }: Options<'close'>): Promise<unknown> {
+  async #close({ endId, rest }: Options<'close'>): Promise<unknown> {
     this.#sources.get(endId)?.close();
     this.#sources.delete(endId);
     const found = this.#targets.get(endId);
     this.#targets.delete(endId);
     if (found === undefined) return {};
     await found.target.close();
-    this.#journals.close(found.journalKey, isDone);
+    this.#journals.close(found.journalKey, rest);
     return {};
   }
 
@@ -145,7 +145,7 @@ export class Disk {
       const { id } = write.writeFile;
       const journal = this.#journals.open(id, systemClock.now());
       const parts = { around: this.#around, locks: this.#locks, journal };
-      return FileSink.begin(parts, write.writeFile, () => this.#journals.close(id, true));
+      return FileSink.begin(parts, write.writeFile, () => this.#journals.close(id, 'none'));
     }
     return this.#stepSink(write);
   }

@@ -24,6 +24,9 @@ const COMPACT_BYTES = 262_144;
 const SPOOL = /^[0-9a-f]{32}\.spool$/;
 const JOURNAL = /^[0-9a-f]{32}\.jsonl$/;
 
+/** What becomes of what has not arrived: all has, it waits to be gone on with, or nobody here wants it. */
+export type Rest = 'none' | 'kept' | 'unwanted';
+
 /** Where the roots of a tree go. */
 export interface JournalHead {
   readonly paths: readonly string[];
@@ -85,9 +88,13 @@ export class Journal {
     this.#large.delete(draft);
   }
 
-  /** Nobody writes any more. `isDone`: everything has arrived, so that there is nothing to go on with. */
-  end(isDone: boolean): void {
-    if (isDone) this.#head = undefined;
+  /** Nobody writes any more. */
+  end(rest: Rest): void {
+    if (rest !== 'kept') this.#head = undefined;
+    if (rest === 'unwanted') {
+      for (const draft of this.#large) removeDraft(draft);
+      this.#large.clear();
+    }
     this.#compact();
   }
 
@@ -130,7 +137,7 @@ export class Journal {
 /** The journals of a node. Two who write the same share one. */
 export class Journals {
   readonly #dir: string;
-  readonly #open = new Map<string, { readonly journal: Journal; users: number; isDone: boolean }>();
+  readonly #open = new Map<string, { readonly journal: Journal; users: number; rest: Rest }>();
 
   constructor(dir: string) {
     this.#dir = dir;
@@ -148,20 +155,20 @@ export class Journals {
     // What lies longer is not gone on with: it is swept, as if the node had just been started.
     if (isOlder(file, now)) sweepFile(file, true);
     const journal = new Journal(file);
-    this.#open.set(file, { journal, users: 1, isDone: true });
+    this.#open.set(file, { journal, users: 1, rest: 'none' });
     return journal;
   }
 
   /** One who wrote has ended. */
-  close(key: string, isDone: boolean): void {
+  close(key: string, rest: Rest): void {
     const file = this.#fileOf(key);
     const known = this.#open.get(file);
     if (known === undefined) return;
     known.users -= 1;
-    known.isDone &&= isDone;
+    if (rest === 'unwanted' || known.rest === 'none') known.rest = rest;
     if (known.users > 0) return;
     this.#open.delete(file);
-    known.journal.end(known.isDone);
+    known.journal.end(known.rest);
   }
 
   /** Removes what sudden ends have left: small drafts at once, large ones, which can be gone on with, after a week. */

@@ -1,5 +1,6 @@
 import type { ErrorBody } from '../../../protocol/errors.ts';
 import type { SourceWant, TargetStep } from '../../../protocol/transfers.ts';
+import type { Rest } from './journal.ts';
 import type { SourceOptions } from './source.ts';
 import type { TargetOptions } from './target.ts';
 
@@ -33,7 +34,7 @@ interface DiskLimits {
 export interface DiskCalls {
   'source.open': [options: SourceOptions & { readonly endId: string }, answer: unknown];
   'target.open': [options: TargetOptions & { readonly endId: string; readonly journalKey: string }, answer: unknown];
-  close: [options: { readonly endId: string; readonly isDone: boolean }, answer: unknown];
+  close: [options: { readonly endId: string; readonly rest: Rest }, answer: unknown];
   list: [options: ListFolder, answer: unknown];
 }
 

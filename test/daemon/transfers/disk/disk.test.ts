@@ -100,7 +100,7 @@ describe('the disk', () => {
     disk.take({ id, end: 'end' });
     expect(await answerOf(id)).toMatchObject({ done: 2, failed: [] });
     expect(told(id).filter((message) => 'taken' in message)).toHaveLength(bytes.length);
-    expect(await call('close', { endId: 't', isDone: true })).toEqual({});
+    expect(await call('close', { endId: 't', rest: 'none' })).toEqual({});
     expect(readdirSync(data.journalDir)).toEqual([]);
   });
 
@@ -110,7 +110,7 @@ describe('the disk', () => {
     ).toBe('invalid_request');
     expect(await call('target.open', { ...targetOptions, dest: '/etc/x' })).toBe('path_denied');
     expect(await call('list', { path: '/etc', limits: {}, limit: 10 })).toBe('path_denied');
-    expect(await call('close', { endId: 'nobody', isDone: true })).toEqual({});
+    expect(await call('close', { endId: 'nobody', rest: 'none' })).toEqual({});
     for (const write of [
       { endId: 'no', step: 'batch' },
       { endId: 'no', step: 'put' },
@@ -145,7 +145,7 @@ describe('the disk', () => {
     expect(draftsIn(home)).toHaveLength(2);
     disk.take({ id: late, end: 'abort' });
     expect([draftsIn(home), readdirSync(join(home, 'tree'))]).toEqual([[], []]);
-    await call('close', { endId: 't', isDone: false });
+    await call('close', { endId: 't', rest: 'kept' });
     expect(told(early).some((message) => 'answer' in message)).toBe(false);
   });
 
@@ -180,7 +180,7 @@ describe('the disk', () => {
         existsSync(join(home, 'tree/closed/b')),
       ]).toEqual([[], false, false]);
       expect(readFileSync(join(home, 'tree/open'), 'utf8')).toBe('two');
-      await call('close', { endId: 't', isDone: true });
+      await call('close', { endId: 't', rest: 'none' });
     },
   );
 

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 
@@ -101,12 +101,28 @@ describe('journals', () => {
     },
   );
 
+  it('what nobody wants is removed, and not gone on with', () => {
+    const draft = join(home, '.loopsy-0123456789abcdef.part');
+    for (const [rest, isThere] of [
+      ['kept', true],
+      ['unwanted', false],
+    ] as const) {
+      const journal = disk.journals.open('k', Date.now());
+      journal.begin({ paths: ['/x'], names: ['x'] });
+      journal.addLarge(draft);
+      writeFileSync(draft, 'half of it');
+      disk.journals.close('k', rest);
+      expect(existsSync(draft)).toBe(isThere);
+      expect(readdirSync(dir)).toHaveLength(isThere ? 1 : 0);
+    }
+  });
+
   it('a repeat after a week begins anew', () => {
     const open = (now: number) => disk.journals.open('k', now);
     open(Date.now()).begin({ paths: ['/x'], names: ['x'] });
-    disk.journals.close('k', false);
+    disk.journals.close('k', 'kept');
     expect(open(Date.now()).pathsOf(['x'])).toEqual(['/x']);
-    disk.journals.close('k', false);
+    disk.journals.close('k', 'kept');
     expect(open(Date.now() + KEEP_MS + DAY_MS).pathsOf(['x'])).toBeUndefined();
   });
 });

@@ -138,7 +138,7 @@ describe('one file by itself', () => {
   const begin = async (destPath: string | undefined, checksum?: string) => {
     const key = 'ab'.repeat(16);
     const parts = { around: disk.around, locks: disk.locks, journal: disk.journals.open(key, Date.now()) };
-    return FileSink.begin(parts, write(destPath, checksum), () => disk.journals.close(key, true));
+    return FileSink.begin(parts, write(destPath, checksum), () => disk.journals.close(key, 'none'));
   };
 
   it(verifies('transfers.checksum', 'its checksum is that of its bytes; another one is refused'), async () => {

@@ -95,7 +95,7 @@ export const targetAt = async (
 /** Ends a target, and what is written down about it. */
 export const closeTarget = async ({ journals }: TestDisk, target: Target, isDone = true): Promise<void> => {
   await target.close();
-  journals.close(keys.get(target) ?? '', isDone);
+  journals.close(keys.get(target) ?? '', isDone ? 'none' : 'kept');
 };
 
 export const sourceOf = async (
