@@ -97,9 +97,7 @@ export const ERRORS = {
   execution_failed: row([3004, 422, EXIT.usage], 'the command could not be started'),
   execution_cancelled: row([3005, 409, EXIT.failed], 'the run was cancelled'),
   job_not_found: row([3006, 404, EXIT.failed], 'no job has that id', { hint: '`loopsy jobs list` shows them' }),
-  path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed', {
-    hint: 'the owner of that node can change transfer.allowedPaths or transfer.deniedPaths in its config.yaml',
-  }),
+  path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed'),
   file_not_found: row([4002, 404, EXIT.failed], 'there is no such file or folder', {
     hint: '`loopsy ls <peer> <path>` shows what is there',
   }),

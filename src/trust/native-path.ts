@@ -15,11 +15,16 @@ const DEVICE = /^(?:con|prn|aux|nul|conin\$|conout\$|clock\$|(?:com|lpt)[0-9¹²
 /** Half a character: no bytes could say it. */
 const LONE_SURROGATE = /\p{Cs}/u;
 
-/** A refusal that names the path as it was given. */
-export const pathDenied = (path: string, why: string, details: Readonly<Record<string, unknown>> = {}): LoopsyError =>
+/** A refusal that names the path as it was given; a hint where somebody can open it. */
+export const pathDenied = (
+  path: string,
+  why: string,
+  { hint, ...details }: Readonly<Record<string, unknown>> & { readonly hint?: string } = {},
+): LoopsyError =>
   new LoopsyError('path_denied', {
     message: `${JSON.stringify(path.slice(0, 300))} ${why}`,
     details: { path: path.slice(0, 300), ...details },
+    ...(hint === undefined ? {} : { hint }),
   });
 
 /** Puts the home before `~`, `~/x` and relative paths. */

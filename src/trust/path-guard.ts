@@ -20,6 +20,13 @@ export interface PathRules extends PathPlace {
   readonly alwaysDenied: readonly string[];
 }
 
+/** How what a rule closes can be opened. */
+const OPENED_BY = {
+  'transfer.allowedPaths': 'transfer.allowedPaths in its config.yaml',
+  'transfer.deniedPaths': 'transfer.deniedPaths in its config.yaml',
+  'grant.folders': 'it with `loopsy peers grant` or `loopsy key grant`',
+} as const;
+
 /** What narrows a request further. */
 export interface PathLimits {
   /** The folders of the caller's grant; the path must be in one of them too. */
@@ -153,8 +160,8 @@ export class PathGuard {
     return real as SafePath;
   }
 
-  #denied(given: string, why: string, key: string): LoopsyError {
-    return pathDenied(given, why, { key });
+  #denied(given: string, why: string, key: keyof typeof OPENED_BY): LoopsyError {
+    return pathDenied(given, why, { key, hint: `the owner of that node can change ${OPENED_BY[key]}` });
   }
 
   #isIn({ forms, foldsCase }: Root, path: string, fold: (text: string) => string): boolean {

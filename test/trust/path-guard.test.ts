@@ -154,6 +154,13 @@ describe('the path guard', () => {
       details: { key: 'transfer.deniedPaths' },
       message: expect.stringContaining('~/.ssh'),
     });
+    const hintOf = (given: string, limits?: PathLimits): Promise<unknown> =>
+      guard.check(given, limits).then(String, (error: { hint?: string }) => error.hint);
+    expect(await hintOf('.ssh/id')).toContain('transfer.deniedPaths in its config.yaml');
+    expect(await hintOf('/etc/passwd')).toContain('transfer.allowedPaths in its config.yaml');
+    expect(await hintOf('a/file', { folders: ['~/a/b'] })).toContain('loopsy peers grant');
+    // Nobody can open these.
+    for (const given of ['.loopsy/x', '/proc/self/environ', 'nul\0']) expect(await hintOf(given)).toBeUndefined();
     const messages = await Promise.all(
       ['secret', 'missing', 'secret/below'].map(async (name) => {
         const given = join(root, 'outside', name);

@@ -1,65 +1,21 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 
 import { FileSink } from '../../../../src/daemon/transfers/disk/file-sink.ts';
 import { PutSink } from '../../../../src/daemon/transfers/disk/incoming.ts';
-import type { Target } from '../../../../src/daemon/transfers/disk/target.ts';
 import { CHUNK_BYTES } from '../../../../src/daemon/transfers/format.ts';
-import { tempFolder } from '../../../helpers/temp-folder.ts';
 import { verifies } from '../../../requirements.ts';
 import { faults } from './failing-fs.ts';
-import {
-  closeTarget,
-  diskIn,
-  draftsIn,
-  errorOf,
-  MTIME_MS,
-  targetAt,
-  turns,
-  writeFiles,
-  type TestDisk,
-} from './setup.ts';
+import { useFaultTree } from './faults-setup.ts';
+import { errorOf, turns } from './setup.ts';
 
 vi.mock('node:fs', async (original) => (await import('./failing-fs.ts')).failingFs(await original<typeof fs>()));
 
-let home: string;
-let disk: TestDisk;
-let target: Target;
-
-const openTarget = async (): Promise<Target> => {
-  const opened = await targetAt(disk, '~/tree');
-  opened.places.roots = [await disk.around.guard.check('~/tree')];
-  await opened.places.judge([0]);
-  return opened;
-};
-
-beforeEach(async () => {
-  faults.clear();
-  home = join(await tempFolder(), 'home');
-  fs.mkdirSync(join(home, 'tree'), { recursive: true });
-  fs.writeFileSync(join(home, 'tree/old'), 'old');
-  disk = diskIn(home);
-  target = await openTarget();
-});
-
-/** The old file is as it was, nothing is left, and the next transfer of it works. */
-const expectUntouched = async (): Promise<void> => {
-  faults.clear();
-  expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('old');
-  expect(draftsIn(home)).toEqual([]);
-  expect(disk.locks.isFree).toBe(true);
-  expect(await writeFiles(target, [['old', 'new']])).toMatchObject({ done: 1, failed: [] });
-  expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('new');
-  await closeTarget(disk, target);
-  expect(fs.readdirSync(disk.around.journalDir)).toEqual([]);
-};
-
-const prepareLarge = async (path: string, size = CHUNK_BYTES + 5): Promise<number> =>
-  (await target.prepare([0, path, size, MTIME_MS, 0o644])).file;
+const tree = useFaultTree();
 
 const putChunk = async (file: number, chunk: number, bytes: Uint8Array): Promise<void> => {
-  const sink = new PutSink(target.large, { file, chunk });
+  const sink = new PutSink(tree.target.large, { file, chunk });
   sink.take([bytes]);
   await sink.end();
 };
@@ -72,59 +28,59 @@ describe('large files', () => {
   ])(
     verifies('transfers.atomic', '%s fails with %s at the end: the old file stays, nothing is left'),
     async (call, code, error) => {
-      const file = await prepareLarge('old');
+      const file = await tree.prepareLarge('old');
       await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
       await putChunk(file, 1, new Uint8Array(5));
       faults.set(call, { skip: 0, code });
-      expect(await errorOf(target.large.commit(file, []))).toBe(error);
-      await expectUntouched();
+      expect(await errorOf(tree.target.large.commit(file, []))).toBe(error);
+      await tree.expectUntouched();
     },
   );
 
   it('a disk that is full in the middle leaves no draft', async () => {
-    const file = await prepareLarge('old');
+    const file = await tree.prepareLarge('old');
     faults.set('write', { skip: 0, code: 'ENOSPC' });
     await expect(putChunk(file, 0, new Uint8Array(100))).rejects.toMatchObject({ error: 'disk_full' });
-    await expectUntouched();
+    await tree.expectUntouched();
   });
 
   it('its folder can not be flushed: nobody says that it has arrived', async () => {
-    const file = await prepareLarge('fresh');
+    const file = await tree.prepareLarge('fresh');
     await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
     await putChunk(file, 1, new Uint8Array(5));
     // The large file's own flush is the first.
     faults.set('fsync', { skip: 1, code: 'EIO' });
-    expect(await errorOf(target.large.commit(file, []))).toBe('transfer_failed');
-    await expectUntouched();
+    expect(await errorOf(tree.target.large.commit(file, []))).toBe('transfer_failed');
+    await tree.expectUntouched();
   });
 
   it('what is not whole is not published: chunks that are missing, broke off, or were never there', async () => {
-    const file = await prepareLarge('old');
+    const file = await tree.prepareLarge('old');
     await putChunk(file, 1, new Uint8Array(5));
-    const broken = new PutSink(target.large, { file, chunk: 0 });
+    const broken = new PutSink(tree.target.large, { file, chunk: 0 });
     broken.take([new Uint8Array(10)]);
     await expect(broken.end()).rejects.toMatchObject({ error: 'invalid_request' });
-    expect(() => new PutSink(target.large, { file, chunk: 2 })).toThrow('no chunk 2');
+    expect(() => new PutSink(tree.target.large, { file, chunk: 2 })).toThrow('no chunk 2');
     expect(() => broken.take([new Uint8Array(CHUNK_BYTES)])).toThrow('too many bytes');
-    expect(await errorOf(target.large.commit(file, [[0, 25_000_000]]))).toBe('invalid_request');
-    await expectUntouched();
+    expect(await errorOf(tree.target.large.commit(file, [[0, 25_000_000]]))).toBe('invalid_request');
+    await tree.expectUntouched();
   });
 
   it('a chunk that was begun anew takes nothing of the connection that broke', async () => {
-    const file = await prepareLarge('fresh', 6);
-    const stale = new PutSink(target.large, { file, chunk: 0 });
+    const file = await tree.prepareLarge('fresh', 6);
+    const stale = new PutSink(tree.target.large, { file, chunk: 0 });
     stale.take([Buffer.from('old')]);
-    const fresh = new PutSink(target.large, { file, chunk: 0 });
+    const fresh = new PutSink(tree.target.large, { file, chunk: 0 });
     fresh.take([Buffer.from('new')]);
     expect(() => stale.take([Buffer.from('old')])).toThrow('begun anew');
     fresh.take([Buffer.from('new')]);
     await fresh.end();
     await expect(stale.end()).rejects.toMatchObject({ error: 'invalid_request' });
     // A commit whose answer was lost is asked for again.
-    const answers = await Promise.all([target.large.commit(file, []), target.large.commit(file, [])]);
+    const answers = await Promise.all([tree.target.large.commit(file, []), tree.target.large.commit(file, [])]);
     expect(answers).toEqual([{}, {}]);
-    expect(fs.readFileSync(join(home, 'tree/fresh'), 'utf8')).toBe('newnew');
-    await expectUntouched();
+    expect(fs.readFileSync(join(tree.home, 'tree/fresh'), 'utf8')).toBe('newnew');
+    await tree.expectUntouched();
   });
 });
 
@@ -137,8 +93,12 @@ describe('one file by itself', () => {
   });
   const begin = async (destPath: string | undefined, checksum?: string) => {
     const key = 'ab'.repeat(16);
-    const parts = { around: disk.around, locks: disk.locks, journal: disk.journals.open(key, Date.now()) };
-    return FileSink.begin(parts, write(destPath, checksum), () => disk.journals.close(key, 'none'));
+    const parts = {
+      around: tree.disk.around,
+      locks: tree.disk.locks,
+      journal: tree.disk.journals.open(key, Date.now()),
+    };
+    return FileSink.begin(parts, write(destPath, checksum), () => tree.disk.journals.close(key, 'none'));
   };
 
   it(verifies('transfers.checksum', 'its checksum is that of its bytes; another one is refused'), async () => {
@@ -146,15 +106,15 @@ describe('one file by itself', () => {
     const sink = await begin('~/tree/old', 'a'.repeat(64));
     sink.take([Buffer.from('foo')]);
     await expect(sink.end({})).rejects.toMatchObject({ error: 'checksum_mismatch' });
-    expect(fs.readFileSync(join(home, 'tree/old'), 'utf8')).toBe('old');
+    expect(fs.readFileSync(join(tree.home, 'tree/old'), 'utf8')).toBe('old');
     const second = await begin(undefined);
     second.take([Buffer.from('foo')]);
     expect(await second.end({ destPath: '~/tree/foo', checksum: sha })).toEqual({
-      path: join(home, 'tree/foo'),
+      path: join(tree.home, 'tree/foo'),
       size: 3,
       checksum: sha,
     });
-    await expectUntouched();
+    await tree.expectUntouched();
   });
 
   it.each(['fsync', 'rename', 'write', 'futimes'])(
@@ -169,7 +129,7 @@ describe('one file by itself', () => {
       await expect(work()).rejects.toMatchObject({ error: 'transfer_failed' });
       sink.abort();
       await turns();
-      await expectUntouched();
+      await tree.expectUntouched();
     },
   );
 
@@ -181,15 +141,15 @@ describe('one file by itself', () => {
       sink.take([Buffer.from('foo')]);
       expect(await errorOf(sink.end(value))).toMatch(/invalid_request|wrong_type|path_denied/);
     }
-    await expectUntouched();
+    await tree.expectUntouched();
   });
 
   it('too many bytes are refused while they come', async () => {
-    disk = { ...disk, around: { ...disk.around, maxFileSize: 5 } };
+    tree.disk = { ...tree.disk, around: { ...tree.disk.around, maxFileSize: 5 } };
     const sink = await begin('~/tree/old');
     expect(() => sink.take([Buffer.from('123456')])).toThrow('at most 5');
     sink.abort();
     await turns();
-    await expectUntouched();
+    await tree.expectUntouched();
   });
 });
