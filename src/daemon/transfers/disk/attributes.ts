@@ -44,8 +44,10 @@ export const setMode = (place: Place, mode: number): void => {
  */
 export const timeText = (ms: number): string => {
   const microseconds = Math.round(ms * 1000);
-  // The system cuts off what is behind the microsecond: a little more than none must be there.
-  return String((microseconds + Math.sign(microseconds) * 0.3) / 1_000_000);
+  const seconds = microseconds / 1_000_000;
+  // Node 20 and 22 cut off what is behind the microsecond: a number that lies below its own must be the next one instead.
+  const cut = Math.trunc((seconds - Math.trunc(seconds)) * 1_000_000);
+  return String(cut === microseconds % 1_000_000 ? seconds : seconds + (seconds * Number.EPSILON) / 2);
 };
 
 /** The time of a link itself. */

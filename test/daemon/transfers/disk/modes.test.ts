@@ -29,6 +29,8 @@ beforeEach(async () => {
 });
 
 const modeOf = (path: string): string => (lstatSync(join(home, path)).mode & 0o7777).toString(8);
+/** A newer Node keeps what lies behind it, too. */
+const microsecondOf = (path: string): number => Math.round(lstatSync(join(home, path)).mtimeMs * 1000);
 const send = (options = {}) => move([disk, disk], [['~/tree'], '~/copy'], options);
 
 describe('modes and times', () => {
@@ -104,7 +106,7 @@ describe('modes and times', () => {
     utimesSync(join(home, 'tree'), 77, 77);
     expect((await send()).failed).toEqual([]);
     for (const [name, ms] of Object.entries(times))
-      expect(Math.abs(statSync(join(home, 'copy', name)).mtimeMs - ms), name).toBeLessThanOrEqual(0.002);
+      expect(Math.abs(statSync(join(home, 'copy', name)).mtimeMs - ms), name).toBeLessThan(0.001);
     expect(lstatSync(join(home, 'copy/link')).mtimeMs).toBe(5000);
     expect(statSync(join(home, 'copy')).mtimeMs).toBe(77_000);
     const again = await move([disk, disk], [['~/tree'], '~/copy/../copy2']);
@@ -153,10 +155,10 @@ describe('modes and times', () => {
       [ENTRY.end, 0, 'sub', 0, MTIME_MS, -1],
       [ENTRY.end, 0, 'fresh', 0, MTIME_MS, -1],
     ]);
-    expect([modeOf('tree/sub'), modeOf('tree/fresh'), statSync(join(home, 'tree/fresh')).mtimeMs]).toEqual([
+    expect([modeOf('tree/sub'), modeOf('tree/fresh'), microsecondOf('tree/fresh')]).toEqual([
       before,
       '755',
-      MTIME_MS,
+      MTIME_MS * 1000,
     ]);
     await closeTarget(disk, target);
   });
