@@ -73,7 +73,7 @@ function section([id, op], entry) {
     op.outbound ? 'Refused over a link.' : '',
     op.limit === undefined ? '' : `Counted by \`rateLimits.${op.limit}\`.`,
     op.form === true ? 'The body is a form (`multipart/form-data`).' : '',
-    op.kind === 'upload' && op.form !== true ? 'The body is bytes.' : '',
+    (op.kind === 'upload' || op.kind === 'exchange') && op.form !== true ? 'The body is bytes.' : '',
     typeof op.cli === 'string' ? `Command: \`loopsy ${op.cli}\`.` : '',
   ];
   const answer = entry.responses[op.status ?? 200].content;
@@ -84,7 +84,7 @@ function section([id, op], entry) {
     .join(', ');
   const text = `Answers ${type === 'application/json' ? shape : type}`;
   const says =
-    { stream: `Answers with ${types}; one event: ${shape}`, download: `Answers with bytes (${types})` }[op.kind] ??
+    { stream: `Answers with ${types}; one event: ${shape}`, download: `Answers with bytes (${types})`, exchange: `Answers while the bytes come, with one line of JSON at a time: ${shape}` }[op.kind] ??
     text;
   return [
     `### ${op.method} ${op.path}`,

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 
 const MiB = 1_048_576;
 /** Bytes between two collections. */
-const COLLECT_BYTES = 4 * MiB;
+const COLLECT_BYTES = 16 * MiB;
 /** Dead chunks in memory above which the old generation is looked through too. */
 const MUCH_BYTES = 24 * MiB;
 

@@ -17,8 +17,9 @@ export type LimitCategory = 'execute' | 'transfer' | 'context';
 /**
  * The shape of an operation's bytes. `json`: a JSON body and a JSON answer. `stream`: a JSON body and an answer of
  * events, as SSE or as frames. `upload`: a byte body and a JSON answer. `download`: a JSON body and an answer of bytes.
+ * `exchange`: a byte body, and an answer of bytes that comes while the body does.
  */
-export type Kind = 'json' | 'stream' | 'upload' | 'download';
+export type Kind = 'json' | 'stream' | 'upload' | 'download' | 'exchange';
 
 /**
  * How an operation relates to objects that have owners.
@@ -85,9 +86,12 @@ export const operation = <In extends z.ZodType, Out extends z.ZodType, Shape ext
 export const pathFields = (path: string): string[] =>
   [...path.matchAll(/:([a-zA-Z]+)/g)].map((match) => match[1] ?? '');
 
+/** True where the body is bytes. */
+export const takesBytes = ({ kind }: Pick<Operation, 'kind'>): boolean => kind === 'upload' || kind === 'exchange';
+
 /** True where the input's remaining fields travel in the query: reads, deletes and byte bodies. */
 export const inputInQuery = (op: Pick<Operation, 'method' | 'kind'>): boolean =>
-  op.kind === 'upload' || op.method === 'GET' || op.method === 'DELETE';
+  takesBytes(op) || op.method === 'GET' || op.method === 'DELETE';
 
 /** The part of an operation that says how a request for it looks. */
 export type Route = Pick<Operation, 'method' | 'path' | 'kind'>;

@@ -287,6 +287,13 @@ export const OPERATIONS = {
     output: transfers.targetWrittenSchema, errors: ['transfer_not_found', ...WRITE_ERRORS],
     object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
   }),
+  'target.put': operation({
+    summary: 'Bytes of a large file of an open target; each line of the answer is JSON and says how many have come',
+    method: 'POST', path: '/transfer/targets/:endId/bytes', access: 'files:write', remote: true, effect: false,
+    audit: ['endId'], kind: 'exchange', input: transfers.targetPutSchema, output: transfers.targetTakenSchema,
+    errors: ['transfer_not_found', ...WRITE_ERRORS], object: { kind: 'transfer', role: 'uses', field: 'endId' },
+    cli: { none: 'nodes only' },
+  }),
   'end.close': operation({
     summary: 'Leave an open source or target', method: 'DELETE', path: '/transfer/ends/:endId', access: 'files:read',
     remote: true, effect: true, audit: ['endId', 'outcome', 'files', 'bytes', 'failed'], kind: 'json',

@@ -233,12 +233,25 @@ export const targetOpenedSchema = z.object({
 /** POST /transfer/targets/:endId: one step of an open target; the body is bytes. See docs/protocol/transfers.md. */
 export const targetWriteSchema = z.strictObject({
   ...endRef,
-  step: z.enum(['plan', 'same', 'batch', 'prepare', 'put', 'commit', 'drop', 'finish', 'extra', 'remove']),
+  step: z.enum(['plan', 'same', 'batch', 'prepare', 'resume', 'commit', 'drop', 'finish', 'extra', 'remove']),
   file: z.coerce.number().int().min(0).optional(),
-  chunk: z.coerce.number().int().min(0).optional(),
 });
 /** Its answer; the step says which fields there are. */
 export const targetWrittenSchema = z.looseObject({});
+
+/** POST /transfer/targets/:endId/bytes: a stretch of a large file; the body is its bytes. */
+export const targetPutSchema = z.strictObject({
+  ...endRef,
+  file: z.coerce.number().int().min(0).describe('as `prepare` numbers it'),
+  at: z.coerce.number().int().min(0).describe('where its first byte goes'),
+  to: z.coerce.number().int().min(0).describe('behind its last byte'),
+});
+/** One line of its answer. The last one has `done` or `error`; where neither comes, the connection was cut. */
+export const targetTakenSchema = z.object({
+  at: bytesSchema.optional().describe('all before have come'),
+  done: z.literal(true).optional().describe('all are written'),
+  error: z.looseObject({}).optional().describe('why no more are taken'),
+});
 
 /** DELETE /transfer/ends/:endId. */
 export const endCloseSchema = z.strictObject({
@@ -277,5 +290,9 @@ export type TargetOpen = z.infer<typeof targetOpenSchema>;
 export type TargetOpened = z.infer<typeof targetOpenedSchema>;
 /** One step of an open target. */
 export type TargetStep = z.infer<typeof targetWriteSchema>['step'];
+/** A stretch of a large file. */
+export type TargetPut = z.infer<typeof targetPutSchema>;
+/** One line of what a target says of it. */
+export type TargetTaken = z.infer<typeof targetTakenSchema>;
 /** How an end is left. */
 export type EndClose = z.infer<typeof endCloseSchema>;

@@ -75,6 +75,8 @@ describe('routes', () => {
     expect(of('stream')).toEqual(['job.stream', 'job.output', 'transfer.run', 'transfer.follow', 'audit.follow']);
     expect(of('upload')).toEqual(['job.stdin', 'file.push', 'target.write']);
     expect(of('download')).toEqual(['file.pull', 'source.read']);
+    // Between nodes alone: no client asks for it.
+    expect(of('exchange')).toEqual(['target.put']);
   });
 });
 

@@ -59,6 +59,7 @@ const OPERATIONS = `
   POST /transfer/sources/:endId · source.read · files:read · remote
   POST /transfer/targets · target.open · files:write · remote
   POST /transfer/targets/:endId · target.write · files:write · remote
+  POST /transfer/targets/:endId/bytes · target.put · files:write · remote
   DELETE /transfer/ends/:endId · end.close · files:read · remote
   GET /key · key.show · owner
   POST /key · key.generate · owner

@@ -62,7 +62,7 @@ describe('a request of an operation', () => {
       const op = rowOf(id);
       expect([id, inputInQuery(op)]).toEqual([
         id,
-        op.method === 'GET' || op.method === 'DELETE' || op.kind === 'upload',
+        op.method === 'GET' || op.method === 'DELETE' || op.kind === 'upload' || op.kind === 'exchange',
       ]);
     }
   });

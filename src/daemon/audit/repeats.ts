@@ -26,7 +26,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 const NOTHING_THERE: ReadonlySet<string> = new Set(['invalid_request', 'job_not_found', 'transfer_not_found']);
 
 /** A movement of files begins and ends with lines of its own; between them are as many of these as it takes. */
-const STEPS: ReadonlySet<string> = new Set<OperationId>(['source.read', 'target.write']);
+const STEPS: ReadonlySet<string> = new Set<OperationId>(['source.read', 'target.write', 'target.put']);
 
 /** What is bounded by no rate limit and says little: reads, steps, and what nodes tell each other. */
 const UNLIMITED: ReadonlySet<string> = new Set([

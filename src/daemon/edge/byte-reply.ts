@@ -6,7 +6,7 @@ import { nextTurn } from '../../kernel/turn.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { ByteAnswer } from './call.ts';
 import { toLoopsyError } from './error-reply.ts';
-import { GUARD_HEADERS } from './exchange.ts';
+import { endAnswer, GUARD_HEADERS } from './exchange.ts';
 import { endedByNode } from './open-requests.ts';
 import { stallMsOf } from './stream-reply.ts';
 
@@ -20,6 +20,8 @@ export interface ByteReplyOptions {
   readonly log: Log;
   /** Called when the answer begins; where it never does, `replyBytes` rejects. */
   readonly onBegin: () => void;
+  /** True where the body of the request still comes while the answer leaves. */
+  readonly isExchange?: boolean;
 }
 
 /** What keeps the first byte from coming is an answer of its own; for so long it is waited for. */
@@ -136,10 +138,10 @@ const refuseOldHttp = (answer: ByteAnswer, { httpVersion }: IncomingMessage): vo
   throw new LoopsyError('invalid_request', { message: 'bytes that are not counted beforehand take HTTP/1.1' });
 };
 
-const beginBytes = (answer: ByteAnswer, { request, response }: ByteReplyOptions): void => {
+const beginBytes = (answer: ByteAnswer, { request, response, isExchange }: ByteReplyOptions): void => {
   const { status = 200, headers, length, trailer } = answer;
   // A body that nobody read would be taken for the next request of the connection.
-  if (!request.complete) response.setHeader('connection', 'close');
+  if (!request.complete && isExchange !== true) response.setHeader('connection', 'close');
   response.writeHead(status, {
     ...GUARD_HEADERS,
     'content-type': 'application/octet-stream',
@@ -227,7 +229,7 @@ const send = async (answer: ByteAnswer, chunks: Chunks, options: ByteReplyOption
   try {
     await sendChunks(chunks, { length: answer.length, sink, response });
     if (answer.trailer !== undefined && !response.destroyed) response.addTrailers(answer.trailer.read());
-    response.end();
+    endAnswer(options, clock);
   } catch (thrown) {
     // Who left needs no reason. Who stays can't be told: the log is.
     if (!response.destroyed) noteCut(toLoopsyError(thrown, log), log);

@@ -60,7 +60,7 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Names the new object, before the answer: the way to reach it while it lives. */
   announce(objectId: string): void;
-  /** The byte body of an upload. Who wants no more of it leaves it: destroying it would take the answer with it. */
+  /** The byte body of an upload or an exchange. Who wants no more of it leaves it: destroying it would take the answer with it. */
   readonly body?: Readable;
   /** How many bytes that body has, where the client said so before it. */
   readonly bodyLength?: number;
@@ -71,12 +71,11 @@ export interface Call {
 }
 
 /** What an operation's handler returns: its bytes, the source of its events, or its output. */
-type Result<Id extends OperationId> =
-  Id extends IdOf<'download'>
-    ? Promise<ByteAnswer>
-    : Id extends IdOf<'stream'>
-      ? Promise<StreamSource> | StreamSource
-      : Promise<OutputOf<Id>> | OutputOf<Id>;
+type Result<Id extends OperationId> = Id extends IdOf<'download'> | IdOf<'exchange'>
+  ? Promise<ByteAnswer>
+  : Id extends IdOf<'stream'>
+    ? Promise<StreamSource> | StreamSource
+    : Promise<OutputOf<Id>> | OutputOf<Id>;
 
 /** One handler: 1–3 lines that call a service. */
 export type Handler<Id extends OperationId> = (input: ParsedInputOf<Id>, call: Call) => Result<Id>;

@@ -1,4 +1,4 @@
-import type { Kind, Operation } from '../../protocol/operation.ts';
+import { type Kind, type Operation, takesBytes } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { noteInput, recordRequest } from './audit-hook.ts';
 import { replyBytes } from './byte-reply.ts';
@@ -41,7 +41,7 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
     remembered: undefined,
   };
   if (op.text !== undefined) return answerText(run, op.text, parts);
-  if (op.kind === 'upload') {
+  if (takesBytes(op)) {
     allowIdleBody(request);
     askForBody(exchange);
   }
@@ -85,7 +85,7 @@ const findPeers = (
 };
 
 /** What comes by the thousand, each under an id that a node has made, would push out what people may repeat. */
-const isStep = ({ kind, object }: Operation): boolean => kind === 'upload' && object?.kind === 'transfer';
+const isStep = (op: Operation): boolean => takesBytes(op) && op.object?.kind === 'transfer';
 
 const jobIdIn = ({ jobId }: Record<string, unknown>): string => (typeof jobId === 'string' ? jobId : '');
 
@@ -179,9 +179,9 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
 };
 
 const sendBytes = async (run: Run, parts: EdgeParts): Promise<void> => {
-  const { exchange, controller, target } = run;
+  const { exchange, controller, target, op } = run;
   const call = callOf(run, controller.signal, { parts, named: () => undefined });
-  // A download operation's handler returns bytes.
+  // The handler of a download, and of an exchange, returns bytes.
   const answer = await (target === undefined
     ? (handle(run, call, parts) as Promise<ByteAnswer>)
     : parts.forwarder.bytes({ ...run, target, call }));
@@ -192,7 +192,8 @@ const sendBytes = async (run: Run, parts: EdgeParts): Promise<void> => {
     nameObject(run, undefined);
   };
   const { clock, log } = parts;
-  return replyBytes(answer, { request, response, signal: controller.signal, clock, log, onBegin });
+  const isExchange = op.kind === 'exchange';
+  return replyBytes(answer, { request, response, signal: controller.signal, clock, log, onBegin, isExchange });
 };
 
 /** An answer of this node's own that is no JSON: it makes nothing, and is not forwarded. */
@@ -211,4 +212,5 @@ const SEND: Readonly<Record<Kind, (run: Run, parts: EdgeParts) => Promise<void>>
   upload: sendJson,
   stream: sendStream,
   download: sendBytes,
+  exchange: sendBytes,
 };

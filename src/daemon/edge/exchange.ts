@@ -51,7 +51,19 @@ export const sendJsonText = (
     return;
   }
   response.write(text);
-  const timer = clock.after(LINGER_MS, () => response.end());
+  endAnswer({ request, response }, clock);
+};
+
+/** Ends an answer; where the client still sends, its connection. */
+export const endAnswer = ({ request, response }: Pick<Exchange, 'request' | 'response'>, clock: Clock): void => {
+  if (request.complete || response.destroyed) {
+    response.end();
+    return;
+  }
+  const timer = clock.after(LINGER_MS, () => {
+    // What it goes on sending is nobody's.
+    response.end(() => request.socket.destroySoon());
+  });
   const end = (): void => {
     timer.cancel();
     response.end();

@@ -1,5 +1,5 @@
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { Operation } from '../../protocol/operation.ts';
+import { type Operation, takesBytes } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { recordRequest } from './audit-hook.ts';
@@ -75,7 +75,7 @@ const bytesOf = ({ op, exchange, contentType }: Run): Pick<Call, 'body' | 'bodyL
   const { request } = exchange;
   const { range, 'content-length': length } = request.headers;
   if (op.kind === 'download') return range === undefined ? {} : { range };
-  if (op.kind !== 'upload') return {};
+  if (!takesBytes(op)) return {};
   return {
     body: request,
     ...(contentType === undefined ? {} : { contentType }),

@@ -5,7 +5,7 @@ import { collectText, TooLarge } from '../../kernel/collect.ts';
 import { GatheredChunks } from '../../kernel/gathered-chunks.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { jobIdSchema } from '../../protocol/ids.ts';
-import { encodeRequest, type Operation } from '../../protocol/operation.ts';
+import { encodeRequest, type Operation, takesBytes } from '../../protocol/operation.ts';
 import { type OperationId, rowOf } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
@@ -48,9 +48,9 @@ export const effectIdOf = ({ requestId, resumable, caller }: Call): string =>
         .slice(0, 32)
     : requestId;
 
-const contentTypeOf = ({ kind, form }: Operation, { contentType }: Call): string => {
-  if (kind !== 'upload') return 'application/json';
-  return form === true && contentType !== undefined ? contentType : 'application/octet-stream';
+const contentTypeOf = (op: Operation, { contentType }: Call): string => {
+  if (!takesBytes(op)) return 'application/json';
+  return op.form === true && contentType !== undefined ? contentType : 'application/octet-stream';
 };
 
 const headersOf = (
@@ -87,7 +87,7 @@ export const send = (exchange: Exchange, repeatAgeMs: number | undefined): Promi
     method: op.method,
     path: `${BASE_PATH}${path}`,
     headers: headersOf(exchange, repeatAgeMs),
-    ...(op.kind === 'upload' ? bytesOf(request) : body === undefined ? {} : { body }),
+    ...(takesBytes(op) ? bytesOf(request) : body === undefined ? {} : { body }),
     long: isLong(op),
     idleMs: idleMsOf(op),
     signal: request.call.signal,

@@ -1,7 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
 import { FRAMES_TYPE } from '../../protocol/frames.ts';
-import type { Operation } from '../../protocol/operation.ts';
+import { type Operation, takesBytes } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
 import { isRecord, parseFields } from '../../protocol/record.ts';
 import type { ByteAnswer, StreamSource } from '../edge/call.ts';
@@ -121,7 +121,7 @@ export class Forward {
     try {
       return await retry(exchange, attempt, { clock: this.#parts.clock, begun });
     } catch (error) {
-      if (request.call.signal.aborted && op.effect && op.kind !== 'upload') void this.#cancel(request);
+      if (request.call.signal.aborted && op.effect && !takesBytes(op)) void this.#cancel(request);
       throw error;
     }
   }

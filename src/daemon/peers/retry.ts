@@ -1,6 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { sleep } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
+import { takesBytes } from '../../protocol/operation.ts';
 import type { Exchange } from './exchange.ts';
 import { LinkCut } from './link.ts';
 import { linkError } from './peer-errors.ts';
@@ -85,7 +86,7 @@ const isLinkFailure = (error: unknown): boolean =>
   error instanceof LinkCut || (error instanceof LoopsyError && error.error === 'peer_unreachable');
 
 /** A byte body can't be sent twice. */
-const canRepeat = (error: unknown, { op }: Exchange): boolean => op.kind !== 'upload' && isLinkFailure(error);
+const canRepeat = (error: unknown, { op }: Exchange): boolean => !takesBytes(op) && isLinkFailure(error);
 
 /** Someone was there, and was cut off in the middle of the handshake: nothing was sent. */
 const wasReset = (error: unknown): boolean => error instanceof LoopsyError && error.details?.['cause'] === 'ECONNRESET';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { ERRORS, type ErrorName } from '../../protocol/errors.ts';
 import { FRAMES_TYPE } from '../../protocol/frames.ts';
 import { jobSliceSchema } from '../../protocol/jobs.ts';
-import { inputInQuery, pathFields, type Operation } from '../../protocol/operation.ts';
+import { inputInQuery, pathFields, takesBytes, type Operation } from '../../protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../protocol/operations.ts';
 import { isRecord } from '../../protocol/record.ts';
 import { BASE_PATH, VERSION } from '../../protocol/version.ts';
@@ -66,7 +66,7 @@ const formOf = (input: Json): Json => {
 
 const bodyOf = (op: Operation, input: Json): Json | undefined => {
   if (op.form === true) return formOf(input);
-  if (op.kind === 'upload') return { required: true, content: { 'application/octet-stream': {} } };
+  if (takesBytes(op)) return { required: true, content: { 'application/octet-stream': {} } };
   if (inputInQuery(op)) return undefined;
   const inPath = new Set(pathFields(op.path));
   const properties = Object.entries(jsonOf(input['properties'])).filter(([name]) => !inPath.has(name));
@@ -82,6 +82,11 @@ const bodyOf = (op: Operation, input: Json): Json | undefined => {
 const successOf = (id: OperationId, op: Operation): Json => {
   const schema = schemaOf(op.output, 'output');
   if (op.text !== undefined) return { description: 'text', content: { [op.text.split(';', 1)[0] ?? '']: { schema } } };
+  if (op.kind === 'exchange')
+    return {
+      description: 'a line of JSON at a time, while the bytes come',
+      content: { 'application/jsonl': { schema } },
+    };
   if (op.kind === 'download')
     return {
       description: 'bytes; what is known of them is said in headers and trailers named loopsy-*',

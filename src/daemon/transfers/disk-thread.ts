@@ -5,13 +5,15 @@ import type { Log } from '../../kernel/log.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { findBuiltFile } from '../../store/built-file.ts';
 import { pour, type Body, type PourInto } from './pour.ts';
+import { WriteWindows } from './write-windows.ts';
+import { PiecePool, WRITE_PIECE_BYTES } from './disk/pieces.ts';
 import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToDisk } from './disk/messages.ts';
 
 // A thread that does nothing costs 10 MB.
 const IDLE_MS = 30_000;
 const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
-/** Bytes that a write may have on their way to the thread before its sender waits. */
-const WRITE_WINDOW_BYTES = 2 * 1_048_576;
+/** Memory for what is to be written that waits to be used again. */
+const FREE_PIECES = 16;
 
 /** What a write may have beside its bytes. */
 interface WriteOptions {
@@ -37,6 +39,8 @@ export class DiskThread {
   readonly #log: Log;
   readonly #data: () => DiskData;
   readonly #waiting = new Map<number, Waiting>();
+  readonly #windows = new WriteWindows();
+  readonly #pool = new PiecePool(WRITE_PIECE_BYTES, FREE_PIECES);
   #worker: Worker | undefined;
   #idle: Timer | undefined;
   #lastId = 0;
@@ -137,36 +141,33 @@ export class DiskThread {
    */
   write(write: DiskWrite, body: Body, { onBytes, atEnd }: WriteOptions = {}): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      const window = this.#windows.open();
       let settled = false;
-      let onWay = 0;
-      let resume = (): void => undefined;
       const settle = (how: () => void): void => {
         settled = true;
-        resume();
+        window.close();
         how();
       };
       const id = this.#begin({
         take: (message) => {
-          if ('taken' in message) {
-            onWay -= message.taken;
-            if (onWay < WRITE_WINDOW_BYTES / 2) resume();
-            return;
-          }
-          settle(() => this.#settle(id, message, { resolve, reject }));
+          if (!('taken' in message)) return settle(() => this.#settle(id, message, { resolve, reject }));
+          this.#pool.give(message.used);
+          window.take(message.taken);
         },
         lose: (error) => settle(() => reject(error)),
       });
       this.#post({ id, write });
       const out: PourInto = {
-        push: (chunks, bytes) => {
+        onBytes: (bytes) => onBytes?.(bytes),
+        memory: () => this.#pool.take(),
+        push: (bytes) => {
           if (settled) return;
-          onWay += bytes;
-          onBytes?.(bytes);
-          this.#post({ id, chunks });
+          window.add(bytes.length);
+          this.#post({ id, bytes });
         },
-        isFull: () => onWay >= WRITE_WINDOW_BYTES,
+        isFull: () => window.isFull,
         isSettled: () => settled,
-        onRoom: (listener) => (resume = listener),
+        onRoom: (listener) => window.onRoom(listener),
         end: () => {
           if (atEnd === undefined) return settled ? undefined : this.#post({ id, end: 'end' });
           return void atEnd().then(
@@ -178,8 +179,7 @@ export class DiskThread {
           if (settled) return;
           this.#post({ id, end: 'abort' });
           this.#forget(id);
-          settled = true;
-          reject(error);
+          settle(() => reject(error));
         },
       };
       pour(body, out);
@@ -191,6 +191,7 @@ export class DiskThread {
     this.#idle?.cancel();
     const worker = this.#worker;
     this.#worker = undefined;
+    this.#pool.clear();
     const stop: ToDisk = { stop: true };
     worker?.postMessage(stop);
   }
@@ -256,6 +257,6 @@ export class DiskThread {
 
 /** The memory that a message takes with it. */
 const movedWith = (message: ToDisk): ArrayBuffer[] => {
-  if ('chunks' in message) return message.chunks.map(({ buffer }) => buffer as ArrayBuffer);
+  if ('bytes' in message) return [message.bytes.buffer];
   return 'more' in message && message.used !== undefined ? [message.used] : [];
 };

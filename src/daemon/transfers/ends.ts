@@ -7,6 +7,7 @@ import type {
   TargetOpened,
   TargetStep,
 } from '../../protocol/transfers.ts';
+import type { Span } from './disk/incoming.ts';
 import type { Body } from './pour.ts';
 
 /** How an end is left. */
@@ -20,6 +21,8 @@ export interface Leaving {
 /** Where files come from: this node's disk, or a peer's. */
 export interface SourceEnd {
   readonly place: Place;
+  /** Of a large file so many bytes are asked for at once. */
+  readonly partBytes: number;
   open(open: SourceOpen): Promise<SourceOpened>;
   /** Bytes, each chunk good until the next is asked for. */
   read(want: SourceWant): Promise<AsyncIterable<Uint8Array>>;
@@ -29,7 +32,6 @@ export interface SourceEnd {
 /** What a step of a target is about. */
 export interface StepOptions {
   readonly file?: number;
-  readonly chunk?: number;
   /** Bytes of the body, where they are known. */
   readonly length?: number;
 }
@@ -40,6 +42,8 @@ export interface TargetEnd {
   open(open: TargetOpen): Promise<TargetOpened>;
   /** One step; the answer is what the disk says. */
   write(step: TargetStep, body: Body, options?: StepOptions): Promise<unknown>;
+  /** Takes a stretch of a large file, and resolves when it is written. `onTaken` is told before which byte all has come. */
+  put(span: Span, bytes: AsyncIterable<Uint8Array>, onTaken: (at: number) => void): Promise<void>;
   close(leaving: Leaving): Promise<void>;
 }
 

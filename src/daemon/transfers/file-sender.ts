@@ -3,6 +3,7 @@ import type { Stamp } from '../../protocol/transfers.ts';
 import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, SMALL_BYTES, type Entry } from './format.ts';
 import { isAway, isForgotten, type Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
+import { readRange } from './range-reader.ts';
 import { Slots } from './slots.ts';
 import type { Throttle } from './throttle.ts';
 import { countIn, failedIn, listIn, readJson, shownIn, textIn, type Way } from './way.ts';
@@ -18,8 +19,6 @@ export interface FileSenderParts {
 /** So many at once, each. */
 const BATCHES = 3;
 const LARGE = 2;
-/** Of one file. */
-const CHUNKS = 2;
 
 /** Errors that every further file would meet too. */
 const ABOUT_ALL: ReadonlySet<string> = new Set([
@@ -48,11 +47,14 @@ interface LargeFile {
   readonly count: (bytes: number) => void;
 }
 
-/** Which chunks are there already, as ranges, and which are to be sent. */
+/** Which chunks are there already, and which are to be sent. */
 interface Compared {
-  readonly keep: readonly (readonly [from: number, to: number])[];
-  readonly send: readonly number[];
+  readonly keep: readonly Chunks[];
+  readonly send: readonly Chunks[];
 }
+
+/** A range of chunks. */
+type Chunks = readonly [from: number, to: number];
 
 /** Carries the bytes of files from one end to the other. */
 export class FileSender {
@@ -137,7 +139,7 @@ export class FileSender {
       file = number;
       const { keep, send } = await this.#compare(way, large, prepared);
       count(bytesIn(keep, large.stamp));
-      await this.#sendChunks(way, large, { file: number, chunks: send });
+      for (const chunks of send) await this.#sendChunks(way, large, { file: number, chunks });
       await patience.persist(() => readJson(way.source, { kind: 'check', file: large.stamp }));
       const answer = await patience.persist(() =>
         way.target.write('commit', JSON.stringify({ keep }), { file: number }),
@@ -168,48 +170,42 @@ export class FileSender {
     const ours =
       hashes.length === 0 ? [] : listIn(await this.#parts.patience.persist(() => readJson(source, want)), 'hashes');
     const keep: [number, number][] = [];
-    const send: number[] = [];
+    const send: [number, number][] = [];
     for (let index = 0; index < Math.ceil(stamp[2] / CHUNK_BYTES); index += 1) {
-      const last = keep.at(-1);
-      if (hashes[index] === undefined || hashes[index] !== ours[index]) send.push(index);
-      else if (last?.[1] === index) last[1] = index + 1;
-      else keep.push([index, index + 1]);
+      const ranges = hashes[index] === undefined || hashes[index] !== ours[index] ? send : keep;
+      const last = ranges.at(-1);
+      if (last?.[1] === index) last[1] = index + 1;
+      else ranges.push([index, index + 1]);
     }
     return { keep, send };
   }
 
-  /** Several at once, so that none waits for the answer to the one before; one that is cut comes again as a whole. */
+  /** After a cut it goes on behind the last byte that came. */
   async #sendChunks(
     way: Way,
-    large: LargeFile,
-    { file, chunks }: { file: number; chunks: readonly number[] },
-  ): Promise<void> {
-    const slots = new Slots(CHUNKS);
-    const { patience } = this.#parts;
-    await allOf(
-      chunks.map((chunk) => slots.run(() => patience.persist(() => this.#sendChunk(way, large, { file, chunk })))),
-    );
-  }
-
-  async #sendChunk(
-    way: Way,
     { stamp, count }: LargeFile,
-    { file, chunk }: { file: number; chunk: number },
+    { file, chunks }: { file: number; chunks: Chunks },
   ): Promise<void> {
-    const from = chunk * CHUNK_BYTES;
-    const to = Math.min(stamp[2], from + CHUNK_BYTES);
-    let counted = 0;
-    const onBytes = (bytes: number): void => {
-      counted += bytes;
-      count(bytes);
+    const { patience } = this.#parts;
+    const from = chunks[0] * CHUNK_BYTES;
+    const to = Math.min(stamp[2], chunks[1] * CHUNK_BYTES);
+    let at = from;
+    let isBegun = false;
+    const moveTo = (next: number): void => {
+      count(next - at);
+      at = next;
     };
-    try {
-      const bytes = this.#flow(await way.source.read({ kind: 'range', file: stamp, from, to }));
-      await way.target.write('put', counting(bytes, onBytes), { file, chunk, length: to - from });
-    } catch (thrown) {
-      count(-counted);
-      throw thrown;
-    }
+    await patience.persist(async () => {
+      if (isBegun) moveTo(countIn(await way.target.write('resume', JSON.stringify({ from }), { file }), 'at'));
+      isBegun = true;
+      if (at >= to) return;
+      const bytes = this.#flow(readRange(way.source, { file: stamp, from: at, to }, patience));
+      await way.target.put({ file, at, to }, bytes, (taken) => {
+        moveTo(taken);
+        patience.contact();
+      });
+    });
+    moveTo(to);
   }
 }
 
@@ -227,17 +223,6 @@ const wantedOf = ([, root, path, size, mtimeMs, mode]: Entry): unknown[] => [roo
 
 const bytesIn = (ranges: Compared['keep'], [, , size]: Stamp): number =>
   ranges.reduce((sum, [from, to]) => sum + Math.min(size, to * CHUNK_BYTES) - from * CHUNK_BYTES, 0);
-
-/** `count` is told of each piece that passes. */
-async function* counting(
-  chunks: AsyncIterable<Uint8Array>,
-  count: (bytes: number) => void,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of chunks) {
-    count(chunk.length);
-    yield chunk;
-  }
-}
 
 /** Files that travel together. */
 const batchesOf = (entries: readonly Entry[]): Entry[][] => {

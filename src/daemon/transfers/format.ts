@@ -111,7 +111,7 @@ type Step =
   | 'done';
 const FIXED: Partial<Record<Step, number>> = { 'header-length': 4, length: 4, verdict: 1, 'failure-length': 2 };
 
-/** Reads a batch from chunks that are cut anywhere. Contents are passed on as they come, nothing of them is copied. */
+/** Reads a batch from chunks that are cut anywhere; each is good until `read` returns. Contents are passed on as they come. */
 export class BatchReader {
   readonly #taker: BatchTaker;
   #step: Step = 'header-length';
@@ -161,13 +161,14 @@ export class BatchReader {
   }
 
   #hold(piece: Buffer): void {
-    this.#held.push(piece);
     this.#heldBytes += piece.length;
     if (this.#heldBytes < this.#need) {
+      this.#held.push(Buffer.from(piece));
       // Many tiny pieces would cost more than what is in them.
       if (this.#held.length >= MAX_PIECES) this.#held = [Buffer.concat(this.#held)];
       return;
     }
+    this.#held.push(piece);
     const [only] = this.#held;
     const whole = this.#held.length === 1 && only !== undefined ? only : Buffer.concat(this.#held);
     this.#take(whole);

@@ -1,4 +1,6 @@
-import type { HandlersOf } from '../edge/call.ts';
+import type { Readable } from 'node:stream';
+
+import type { Call, HandlersOf } from '../edge/call.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Transfers } from './service.ts';
 import { listFiles, pullFile, pushFile } from './single.ts';
@@ -20,6 +22,11 @@ export const transferHandlers = (transfers: Transfers): HandlersOf<'transfer'> =
   'transfer.cancel': (input, call) => transfers.cancel(input, call.caller),
 });
 
+const bodyOf = ({ body }: Call): Readable => {
+  if (body === undefined) throw new LoopsyError('invalid_request', { message: 'a step has a body' });
+  return body;
+};
+
 /** What a mover asks of the two ends. */
 export const endHandlers = ({ ends }: Transfers): HandlersOf<'source'> & HandlersOf<'target'> & HandlersOf<'end'> => ({
   'source.open': async (input, call) => {
@@ -37,11 +44,12 @@ export const endHandlers = ({ ends }: Transfers): HandlersOf<'source'> & Handler
     call.announce(opened.endId);
     return opened;
   },
-  'target.write': async ({ endId, step, file, chunk }, call) => {
-    if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'a step has a body' });
-    const options = { ...(file === undefined ? {} : { file }), ...(chunk === undefined ? {} : { chunk }) };
-    return (await ends.write(endId, call.caller, { step, body: call.body, ...options })) as Record<string, unknown>;
-  },
+  'target.write': async ({ endId, step, file = 0 }, call) =>
+    (await ends.write(endId, call.caller, { step, file, body: bodyOf(call) })) as Record<string, unknown>,
+  'target.put': async ({ endId, ...span }, call) => ({
+    headers: { 'content-type': 'application/jsonl' },
+    chunks: ends.put(endId, call.caller, { ...span, body: bodyOf(call) }),
+  }),
   'end.close': async (input, call) => {
     await ends.close(input, call.caller);
     return { success: true, endId: input.endId };

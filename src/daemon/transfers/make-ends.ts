@@ -1,12 +1,14 @@
 import { randomHex } from '../../kernel/ids.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
-import type { Place, SourceOpened, TargetOpened } from '../../protocol/transfers.ts';
+import type { Place, SourceOpened, TargetOpened, TargetPut } from '../../protocol/transfers.ts';
 import type { Caller } from '../../trust/caller.ts';
 import type { ByteAnswer } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import type { ForwardRequest } from '../edge/parts.ts';
+import { Unacknowledged } from './acknowledge.ts';
 import type { SourceEnd, TargetEnd } from './ends.ts';
+import { CHUNK_BYTES } from './format.ts';
 import type { OpenEnds } from './open-ends.ts';
 
 /** The way to other nodes. */
@@ -28,6 +30,7 @@ export const localSource = (ends: OpenEnds, place: Place, { caller }: EndContext
   let endId: string | undefined;
   return {
     place,
+    partBytes: Number.POSITIVE_INFINITY,
     open: async (open) => {
       const opened = await ends.openSource(open, caller);
       endId = opened.endId;
@@ -56,6 +59,12 @@ export const localTarget = (ends: OpenEnds, place: Place, { caller }: EndContext
     write: async (step, body, options = {}) => {
       if (endId === undefined) throw FORGOTTEN();
       return ends.write(endId, caller, { step, body, ...options });
+    },
+    put: async (span, bytes, onTaken) => {
+      if (endId === undefined) throw FORGOTTEN();
+      let { at } = span;
+      const onBytes = (taken: number): void => onTaken((at += taken));
+      await ends.write(endId, caller, { step: 'put', ...span, body: bytes, onBytes });
     },
     close: async (leaving) => {
       if (endId !== undefined && ends.knows(endId)) await ends.close({ endId, ...leaving }, caller);
@@ -99,6 +108,21 @@ class PeerEnd {
     const answer = await this.#forward.bytes(this.#request(id, asking));
     if ('chunks' in answer) return this.#untilCut(answer.chunks);
     throw answer.error ?? errorFromBody(JSON.parse(answer.body)) ?? new LoopsyError('internal');
+  }
+
+  /** Hands in bytes while the peer says how many have come. */
+  async put(input: TargetPut, bytes: AsyncIterable<Uint8Array>, onTaken: (at: number) => void): Promise<void> {
+    const unacknowledged = new Unacknowledged(input.at);
+    let broken: unknown;
+    const asking = { body: unacknowledged.flow(bytes), length: input.to - input.at };
+    const body = bodyOf({ input: {}, ...asking }, (thrown) => (broken = thrown));
+    try {
+      await unacknowledged.read(await this.bytes('target.put', { input, ...asking, ...body }), onTaken);
+    } catch (thrown) {
+      throw broken ?? thrown;
+    } finally {
+      unacknowledged.stop();
+    }
   }
 
   async *#untilCut(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -158,6 +182,7 @@ export const peerSource = (forward: Forwarding, place: Place, context: EndContex
   let endId: string | undefined;
   return {
     place,
+    partBytes: CHUNK_BYTES,
     open: async (open) => {
       const opened = (await peer.json('source.open', { input: { ...open } })) as SourceOpened;
       endId = opened.endId;
@@ -181,13 +206,17 @@ export const peerTarget = (forward: Forwarding, place: Place, context: EndContex
       endId = opened.endId;
       return opened;
     },
-    write: (step, body, { file, chunk, length } = {}) => {
+    write: (step, body, { file, length } = {}) => {
       const known = typeof body === 'string' ? Buffer.byteLength(body) : length;
       return peer.json('target.write', {
-        input: { endId, step, file, chunk },
+        input: { endId, step, file },
         body,
         ...(known === undefined ? {} : { length: known }),
       });
+    },
+    put: async (span, bytes, onTaken) => {
+      if (endId === undefined) throw FORGOTTEN();
+      await peer.put({ endId, ...span }, bytes, onTaken);
     },
     close: async (leaving) => {
       if (endId !== undefined) await peer.unsignalled.json('end.close', { input: { endId, ...leaving } });

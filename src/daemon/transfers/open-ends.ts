@@ -9,16 +9,17 @@ import type {
   SourceWant,
   TargetOpen,
   TargetOpened,
-  TargetStep,
   Transfer,
 } from '../../protocol/transfers.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
 import { limitsOf, mayWriteRunning } from './caller-limits.ts';
+import { acknowledged } from './acknowledge.ts';
+import type { Span } from './disk/incoming.ts';
 import type { Rest } from './disk/journal.ts';
+import type { StepWrite } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
 import type { Body } from './pour.ts';
-import type { StepOptions } from './ends.ts';
 
 /** What is open on this node's disk, and for whom. */
 interface OpenEnd {
@@ -37,6 +38,12 @@ interface OpenEnd {
   bytes: number;
   busy: number;
 }
+
+/** One step of a target: its bytes, and who counts them. */
+type EndWrite = Omit<StepWrite, 'endId'> & {
+  readonly body: Body;
+  readonly onBytes?: (bytes: number) => void;
+};
 
 /** What open ends need. */
 export interface OpenEndsParts {
@@ -115,14 +122,22 @@ export class OpenEnds {
     return this.#counted(end, this.#parts.disk.read({ endId, want }));
   }
 
-  async write(endId: string, caller: Caller, how: { step: TargetStep; body: Body } & StepOptions): Promise<unknown> {
-    const { step, body, file, chunk } = how;
+  /** One step of a target. @throws {LoopsyError} `transfer_not_found` for what is not the caller's. */
+  async write(endId: string, caller: Caller, { body, onBytes, ...step }: EndWrite): Promise<unknown> {
     const end = this.#of(endId, caller, 'target');
-    const write = { endId, step, ...(file === undefined ? {} : { file }), ...(chunk === undefined ? {} : { chunk }) };
-    const isContent = step === 'put' || step === 'batch';
-    return this.#busy(end, () =>
-      this.#parts.disk.write(write, body, { onBytes: (bytes) => (end.bytes += isContent ? bytes : 0) }),
-    );
+    const isContent = step.step === 'put' || step.step === 'batch';
+    const count = (bytes: number): void => {
+      if (isContent) end.bytes += bytes;
+      onBytes?.(bytes);
+    };
+    return this.#busy(end, () => this.#parts.disk.write({ endId, ...step }, body, { onBytes: count }));
+  }
+
+  /** Takes a stretch of a large file, and says how far it has come. */
+  put(endId: string, caller: Caller, { body, ...span }: Span & { readonly body: Body }): AsyncIterable<Uint8Array> {
+    const write = (onBytes: (bytes: number) => void): Promise<unknown> =>
+      this.write(endId, caller, { step: 'put', ...span, body, onBytes });
+    return acknowledged(span.at, write, this.#parts.clock);
   }
 
   async close({ endId, ...leaving }: EndClose, caller: Caller): Promise<void> {

@@ -33,10 +33,17 @@ export interface PatienceParts {
   readonly onWaiting: (waits: boolean) => void;
 }
 
+/** What lies between two attempts. */
+export interface Pauses {
+  /** Waits for the next attempt. @throws what is no absence, or has lasted too long. */
+  endure(thrown: unknown): Promise<void>;
+}
+
 /** Does things again while a node is away: for as long as nothing was heard of it within its patience. */
 export class Patience {
   readonly #parts: PatienceParts;
   #contactMs: number;
+  #contacts = 0;
 
   constructor(parts: PatienceParts) {
     this.#parts = parts;
@@ -45,23 +52,38 @@ export class Patience {
 
   /** Something worked. */
   contact(): void {
+    this.#contacts += 1;
     this.#contactMs = this.#parts.clock.monotonicMs();
     this.#parts.onWaiting(false);
   }
 
   /** Does it, and again while the connection breaks. @throws what is no absence, or has lasted too long. */
   async persist<T>(attempt: () => Promise<T>): Promise<T> {
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2)) {
+    for (const pauses = this.pauses(); ;) {
       try {
         const answer = await attempt();
         this.contact();
         return answer;
       } catch (thrown) {
-        this.#parts.signal.throwIfAborted();
-        if (!isAway(thrown)) throw thrown;
-        await this.#wait(thrown, pauseMs);
+        await pauses.endure(thrown);
       }
     }
+  }
+
+  /** Pauses between attempts at one thing, each longer than the last until something works. */
+  pauses(): Pauses {
+    let pauseMs = FIRST_PAUSE_MS;
+    let contacts = this.#contacts;
+    return {
+      endure: async (thrown) => {
+        this.#parts.signal.throwIfAborted();
+        if (!isAway(thrown)) throw thrown;
+        if (contacts !== this.#contacts) pauseMs = FIRST_PAUSE_MS;
+        contacts = this.#contacts;
+        await this.#wait(thrown, pauseMs);
+        pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
+      },
+    };
   }
 
   /** The same for all of a movement, which also begins anew where an end has forgotten it. */

@@ -83,7 +83,7 @@ describe('an object of a transfer', () => {
       claim(key, digest);
     };
     const headers = { 'loopsy-request-id': 'ab'.repeat(16) };
-    const step = { method: 'POST', path: `/transfer/targets/${END}?step=put`, key: 'owner', body: 'x', headers };
+    const step = { method: 'POST', path: `/transfer/targets/${END}?step=batch`, key: 'owner', body: 'x', headers };
     expect((await desk.ask(step)).status).toBe(200);
     expect(claims).toEqual([]);
   });

@@ -343,6 +343,7 @@ describe('a request whose answer may take its time', () => {
       'source.read',
       'target.open',
       'target.write',
+      'target.put',
     ]);
     for (const id of patient) expect([id, asked.get(id)?.long]).toEqual([id, true]);
     expect(asked.get('transfer.follow')).toEqual({ long: true, idleMs: 25_000 });

@@ -172,6 +172,11 @@ describe('the authorisation matrix', () => {
       targetId: await made('target.open'),
       ends: [await made('source.open'), await made('target.open'), await made('source.open')],
     };
+    // Bytes can be put into a file that is open.
+    const write = requestFor('target.write', cast, { ...about, turn: 0 });
+    const path = write.path.replace('step=plan', 'step=prepare');
+    await node.ask({ ...write, path, body: '{"file":[0,"",1,1,420]}', key: node.tokens.start });
+    count(asked, 'target.write allowed');
   });
 
   afterAll(async () => {

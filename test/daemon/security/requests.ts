@@ -79,6 +79,8 @@ const fileInputFor = (id: OperationId, { file, folder }: About): object => {
       return { dest: `${folder}/copy`, roots: [{ name: 'a', type: 'file' }], source: 'x', platform: 'linux' };
     case 'target.write':
       return { step: 'plan' };
+    case 'target.put':
+      return { file: 1, at: 0, to: 1 };
     default:
       return {};
   }
@@ -105,12 +107,12 @@ const part = (name: string, value: string): string =>
 /** The bytes of an upload, and what they are. */
 const bytesFor = (id: OperationId, { folder }: About): Pick<Asking, 'body' | 'headers'> => {
   const { kind, form } = rowOf(id);
-  if (kind !== 'upload') return {};
+  if (kind !== 'upload' && kind !== 'exchange') return {};
   if (form === true) {
     const body = `${part('file', 'abc')}${part('destPath', `${folder}/pushed`)}--${BOUNDARY}--`;
     return { body, headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` } };
   }
-  const body = id === 'target.write' ? '{"entries":[]}' : '';
+  const body = { 'target.write': '{"entries":[]}', 'target.put': 'x' }[String(id)] ?? '';
   return { body, headers: { 'content-type': 'application/octet-stream' } };
 };
 

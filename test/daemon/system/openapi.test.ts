@@ -64,7 +64,16 @@ describe('the OpenAPI document', () => {
       required: ['file'],
     });
     expect(namesIn(entry, 'query')).toEqual(['peer']);
-    expect(namesIn(entryOf('target.write'), 'query')).toEqual(['step', 'file', 'chunk', 'peer']);
+    expect(namesIn(entryOf('target.write'), 'query')).toEqual(['step', 'file', 'peer']);
+  });
+
+  it('describes an answer that comes while the bytes do, by one of its lines', () => {
+    const entry = entryOf('target.put');
+    expect(namesIn(entry, 'query')).toEqual(['file', 'at', 'to', 'peer']);
+    expect(Object.keys(entry.requestBody?.content ?? {})).toEqual(['application/octet-stream']);
+    expect(entry.responses['200']?.content['application/jsonl']).toMatchObject({
+      schema: { properties: { at: { type: 'integer' }, done: { const: true } } },
+    });
   });
 
   it('describes answers of bytes, whole and in part', () => {

@@ -55,18 +55,16 @@ export class BatchSink implements Sink {
     return this.#ending;
   }
 
-  take(chunks: readonly Uint8Array[]): void {
+  take(bytes: Uint8Array): void {
     if (this.#isOver) throw new LoopsyError('transfer_not_found', { message: 'this batch is over' });
-    for (const chunk of chunks) {
-      if (this.#before === undefined) this.#read(chunk);
-      else this.#hold(chunk);
-    }
+    if (this.#before === undefined) this.#read(bytes);
+    else this.#hold(bytes);
   }
 
   #hold(chunk: Uint8Array): void {
     this.#heldBytes += chunk.length;
     if (this.#heldBytes > MAX_HELD_BYTES) throw new LoopsyError('target_busy');
-    this.#held.push(chunk);
+    this.#held.push(Uint8Array.from(chunk));
   }
 
   #read(chunk: Uint8Array): void {

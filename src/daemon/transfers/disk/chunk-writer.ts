@@ -1,39 +1,29 @@
 import { createHash, type Hash } from 'node:crypto';
-import { writevSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 
-import { fileError } from './faults.ts';
-
-/** What a chunk's writer is given. */
+/** Which bytes of a file a chunk has. */
 interface ChunkPlace {
   readonly from: number;
   readonly to: number;
+  /** True where its sha256 is wanted. */
   readonly digests: boolean;
-  /** What errors call its file. */
-  readonly shown: string;
-  readonly fd: () => number;
-  /** False where somebody else has begun the same chunk since. */
-  readonly isCurrent: () => boolean;
 }
 
 /** Writes one chunk of a file, from its begin to its end. */
 export class ChunkWriter {
-  readonly #place: ChunkPlace;
+  readonly #to: number;
   readonly #hash: Hash | undefined;
   #at: number;
 
-  constructor(place: ChunkPlace) {
-    this.#place = place;
-    this.#at = place.from;
-    this.#hash = place.digests ? createHash('sha256') : undefined;
+  constructor({ from, to, digests }: ChunkPlace) {
+    this.#at = from;
+    this.#to = to;
+    this.#hash = digests ? createHash('sha256') : undefined;
   }
 
   /** Bytes that it still takes. */
   get room(): number {
-    return this.#place.to - this.#at;
-  }
-
-  get isEmpty(): boolean {
-    return this.#at === this.#place.from;
+    return this.#to - this.#at;
   }
 
   get isWhole(): boolean {
@@ -45,30 +35,15 @@ export class ChunkWriter {
     return this.#hash?.digest('hex');
   }
 
-  /** @throws {LoopsyError} where there are more bytes than it takes, or another writes it now; the system's error. */
-  write(chunks: readonly Uint8Array[]): void {
-    let left = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-    const { shown, fd: open, isCurrent } = this.#place;
-    if (left > this.room) throw fileError('invalid_request', shown, 'has a chunk with too many bytes');
-    const fd = open();
-    if (!isCurrent()) throw fileError('invalid_request', shown, 'has a chunk that was begun anew');
-    for (let rest = chunks; left > 0;) {
+  /** Writes no more than there is room for. @throws the system's error; where it stopped is not known then. */
+  write(fd: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length;) {
       // A disk that is nearly full takes a part, without an error.
-      const taken = writevSync(fd, rest, this.#at);
+      const taken = writeSync(fd, bytes, done, bytes.length - done, this.#at);
       if (taken === 0) throw Object.assign(new Error('the disk takes no more'), { code: 'ENOSPC' });
       this.#at += taken;
-      left -= taken;
-      if (left > 0) rest = behind(rest, taken);
+      done += taken;
     }
-    for (const chunk of chunks) this.#hash?.update(chunk);
+    this.#hash?.update(bytes);
   }
 }
-
-const behind = (chunks: readonly Uint8Array[], bytes: number): readonly Uint8Array[] => {
-  let left = bytes;
-  return chunks.flatMap((chunk) => {
-    const cut = Math.min(left, chunk.length);
-    left -= cut;
-    return cut === chunk.length ? [] : [chunk.subarray(cut)];
-  });
-};

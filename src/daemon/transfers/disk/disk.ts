@@ -66,7 +66,7 @@ export class Disk {
     if ('call' in message) return answerWith(this.#post, id, () => this.#call(message.call, message.options));
     if ('read' in message) return void this.#readings.run(id, () => this.#chunksOf(message.read));
     if ('write' in message) return void this.#writings.begin(id, () => this.#sinkOf(message.write));
-    if ('chunks' in message) return this.#writings.take(id, message.chunks);
+    if ('bytes' in message) return this.#writings.take(id, message.bytes);
     if ('more' in message) return this.#more(id, message.more, message.used);
     this.#readings.stop(id);
     return this.#writings.end(id, message.end, message.value);
@@ -150,11 +150,11 @@ export class Disk {
     return this.#stepSink(write);
   }
 
-  async #stepSink({ endId, step, file = 0, chunk = 0 }: StepWrite): Promise<Sink> {
+  async #stepSink({ endId, step, file = 0, at = 0, to = 0 }: StepWrite): Promise<Sink> {
     const found = this.#targets.get(endId);
     if (found === undefined) throw new LoopsyError('transfer_not_found');
     const { target } = found;
-    if (step === 'put') return new PutSink(target.large, { file, chunk });
+    if (step === 'put') return new PutSink(target.large, { file, at, to });
     if (step !== 'batch') return new JsonSink((value) => takeStep(target, { step, file, value }));
     await target.places.judge(target.places.unjudged());
     return new BatchSink(target);

@@ -42,17 +42,16 @@ const QUICK_FSYNC_MS = 0.2;
 export class Draft {
   readonly wanted: Wanted;
   #fd: number | undefined;
-  /** Where what comes in order is written. */
-  #tail: ChunkWriter | undefined;
-  readonly #writers = new Map<number, ChunkWriter>();
+  /** The chunk that is being written, where it is not whole yet. */
+  #chunk: ChunkWriter | undefined;
   readonly #hashes: (string | undefined)[] = [];
   /** Chunks that are complete. */
   readonly #whole = new Set<number>();
   readonly #digests: boolean;
   /** Its permission bits. */
   readonly #mode: number;
-  /** Bytes that came in order. */
-  #size = 0;
+  /** Where the next bytes go. */
+  #at = 0;
 
   private constructor(wanted: Wanted, { fd, stats }: Opened, digests: boolean) {
     this.wanted = wanted;
@@ -86,13 +85,13 @@ export class Draft {
       const opened = await openEarlier(wanted);
       if (opened === undefined) return { draft: Draft.create(wanted, digests), hashes: [] };
       const draft = new Draft(wanted, opened, digests);
-      return { draft, hashes: await draft.#begin(opened) };
+      return { draft, hashes: await draft.#look(opened) };
     } finally {
       wanted.folder.release();
     }
   }
 
-  async #begin({ fd, stats }: Opened): Promise<string[]> {
+  async #look({ fd, stats }: Opened): Promise<string[]> {
     const { size, mode } = this.wanted;
     try {
       if (stats.size > size) ftruncateSync(fd, size);
@@ -107,54 +106,73 @@ export class Draft {
     }
   }
 
+  /** Where the next bytes go. */
+  get at(): number {
+    return this.#at;
+  }
+
   /**
-   * Begins one chunk; its bytes come in order, those of other chunks at the same time. Who began it before writes no more.
-   * @throws {LoopsyError} `invalid_request` where there is no such chunk.
+   * What comes next goes there: where the last bytes ended, or at the begin of a chunk.
+   * @throws {LoopsyError} `invalid_request` where it is neither.
    */
-  chunk(index: number): ChunkWriter {
+  seek(at: number): void {
+    if (at === this.#at) return;
     const { size, shown } = this.wanted;
-    const from = index * CHUNK_BYTES;
-    if (from > 0 && from >= size) throw fileError('invalid_request', shown, `has no chunk ${index}`);
-    const to = Math.min(size, from + CHUNK_BYTES);
-    this.#whole.delete(index);
-    this.#hashes[index] = undefined;
-    const isCurrent = (): boolean => this.#writers.get(index) === writer;
-    const writer: ChunkWriter = new ChunkWriter({
-      from,
-      to,
-      digests: this.#digests,
-      shown,
-      fd: () => this.#handle,
-      isCurrent,
-    });
-    this.#writers.set(index, writer);
-    return writer;
+    if (at % CHUNK_BYTES !== 0 || at >= size)
+      throw fileError('invalid_request', shown, `can not be written from byte ${at}`);
+    this.#chunk = undefined;
+    this.#at = at;
   }
 
-  /** A chunk has come to its end. @throws {LoopsyError} `invalid_request` where bytes of it are missing. */
-  endChunk(index: number, writer: ChunkWriter): void {
-    if (this.#writers.get(index) !== writer || !writer.isWhole)
-      throw fileError('invalid_request', this.wanted.shown, `has a chunk ${index} that broke off`);
-    this.#writers.delete(index);
-    this.#hashes[index] = writer.digest();
-    this.#whole.add(index);
+  /** The first byte from `from` on, a chunk's begin, that has not come. */
+  missingFrom(from: number): number {
+    const { size } = this.wanted;
+    let index = Math.floor(from / CHUNK_BYTES);
+    while (this.#whole.has(index)) index += 1;
+    const begin = Math.min(size, index * CHUNK_BYTES);
+    const isWithin = this.#chunk !== undefined && Math.floor(this.#at / CHUNK_BYTES) === index;
+    return isWithin ? this.#at : begin;
   }
 
-  /** Writes what comes next of all that comes in order. @throws the system's error. */
+  /** Writes what comes next. @throws the system's error. */
   write(bytes: Uint8Array): void {
-    if (this.#size + bytes.length > this.wanted.size)
+    if (this.#at + bytes.length > this.wanted.size)
       throw fileError('invalid_request', this.wanted.shown, 'has more bytes than were announced');
     for (let from = 0; from < bytes.length;) {
-      const index = Math.floor(this.#size / CHUNK_BYTES);
-      const writer = (this.#tail ??= this.chunk(index));
-      const part = bytes.subarray(from, from + writer.room);
-      writer.write([part]);
+      const chunk = (this.#chunk ??= this.#begin());
+      const part = bytes.subarray(from, from + chunk.room);
+      this.#write(chunk, part);
       from += part.length;
-      this.#size += part.length;
-      if (!writer.isWhole) continue;
-      this.endChunk(index, writer);
-      this.#tail = undefined;
+      if (chunk.isWhole) this.#endChunk(chunk);
+      this.#at += part.length;
     }
+  }
+
+  #write(chunk: ChunkWriter, bytes: Uint8Array): void {
+    try {
+      chunk.write(this.#handle, bytes);
+    } catch (thrown) {
+      // How much of it came is not known: it comes again from its begin.
+      this.#chunk = undefined;
+      this.#at -= this.#at % CHUNK_BYTES;
+      throw thrown;
+    }
+  }
+
+  #begin(): ChunkWriter {
+    const { size } = this.wanted;
+    const index = Math.floor(this.#at / CHUNK_BYTES);
+    this.#whole.delete(index);
+    this.#hashes[index] = undefined;
+    const to = Math.min(size, (index + 1) * CHUNK_BYTES);
+    return new ChunkWriter({ from: this.#at, to, digests: this.#digests });
+  }
+
+  #endChunk(chunk: ChunkWriter): void {
+    const index = Math.floor(this.#at / CHUNK_BYTES);
+    this.#hashes[index] = chunk.digest();
+    this.#whole.add(index);
+    this.#chunk = undefined;
   }
 
   /** These chunks of what was there are right: only of those that were there. */
@@ -190,7 +208,7 @@ export class Draft {
   /** Puts it on disk: at once where that takes no time, else beside others. */
   sync(): Promise<void> | undefined {
     const fd = this.#handle;
-    if (!isSlow && Math.max(this.#size, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES) {
+    if (!isSlow && Math.max(this.#at, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES) {
       const begun = performance.now();
       fsyncSync(fd);
       isSlow = performance.now() - begun > QUICK_FSYNC_MS;
@@ -217,7 +235,7 @@ export class Draft {
     if (this.#fd === undefined) return;
     closeSync(this.#fd);
     this.#fd = undefined;
-    this.#writers.clear();
+    this.#chunk = undefined;
     this.wanted.folder.release();
   }
 

@@ -84,17 +84,15 @@ export class FileSink implements Sink {
     this.#draft = this.#target.writer.create(file, Number.POSITIVE_INFINITY);
   }
 
-  take(chunks: readonly Uint8Array[]): void {
+  take(bytes: Uint8Array): void {
     if (this.#isOver) throw new LoopsyError('transfer_not_found', { message: 'this file is over' });
     const { maxFileSize } = this.#parts.around;
     const shown = this.#write.place.destPath ?? 'the file';
-    for (const chunk of chunks) {
-      this.#size += chunk.length;
-      this.#hash.update(chunk);
-    }
+    this.#size += bytes.length;
     if (this.#size > maxFileSize) throw tooLarge(shown, this.#size, maxFileSize);
+    this.#hash.update(bytes);
     try {
-      for (const chunk of chunks) this.#put(chunk);
+      this.#put(bytes);
     } catch (thrown) {
       throw fileFault(thrown, shown);
     }

@@ -1,4 +1,3 @@
-import { notePassing } from '../../../kernel/passing-bytes.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { fileFault } from './faults.ts';
 import type { Sink } from './incoming.ts';
@@ -82,7 +81,7 @@ export class Readings {
 /** One write under way: its chunks are dealt with in their order, also while it is being begun. */
 interface Writing {
   sink: Sink | undefined;
-  readonly waiting: (readonly Uint8Array[])[];
+  readonly waiting: Uint8Array<ArrayBuffer>[];
   end: 'end' | 'abort' | undefined;
   value: unknown;
 }
@@ -104,23 +103,21 @@ export class Writings {
     } catch (thrown) {
       return this.#refuse(id, thrown);
     }
-    for (const chunks of writing.waiting.splice(0)) this.take(id, chunks);
+    for (const bytes of writing.waiting.splice(0)) this.take(id, bytes);
     if (writing.end !== undefined) this.end(id, writing.end, writing.value);
   }
 
-  take(id: number, chunks: readonly Uint8Array[]): void {
+  take(id: number, bytes: Uint8Array<ArrayBuffer>): void {
     const writing = this.#open.get(id);
     if (writing === undefined) return;
     const { sink } = writing;
     if (sink === undefined) {
-      writing.waiting.push(chunks);
+      writing.waiting.push(bytes);
       return;
     }
     try {
-      sink.take(chunks);
-      const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
-      this.#post({ id, taken: bytes });
-      notePassing(bytes);
+      sink.take(bytes);
+      this.#post({ id, taken: bytes.length, used: bytes.buffer });
     } catch (thrown) {
       this.#refuse(id, thrown);
       abort(sink);

@@ -1,49 +1,46 @@
 import { parseJson } from '../../../kernel/parse-json.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
-import type { ChunkWriter } from './chunk-writer.ts';
 import type { LargeFiles } from './large-files.ts';
 
 /** Takes bytes as they come. */
 export interface Sink {
-  take(chunks: readonly Uint8Array[]): void;
+  /** They are good until it returns. */
+  take(bytes: Uint8Array): void;
   /** All have come; `value` is what was known only then. @returns the answer. */
   end(value?: unknown): Promise<unknown>;
   /** They broke off: what is no use is removed. */
   abort(): void;
 }
 
-/** Which chunk of which open file. */
-export interface ChunkOf {
+/** Which bytes of which open file. */
+export interface Span {
   readonly file: number;
-  readonly chunk: number;
+  readonly at: number;
+  readonly to: number;
 }
 
-/** One chunk of a large file. */
+/** A stretch of a large file. */
 export class PutSink implements Sink {
   readonly #files: LargeFiles;
-  readonly #of: ChunkOf;
-  readonly #writer: ChunkWriter;
+  readonly #span: Span;
 
-  constructor(files: LargeFiles, of: ChunkOf) {
+  /** @throws {LoopsyError} where they can't go there. */
+  constructor(files: LargeFiles, span: Span) {
     this.#files = files;
-    this.#of = of;
-    this.#writer = files.chunk(of.file, of.chunk);
+    this.#span = span;
+    files.begin(span);
   }
 
-  take(chunks: readonly Uint8Array[]): void {
-    try {
-      this.#writer.write(chunks);
-    } catch (thrown) {
-      throw this.#files.fail(this.#of.file, thrown);
-    }
+  take(bytes: Uint8Array): void {
+    this.#files.write(this.#span, bytes);
   }
 
   async end(): Promise<Record<string, never>> {
-    this.#files.endChunk(this.#of, this.#writer);
+    this.#files.end(this.#span);
     return {};
   }
 
-  /** It will come again, from its begin. */
+  /** What has come stays, to be gone on with. */
   abort(): void {}
 }
 
@@ -59,10 +56,10 @@ export class JsonSink implements Sink {
     this.#take = take;
   }
 
-  take(chunks: readonly Uint8Array[]): void {
-    for (const chunk of chunks) this.#bytes += chunk.length;
+  take(bytes: Uint8Array): void {
+    this.#bytes += bytes.length;
     if (this.#bytes > MAX_JSON_BYTES) throw new LoopsyError('body_too_large');
-    this.#chunks.push(...chunks);
+    this.#chunks.push(Uint8Array.from(bytes));
   }
 
   async end(): Promise<unknown> {

@@ -1,9 +1,8 @@
 import { LoopsyError } from '../../../protocol/errors.ts';
-import type { ChunkWriter } from './chunk-writer.ts';
 import type { Draft } from './draft.ts';
 import { fileError, fileFault } from './faults.ts';
 import type { FileWriter } from './file-writer.ts';
-import type { ChunkOf } from './incoming.ts';
+import type { Span } from './incoming.ts';
 import type { Journal } from './journal.ts';
 import type { WantedFile } from './wanted.ts';
 
@@ -32,6 +31,8 @@ export class LargeFiles {
   /** By place: what is being opened. */
   readonly #opening = new Map<string, Promise<unknown>>();
   readonly #committing = new Map<number, Promise<Committed>>();
+  /** Which of those who write a file came last. */
+  readonly #writing = new WeakMap<Draft, Span>();
   #lastFile = 0;
   #isClosed = false;
 
@@ -79,22 +80,52 @@ export class LargeFiles {
     return { file: this.#lastFile, hashes };
   }
 
-  /** A chunk that is to come. @throws {LoopsyError} `transfer_not_found` where the file is not open. */
-  chunk(number: number, index: number): ChunkWriter {
-    return this.#file(number).chunk(index);
+  /**
+   * Bytes are to come. Who wrote that file before writes no more.
+   * @throws {LoopsyError} `transfer_not_found` where the file is not open, `invalid_request` where they can't go there.
+   */
+  begin(span: Span): void {
+    const draft = this.#file(span.file);
+    const { size, shown } = draft.wanted;
+    if (span.to <= span.at || span.to > size)
+      throw fileError('invalid_request', shown, `has no bytes ${span.at} to ${span.to}`);
+    draft.seek(span.at);
+    this.#writing.set(draft, span);
   }
 
-  /** A chunk has come. */
-  endChunk({ file, chunk }: ChunkOf, writer: ChunkWriter): void {
-    this.#file(file).endChunk(chunk, writer);
+  /** Bytes have come. @throws {LoopsyError} what keeps them from being written; what is no use to a repeat goes then. */
+  write(span: Span, bytes: Uint8Array): void {
+    const draft = this.#fileOf(span);
+    const { shown } = draft.wanted;
+    if (draft.at + bytes.length > span.to)
+      throw fileError('invalid_request', shown, 'has more bytes than were announced');
+    try {
+      draft.write(bytes);
+    } catch (thrown) {
+      const fault = fileFault(thrown, shown);
+      if (fault.error === 'disk_full') this.drop(span.file);
+      throw fault;
+    }
   }
 
-  /** Bytes could not be written: what is no use to a repeat goes. */
-  fail(number: number, thrown: unknown): LoopsyError {
-    const draft = this.#open.get(number);
-    const fault = fileFault(thrown, draft?.wanted.shown ?? '');
-    if (fault.error === 'disk_full' && draft !== undefined) this.drop(number);
-    return fault;
+  /** All of them have come. @throws {LoopsyError} `invalid_request` where they have not. */
+  end(span: Span): void {
+    const draft = this.#fileOf(span);
+    this.#writing.delete(draft);
+    if (draft.at !== span.to) throw fileError('invalid_request', draft.wanted.shown, `broke off at byte ${draft.at}`);
+  }
+
+  /** Where a file is to be gone on with, from `from` on, a chunk's begin. Who wrote it writes no more. */
+  resume(number: number, from: number): { readonly at: number } {
+    const draft = this.#file(number);
+    this.#writing.delete(draft);
+    return { at: draft.missingFrom(from) };
+  }
+
+  #fileOf(span: Span): Draft {
+    const draft = this.#file(span.file);
+    if (this.#writing.get(draft) === span) return draft;
+    throw fileError('invalid_request', draft.wanted.shown, 'is written by another connection now');
   }
 
   /** All bytes are there: the file gets its name. `keep`: chunks of what was there that are right. */

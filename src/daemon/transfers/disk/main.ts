@@ -7,11 +7,16 @@ import { DISK_PROTOCOL, type DiskData, type FromDisk, type ToDisk } from './mess
 const data = workerData as DiskData;
 if (data.protocol !== DISK_PROTOCOL) throw new Error('loopsy was updated while this node ran: restart it');
 
+/** The memory that a message takes with it. */
+const movedWith = (message: FromDisk): ArrayBuffer[] => {
+  if ('chunk' in message) return [message.chunk.buffer];
+  return 'used' in message ? [message.used] : [];
+};
+
 const port = parentPort;
 if (port !== null) {
   const disk = new Disk(data, (message: FromDisk) => {
-    if ('chunk' in message) port.postMessage(message, [message.chunk.buffer]);
-    else port.postMessage(message);
+    port.postMessage(message, movedWith(message));
   });
   port.on('message', (message: ToDisk) => {
     if ('stop' in message) port.close();

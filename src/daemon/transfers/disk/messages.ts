@@ -70,9 +70,11 @@ export type DiskRead = { readonly endId: string; readonly want: SourceWant } | {
 /** One step of an open target. */
 export interface StepWrite {
   readonly endId: string;
-  readonly step: TargetStep;
+  readonly step: TargetStep | 'put';
   readonly file?: number;
-  readonly chunk?: number;
+  /** Of a `put`: which bytes come. */
+  readonly at?: number;
+  readonly to?: number;
 }
 
 /** Where a file goes that is written by itself: said before its bytes, or behind them. */
@@ -98,18 +100,18 @@ export type ToDisk =
   | { readonly id: number; readonly call: keyof DiskCalls; readonly options: unknown }
   | { readonly id: number; readonly read: DiskRead }
   | { readonly id: number; readonly write: DiskWrite }
-  | { readonly id: number; readonly chunks: readonly Uint8Array[] }
+  | { readonly id: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly id: number; readonly more: number; readonly used?: ArrayBuffer }
   | { readonly id: number; readonly end: 'end' | 'abort'; readonly value?: unknown }
   | { readonly rules: DiskRules }
   | { readonly stop: true };
 
-/** From the disk thread. `taken`: bytes of a write that were dealt with. */
+/** From the disk thread. `taken`: bytes of a write that were dealt with; `used`: the memory that they came in. */
 export type FromDisk =
   | { readonly id: number; readonly answer: unknown }
   | { readonly id: number; readonly error: ErrorBody }
   | { readonly id: number; readonly chunk: Uint8Array<ArrayBuffer> }
-  | { readonly id: number; readonly taken: number };
+  | { readonly id: number; readonly taken: number; readonly used: ArrayBuffer };
 
 /** Bytes of a read that may be on their way to the main thread. */
 export const READ_WINDOW_BYTES = 4 * 1_048_576;

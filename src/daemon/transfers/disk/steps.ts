@@ -11,7 +11,7 @@ const MAX_CHUNKS = 25_000_000;
 
 /** A step that comes as JSON. */
 export interface JsonStep {
-  readonly step: Exclude<TargetStep, 'put' | 'batch'>;
+  readonly step: Exclude<TargetStep, 'batch'>;
   readonly file: number;
   readonly value: unknown;
 }
@@ -31,6 +31,8 @@ export const takeStep = async (target: Target, { step, file, value }: JsonStep):
       return target.prepare(fieldIn(fields, 'file', isWanted));
     case 'commit':
       return target.large.commit(file, listIn(fields, 'keep', isRange));
+    case 'resume':
+      return target.large.resume(file, fieldIn(fields, 'from', isCount));
     case 'drop':
       target.large.drop(file);
       return {};

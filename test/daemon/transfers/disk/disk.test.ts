@@ -80,9 +80,12 @@ const begin = (write: DiskWrite): number => {
   return id;
 };
 
+/** Hands in bytes, with memory of their own. */
+const handIn = (id: number, bytes: Uint8Array): void => disk.take({ id, bytes: new Uint8Array(bytes) });
+
 const step = (name: 'plan' | 'finish', entries: unknown): Promise<unknown> => {
   const id = begin({ endId: 't', step: name });
-  disk.take({ id, chunks: [Buffer.from(JSON.stringify({ entries }))] });
+  handIn(id, Buffer.from(JSON.stringify({ entries })));
   disk.take({ id, end: 'end' });
   return answerOf(id);
 };
@@ -96,7 +99,7 @@ describe('the disk', () => {
       ['b', 'two'],
     ]);
     const id = begin({ endId: 't', step: 'batch' });
-    for (const byte of bytes) disk.take({ id, chunks: [Uint8Array.of(byte)] });
+    for (const byte of bytes) handIn(id, Uint8Array.of(byte));
     disk.take({ id, end: 'end' });
     expect(await answerOf(id)).toMatchObject({ done: 2, failed: [] });
     expect(told(id).filter((message) => 'taken' in message)).toHaveLength(bytes.length);
@@ -120,7 +123,7 @@ describe('the disk', () => {
     const id = next();
     disk.take({ id, read: { endId: 'no', want: { kind: 'group', at: 0 } } });
     expect(await answerOf(id)).toBe('transfer_not_found');
-    disk.take({ id: 999, chunks: [Buffer.of(1)] });
+    handIn(999, Buffer.of(1));
     disk.take({ id: 999, end: 'end' });
     disk.take({ id: 999, more: 5 });
     expect(readdirSync(join(home, '..')).toSorted()).toEqual(['home', 'journals']);
@@ -134,13 +137,13 @@ describe('the disk', () => {
       ['b', 'two'],
     ]);
     const malformed = begin({ endId: 't', step: 'batch' });
-    disk.take({ id: malformed, chunks: [bytes, Buffer.from('more')] });
+    handIn(malformed, Buffer.concat([bytes, Buffer.from('more')]));
     expect(await answerOf(malformed)).toBe('invalid_request');
     const early = begin({ endId: 't', step: 'batch' });
-    disk.take({ id: early, chunks: [bytes] });
+    handIn(early, bytes);
     disk.take({ id: early, end: 'abort' });
     const late = begin({ endId: 't', step: 'batch' });
-    disk.take({ id: late, chunks: [bytes.subarray(0, -1)] });
+    handIn(late, bytes.subarray(0, -1));
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(draftsIn(home)).toHaveLength(2);
     disk.take({ id: late, end: 'abort' });
@@ -159,11 +162,11 @@ describe('the disk', () => {
         ['open', 'two'],
       ]);
       mkdirSync(join(home, 'tree/closed'));
-      disk.take({ id: batch, chunks: [bytes] });
+      handIn(batch, bytes);
       const single = begin({
         writeFile: { id: 'ab'.repeat(16), place: { destPath: '~/tree/closed/b' }, limits: {}, mayWriteRunning: true },
       });
-      disk.take({ id: single, chunks: [Buffer.from('x')] });
+      handIn(single, Buffer.from('x'));
       await new Promise((resolve) => setTimeout(resolve, 20));
       expect(draftsIn(home)).toHaveLength(3);
       disk.take({ rules: { ...data.rules, denied: ['~/tree/closed'] } });

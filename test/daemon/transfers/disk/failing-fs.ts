@@ -18,6 +18,8 @@ const wrap = <Call extends (...given: never[]) => unknown>(name: string, call: C
     return call(...given);
   }) as Call;
 
+type Place = readonly [from?: number, length?: number, at?: number | null];
+
 /** What stands for `node:fs` in a test of faults. */
 export const failingFs = (real: Fs): Fs => ({
   ...real,
@@ -25,12 +27,9 @@ export const failingFs = (real: Fs): Fs => ({
   renameSync: wrap('rename', real.renameSync),
   futimesSync: wrap('futimes', real.futimesSync),
   fchmodSync: wrap('fchmod', real.fchmodSync),
-  writevSync: (fd, chunks, at) => {
-    fail('write');
-    const [first] = chunks;
-    if (!faults.has('short') || first === undefined) return real.writevSync(fd, chunks, at);
-    return real.writevSync(fd, [Buffer.from(first.buffer, first.byteOffset, Math.min(3, first.byteLength))], at);
-  },
+  writeSync: wrap('write', (fd: number, bytes: Uint8Array, ...[from = 0, length = bytes.length, at]: Place) =>
+    real.writeSync(fd, bytes, from, faults.has('short') ? Math.min(3, length) : length, at),
+  ) as Fs['writeSync'],
   fsync: Object.assign(
     (fd: number, done: (error: Error | null) => void) => {
       try {

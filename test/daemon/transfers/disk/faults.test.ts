@@ -88,7 +88,7 @@ describe('small files', () => {
     ]);
     for (const cut of [0, 3, 10, bytes.length - 20, bytes.length - 1]) {
       const sink = new BatchSink(tree.target);
-      sink.take([bytes.subarray(0, cut)]);
+      sink.take(bytes.subarray(0, cut));
       if (cut % 2 === 0) sink.abort();
       else expect(await errorOf(sink.end())).toBe('invalid_request');
     }
@@ -107,15 +107,15 @@ describe('small files', () => {
       ['b', 'two'],
     ]);
     const first = new BatchSink(tree.target);
-    first.take([bytes.subarray(0, bytes.length - 3)]);
+    first.take(bytes.subarray(0, bytes.length - 3));
     expect(await writeRaw(bytes)).toMatchObject({ done: 2, failed: [] });
-    expect(() => first.take([bytes.subarray(bytes.length - 3)])).toThrow('over');
+    expect(() => first.take(bytes.subarray(bytes.length - 3))).toThrow('over');
     // Its end was under way.
     const third = new BatchSink(tree.target);
-    third.take([bytes]);
+    third.take(bytes);
     const ending = third.end();
     const fourth = new BatchSink(tree.target);
-    for (const byte of bytes) fourth.take([Uint8Array.of(byte)]);
+    for (const byte of bytes) fourth.take(Uint8Array.of(byte));
     expect([await ending, await fourth.end()]).toMatchObject([
       { done: 2, failed: [] },
       { done: 2, failed: [] },
@@ -138,7 +138,7 @@ describe('small files', () => {
   it('what comes in the way meanwhile is not replaced by another kind', async () => {
     const sink = new BatchSink(tree.target);
     const { bytes } = batchOf([['spot', 'x']]);
-    sink.take([bytes]);
+    sink.take(bytes);
     fs.mkdirSync(join(tree.home, 'tree/spot'));
     const taken = await sink.end();
     expect(whys(taken.failed)).toEqual(['tree/spot wrong_type']);
@@ -165,15 +165,15 @@ describe('small files', () => {
     for (let round = 0; round < 5; round += 1) {
       const one = await tree.open();
       const sink = new BatchSink(one);
-      sink.take([
+      sink.take(
         batchOf([
           ['old', 'x'],
           ['y', 'z'],
         ]).bytes.subarray(0, 90),
-      ]);
+      );
       const opening = one.prepare([0, 'large', 5e6, MTIME_MS, 0o644]);
       const closing = one.close();
-      expect(() => sink.take([Buffer.of(1)])).toThrow('over');
+      expect(() => sink.take(Buffer.of(1))).toThrow('over');
       await Promise.allSettled([opening, closing]);
     }
     await turns();
@@ -185,7 +185,7 @@ describe('small files', () => {
 const writeRaw = async (bytes: Uint8Array) => {
   const sink = new BatchSink(tree.target);
   try {
-    sink.take([bytes]);
+    sink.take(bytes);
     return await sink.end();
   } catch (thrown) {
     sink.abort();

@@ -14,9 +14,9 @@ vi.mock('node:fs', async (original) => (await import('./failing-fs.ts')).failing
 
 const tree = useFaultTree();
 
-const putChunk = async (file: number, chunk: number, bytes: Uint8Array): Promise<void> => {
-  const sink = new PutSink(tree.target.large, { file, chunk });
-  sink.take([bytes]);
+const putAt = async (file: number, at: number, bytes: Uint8Array): Promise<void> => {
+  const sink = new PutSink(tree.target.large, { file, at, to: at + bytes.length });
+  sink.take(bytes);
   await sink.end();
 };
 
@@ -29,8 +29,8 @@ describe('large files', () => {
     verifies('transfers.atomic', '%s fails with %s at the end: the old file stays, nothing is left'),
     async (call, code, error) => {
       const file = await tree.prepareLarge('old');
-      await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
-      await putChunk(file, 1, new Uint8Array(5));
+      await putAt(file, 0, new Uint8Array(CHUNK_BYTES));
+      await putAt(file, CHUNK_BYTES, new Uint8Array(5));
       faults.set(call, { skip: 0, code });
       expect(await errorOf(tree.target.large.commit(file, []))).toBe(error);
       await tree.expectUntouched();
@@ -40,14 +40,14 @@ describe('large files', () => {
   it('a disk that is full in the middle leaves no draft', async () => {
     const file = await tree.prepareLarge('old');
     faults.set('write', { skip: 0, code: 'ENOSPC' });
-    await expect(putChunk(file, 0, new Uint8Array(100))).rejects.toMatchObject({ error: 'disk_full' });
+    await expect(putAt(file, 0, new Uint8Array(100))).rejects.toMatchObject({ error: 'disk_full' });
     await tree.expectUntouched();
   });
 
   it('its folder can not be flushed: nobody says that it has arrived', async () => {
     const file = await tree.prepareLarge('fresh');
-    await putChunk(file, 0, new Uint8Array(CHUNK_BYTES));
-    await putChunk(file, 1, new Uint8Array(5));
+    await putAt(file, 0, new Uint8Array(CHUNK_BYTES));
+    await putAt(file, CHUNK_BYTES, new Uint8Array(5));
     // The large file's own flush is the first.
     faults.set('fsync', { skip: 1, code: 'EIO' });
     expect(await errorOf(tree.target.large.commit(file, []))).toBe('transfer_failed');
@@ -56,32 +56,46 @@ describe('large files', () => {
 
   it('what is not whole is not published: chunks that are missing, broke off, or were never there', async () => {
     const file = await tree.prepareLarge('old');
-    await putChunk(file, 1, new Uint8Array(5));
-    const broken = new PutSink(tree.target.large, { file, chunk: 0 });
-    broken.take([new Uint8Array(10)]);
+    await putAt(file, CHUNK_BYTES, new Uint8Array(5));
+    const broken = new PutSink(tree.target.large, { file, at: 0, to: CHUNK_BYTES });
+    broken.take(new Uint8Array(10));
+    expect(() => broken.take(new Uint8Array(CHUNK_BYTES))).toThrow('more bytes than were announced');
     await expect(broken.end()).rejects.toMatchObject({ error: 'invalid_request' });
-    expect(() => new PutSink(tree.target.large, { file, chunk: 2 })).toThrow('no chunk 2');
-    expect(() => broken.take([new Uint8Array(CHUNK_BYTES)])).toThrow('too many bytes');
+    for (const [at, to] of [
+      [0, 0],
+      [5, 9],
+      [CHUNK_BYTES, CHUNK_BYTES + 6],
+      [2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1],
+    ])
+      expect(() => new PutSink(tree.target.large, { file, at: at ?? 0, to: to ?? 0 })).toThrow(
+        /has no bytes|can not be written from/,
+      );
     expect(await errorOf(tree.target.large.commit(file, [[0, 25_000_000]]))).toBe('invalid_request');
     await tree.expectUntouched();
   });
 
-  it('a chunk that was begun anew takes nothing of the connection that broke', async () => {
-    const file = await tree.prepareLarge('fresh', 6);
-    const stale = new PutSink(tree.target.large, { file, chunk: 0 });
-    stale.take([Buffer.from('old')]);
-    const fresh = new PutSink(tree.target.large, { file, chunk: 0 });
-    fresh.take([Buffer.from('new')]);
-    expect(() => stale.take([Buffer.from('old')])).toThrow('begun anew');
-    fresh.take([Buffer.from('new')]);
-    await fresh.end();
-    await expect(stale.end()).rejects.toMatchObject({ error: 'invalid_request' });
-    // A commit whose answer was lost is asked for again.
-    const answers = await Promise.all([tree.target.large.commit(file, []), tree.target.large.commit(file, [])]);
-    expect(answers).toEqual([{}, {}]);
-    expect(fs.readFileSync(join(tree.home, 'tree/fresh'), 'utf8')).toBe('newnew');
-    await tree.expectUntouched();
-  });
+  it(
+    verifies('transfers.resume', 'who goes on begins behind the last byte; the connection that broke writes no more'),
+    async () => {
+      const file = await tree.prepareLarge('fresh', 6);
+      const stale = new PutSink(tree.target.large, { file, at: 0, to: 6 });
+      stale.take(Buffer.from('old'));
+      expect(tree.target.large.resume(file, 0)).toEqual({ at: 3 });
+      expect(() => stale.take(Buffer.from('old'))).toThrow('another connection');
+      const fresh = new PutSink(tree.target.large, { file, at: 3, to: 6 });
+      fresh.take(Buffer.from('n'));
+      expect(() => stale.take(Buffer.from('old'))).toThrow('another connection');
+      fresh.take(Buffer.from('ew'));
+      await fresh.end();
+      await expect(stale.end()).rejects.toMatchObject({ error: 'invalid_request' });
+      expect(tree.target.large.resume(file, 0)).toEqual({ at: 6 });
+      // A commit whose answer was lost is asked for again.
+      const answers = await Promise.all([tree.target.large.commit(file, []), tree.target.large.commit(file, [])]);
+      expect(answers).toEqual([{}, {}]);
+      expect(fs.readFileSync(join(tree.home, 'tree/fresh'), 'utf8')).toBe('oldnew');
+      await tree.expectUntouched();
+    },
+  );
 });
 
 describe('one file by itself', () => {
@@ -104,11 +118,11 @@ describe('one file by itself', () => {
   it(verifies('transfers.checksum', 'its checksum is that of its bytes; another one is refused'), async () => {
     const sha = '2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae';
     const sink = await begin('~/tree/old', 'a'.repeat(64));
-    sink.take([Buffer.from('foo')]);
+    sink.take(Buffer.from('foo'));
     await expect(sink.end({})).rejects.toMatchObject({ error: 'checksum_mismatch' });
     expect(fs.readFileSync(join(tree.home, 'tree/old'), 'utf8')).toBe('old');
     const second = await begin(undefined);
-    second.take([Buffer.from('foo')]);
+    second.take(Buffer.from('foo'));
     expect(await second.end({ destPath: '~/tree/foo', checksum: sha })).toEqual({
       path: join(tree.home, 'tree/foo'),
       size: 3,
@@ -123,7 +137,7 @@ describe('one file by itself', () => {
       const sink = await begin('~/tree/old');
       faults.set(call, { skip: 0, code: 'EIO' });
       const work = async (): Promise<unknown> => {
-        sink.take([Buffer.from('foo')]);
+        sink.take(Buffer.from('foo'));
         return sink.end({});
       };
       await expect(work()).rejects.toMatchObject({ error: 'transfer_failed' });
@@ -138,7 +152,7 @@ describe('one file by itself', () => {
       expect(await errorOf(begin(dest)), dest).toMatch(/wrong_type|file_not_found|path_denied/);
     for (const value of [{}, { destPath: '~/tree' }, { destPath: '/etc/x' }, undefined]) {
       const sink = await begin(undefined);
-      sink.take([Buffer.from('foo')]);
+      sink.take(Buffer.from('foo'));
       expect(await errorOf(sink.end(value))).toMatch(/invalid_request|wrong_type|path_denied/);
     }
     await tree.expectUntouched();
@@ -147,7 +161,7 @@ describe('one file by itself', () => {
   it('too many bytes are refused while they come', async () => {
     tree.disk = { ...tree.disk, around: { ...tree.disk.around, maxFileSize: 5 } };
     const sink = await begin('~/tree/old');
-    expect(() => sink.take([Buffer.from('123456')])).toThrow('at most 5');
+    expect(() => sink.take(Buffer.from('123456'))).toThrow('at most 5');
     sink.abort();
     await turns();
     await tree.expectUntouched();

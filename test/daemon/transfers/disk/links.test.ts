@@ -199,16 +199,16 @@ describe('links at the target', () => {
       await target.places.judge([0]);
       const batch = new BatchSink(target);
       const { bytes } = batchOf([['folder/victim', 'changed']]);
-      batch.take([bytes.subarray(0, bytes.length - 2)]);
+      batch.take(bytes.subarray(0, bytes.length - 2));
       const { file } = await target.prepare([0, 'folder/large', 2_000_000, 5, 0o600]);
-      const put = new PutSink(target.large, { file, chunk: 0 });
+      const put = new PutSink(target.large, { file, at: 0, to: 2_000_000 });
       exchange();
-      batch.take([bytes.subarray(bytes.length - 2)]);
+      batch.take(bytes.subarray(bytes.length - 2));
       expect(await batch.end()).toMatchObject({
         done: 0,
         failed: [['tree/folder/victim', 'path_denied', expect.any(String)]],
       });
-      put.take([new Uint8Array(2_000_000)]);
+      put.take(new Uint8Array(2_000_000));
       await put.end();
       expect(await errorOf(target.large.commit(file, []))).toBe('path_denied');
       expect(pictureOf(outside)).toEqual(before);
@@ -222,7 +222,7 @@ describe('links at the target', () => {
     target.places.roots = [await disk.around.guard.check('~/tree')];
     await target.places.judge([0]);
     const batch = new BatchSink(target);
-    batch.take([batchOf([['mine', 'good']]).bytes]);
+    batch.take(batchOf([['mine', 'good']]).bytes);
     const [draft = ''] = draftsIn(home);
     rmSync(join(home, draft));
     writeFileSync(join(home, draft), 'evil');

@@ -160,7 +160,7 @@ export const batchOf = (pieces: readonly Piece[]): { header: unknown[]; bytes: B
 const takeBatch = async (target: Target, bytes: Uint8Array) => {
   await target.places.judge(target.places.roots.keys());
   const sink = new BatchSink(target);
-  sink.take([bytes]);
+  sink.take(bytes);
   return sink.end();
 };
 
@@ -184,8 +184,8 @@ const sendLarge = async (source: Source, target: Target, entry: Entry): Promise<
       continue;
     }
     const to = Math.min(size, (chunk + 1) * CHUNK_BYTES);
-    const sink = new PutSink(target.large, { file, chunk });
-    sink.take([await readAll(source, { kind: 'range', file: stamp, from: chunk * CHUNK_BYTES, to })]);
+    const sink = new PutSink(target.large, { file, at: chunk * CHUNK_BYTES, to });
+    sink.take(await readAll(source, { kind: 'range', file: stamp, from: chunk * CHUNK_BYTES, to }));
     await sink.end();
     sent += to - chunk * CHUNK_BYTES;
   }

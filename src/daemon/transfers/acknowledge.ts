@@ -1,0 +1,108 @@
+import type { Clock } from '../../kernel/clock.ts';
+import { LineReader } from '../../kernel/lines.ts';
+import { parseJson } from '../../kernel/parse-json.ts';
+import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { isRecord } from '../../protocol/record.ts';
+import type { TargetTaken } from '../../protocol/transfers.ts';
+import { CHUNK_BYTES } from './format.ts';
+
+/** So many bytes are acknowledged at once, or what has come in so many ms. */
+const ACK_BYTES = 1_048_576;
+const ACK_MS = 200;
+/** What a sender may have on its way: no more is sent again when the connection breaks. */
+const WINDOW_BYTES = CHUNK_BYTES;
+const MAX_LINE_BYTES = 65_536;
+
+const lineOf = (taken: TargetTaken | { error: unknown }): Uint8Array => Buffer.from(`${JSON.stringify(taken)}\n`);
+
+/** What a target says of bytes while they come: how far they are, and at the end that they are written, or why not. */
+export async function* acknowledged(
+  from: number,
+  write: (onBytes: (bytes: number) => void) => Promise<unknown>,
+  clock: Clock,
+): AsyncGenerator<Uint8Array> {
+  let [at, told, toldAtMs] = [from, from, clock.monotonicMs()];
+  let end: { readonly failure?: unknown } | undefined;
+  let wake = (): void => undefined;
+  const finish = (how: { readonly failure?: unknown }): void => {
+    end = how;
+    wake();
+  };
+  write((bytes) => {
+    at += bytes;
+    wake();
+  }).then(
+    () => finish({}),
+    (failure: unknown) => finish({ failure }),
+  );
+  while (end === undefined) {
+    const isDue = at - told >= ACK_BYTES || (at > told && clock.monotonicMs() - toldAtMs >= ACK_MS);
+    if (isDue) {
+      [told, toldAtMs] = [at, clock.monotonicMs()];
+      yield lineOf({ at });
+      continue;
+    }
+    await new Promise<void>((resolve) => (wake = resolve));
+  }
+  if (!('failure' in end)) return yield lineOf({ done: true });
+  // Where nothing was said yet, it is the answer.
+  if (told === from || !(end.failure instanceof LoopsyError)) throw end.failure;
+  yield lineOf(end.failure.toBody());
+}
+
+/** Bytes on their way to a target that says how far they have come. */
+export class Unacknowledged {
+  #sent: number;
+  #at: number;
+  #isStopped = false;
+  #wake: () => void = () => undefined;
+
+  constructor(from: number) {
+    this.#sent = from;
+    this.#at = from;
+  }
+
+  /** The same bytes, no more of them at once than may be lost. */
+  async *flow(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      while (!this.#isStopped && this.#sent + chunk.length - this.#at > WINDOW_BYTES)
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      if (this.#isStopped) return;
+      this.#sent += chunk.length;
+      yield chunk;
+    }
+  }
+
+  /**
+   * Reads what the target says, to its end. `onTaken` is told how far they have come.
+   * @throws {LoopsyError} what it says, and `peer_unreachable` where it breaks off.
+   */
+  async read(answer: AsyncIterable<Uint8Array>, onTaken: (at: number) => void): Promise<void> {
+    const lines = new LineReader(() => MAX_LINE_BYTES);
+    for await (const chunk of answer) {
+      for (const line of lines.read(Buffer.from(chunk))) {
+        const said = parseJson(line);
+        const failure = errorFromBody(said);
+        if (failure !== undefined) throw failure;
+        if (!isRecord(said)) continue;
+        if (said['done'] === true) return;
+        this.#take(Number(said['at']), onTaken);
+      }
+    }
+    throw new LoopsyError('peer_unreachable', { message: 'the answer was cut' });
+  }
+
+  /** No more of them leave. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#wake();
+  }
+
+  #take(at: number, onTaken: (at: number) => void): void {
+    // What was not sent can't have come.
+    if (!(at > this.#at && at <= this.#sent)) return;
+    this.#at = at;
+    onTaken(at);
+    this.#wake();
+  }
+}
