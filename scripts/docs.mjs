@@ -84,8 +84,11 @@ function section([id, op], entry) {
     .join(', ');
   const text = `Answers ${type === 'application/json' ? shape : type}`;
   const says =
-    { stream: `Answers with ${types}; one event: ${shape}`, download: `Answers with bytes (${types})`, exchange: `Answers while the bytes come, with one line of JSON at a time: ${shape}` }[op.kind] ??
-    text;
+    {
+      stream: `Answers with ${types}; one event: ${shape}`,
+      download: `Answers with bytes (${types})`,
+      exchange: `Answers while the bytes come, with one line of JSON at a time: ${shape}`,
+    }[op.kind] ?? text;
   return [
     `### ${op.method} ${op.path}`,
     '',

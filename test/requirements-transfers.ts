@@ -70,6 +70,9 @@ export const TRANSFERS = {
     'a source that changes while it is read is noticed, in a batch, a range, and between two of them',
   'transfers.busy': 'two transfers never write one file; a repeat of the same one takes over',
   'transfers.resume': 'a large file goes on where it was cut off, from its draft or from the old file',
+  'transfers.acknowledged':
+    'bytes of a large file are acknowledged as they come, and after a cut go on behind the last that came',
+  'transfers.windows': 'what waits to be written is bounded, for each writer and for all',
   'transfers.leftovers': 'what a sudden end left is removed, and nothing else, whatever a journal says',
   'transfers.same-place': 'a repeat goes to the same place, until all has arrived',
   'transfers.checksum':

@@ -252,6 +252,7 @@ export const REQUIREMENTS = {
   'edge.one-way': 'every operation passes caller, scope, rate, validation, grants and audit, once',
   'edge.matrix':
     'the generated authorisation matrix: every wrong caller of every operation is refused with its own code',
+  'edge.exchange': 'an answer may come while the body does, and what ends early leaves no connection behind',
   'edge.bytes':
     'bytes leave no faster than they are taken; what cuts them cuts the connection, so that no part passes for the whole',
   'audit.steps':

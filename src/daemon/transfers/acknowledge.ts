@@ -13,7 +13,7 @@ const ACK_MS = 200;
 const WINDOW_BYTES = CHUNK_BYTES;
 const MAX_LINE_BYTES = 65_536;
 
-const lineOf = (taken: TargetTaken | { error: unknown }): Uint8Array => Buffer.from(`${JSON.stringify(taken)}\n`);
+const lineOf = (taken: TargetTaken): Uint8Array => Buffer.from(`${JSON.stringify(taken)}\n`);
 
 /** What a target says of bytes while they come: how far they are, and at the end that they are written, or why not. */
 export async function* acknowledged(
@@ -21,33 +21,54 @@ export async function* acknowledged(
   write: (onBytes: (bytes: number) => void) => Promise<unknown>,
   clock: Clock,
 ): AsyncGenerator<Uint8Array> {
-  let [at, told, toldAtMs] = [from, from, clock.monotonicMs()];
-  let end: { readonly failure?: unknown } | undefined;
-  let wake = (): void => undefined;
-  const finish = (how: { readonly failure?: unknown }): void => {
-    end = how;
-    wake();
-  };
-  write((bytes) => {
-    at += bytes;
-    wake();
-  }).then(
-    () => finish({}),
-    (failure: unknown) => finish({ failure }),
-  );
-  while (end === undefined) {
+  const writing = new Writing(from, write);
+  let [told, toldAtMs] = [from, clock.monotonicMs()];
+  while (!writing.isOver) {
+    const { at } = writing;
     const isDue = at - told >= ACK_BYTES || (at > told && clock.monotonicMs() - toldAtMs >= ACK_MS);
     if (isDue) {
       [told, toldAtMs] = [at, clock.monotonicMs()];
       yield lineOf({ at });
       continue;
     }
-    await new Promise<void>((resolve) => (wake = resolve));
+    await writing.changed();
   }
-  if (!('failure' in end)) return yield lineOf({ done: true });
+  const { failure } = writing;
   // Where nothing was said yet, it is the answer.
-  if (told === from || !(end.failure instanceof LoopsyError)) throw end.failure;
-  yield lineOf(end.failure.toBody());
+  if (failure !== undefined && (told === from || !(failure instanceof LoopsyError))) throw failure;
+  yield lineOf(failure instanceof LoopsyError ? failure.toBody() : { done: true });
+}
+
+/** A write under way. */
+class Writing {
+  /** All before has come. */
+  at: number;
+  isOver = false;
+  failure: Error | undefined;
+  #wake: () => void = () => undefined;
+
+  constructor(from: number, write: (onBytes: (bytes: number) => void) => Promise<unknown>) {
+    this.at = from;
+    const onBytes = (bytes: number): void => {
+      this.at += bytes;
+      this.#wake();
+    };
+    write(onBytes).then(
+      () => this.#end(undefined),
+      (thrown: unknown) => this.#end(thrown instanceof Error ? thrown : new Error(String(thrown))),
+    );
+  }
+
+  /** Resolves when more has come, or it is over. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve));
+  }
+
+  #end(failure: Error | undefined): void {
+    this.failure = failure;
+    this.isOver = true;
+    this.#wake();
+  }
 }
 
 /** Bytes on their way to a target that says how far they have come. */

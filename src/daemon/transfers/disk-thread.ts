@@ -165,7 +165,7 @@ export class DiskThread {
           window.add(bytes.length);
           this.#post({ id, bytes });
         },
-        isFull: () => window.isFull,
+        isFull: () => window.mustWait(),
         isSettled: () => settled,
         onRoom: (listener) => window.onRoom(listener),
         end: () => {

@@ -30,7 +30,7 @@ export interface SourceEnd {
 }
 
 /** What a step of a target is about. */
-export interface StepOptions {
+interface StepOptions {
   readonly file?: number;
   /** Bytes of the body, where they are known. */
   readonly length?: number;

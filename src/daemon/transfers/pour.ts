@@ -74,8 +74,10 @@ const pourStream = (body: Readable, out: PourInto): void => {
     pieces.flush();
     out.end();
   });
+  let isCut = false;
   const cut = (error?: Error): void => {
-    if (body.readableEnded) return;
+    if (body.readableEnded || isCut) return;
+    isCut = true;
     // What has come may be gone on with.
     pieces.flush();
     out.fail(error ?? new LoopsyError('request_timeout', { message: 'the bytes ended before their end' }));

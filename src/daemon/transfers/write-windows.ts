@@ -21,7 +21,7 @@ export class WriteWindows {
   /** `bytes` more are on their way, or fewer. */
   change(bytes: number): void {
     this.#bytes += bytes;
-    if (bytes < 0 && this.#bytes < ALL_BYTES / 2) for (const window of this.#open) window.wake();
+    if (bytes < 0 && !this.isFull) for (const window of this.#open) window.wake();
   }
 
   close(window: WriteWindow): void {
@@ -33,18 +33,20 @@ export class WriteWindows {
 export class WriteWindow {
   readonly #all: WriteWindows;
   #bytes = 0;
+  #waits = false;
   #onRoom: () => void = () => undefined;
 
   constructor(all: WriteWindows) {
     this.#all = all;
   }
 
-  /** True where it is to wait for `onRoom`. */
-  get isFull(): boolean {
-    return this.#bytes >= WINDOW_BYTES || (this.#bytes > 0 && this.#all.isFull);
+  /** True where it is to wait until `onRoom` is called. */
+  mustWait(): boolean {
+    this.#waits = this.#bytes >= WINDOW_BYTES || (this.#bytes > 0 && this.#all.isFull);
+    return this.#waits;
   }
 
-  /** Called when there is room again, and at the end. */
+  /** Called when who waits need wait no longer, and at the end. */
   onRoom(listener: () => void): void {
     this.#onRoom = listener;
   }
@@ -61,8 +63,11 @@ export class WriteWindow {
     this.wake();
   }
 
+  /** There may be room again. */
   wake(): void {
-    if (this.#bytes < WINDOW_BYTES / 2 && !this.isFull) this.#onRoom();
+    if (!this.#waits || this.#bytes >= WINDOW_BYTES / 2 || (this.#bytes > 0 && this.#all.isFull)) return;
+    this.#waits = false;
+    this.#onRoom();
   }
 
   /** Nothing of it counts any more. */

@@ -1,8 +1,13 @@
 import { once } from 'node:events';
+import http from 'node:http';
 import net from 'node:net';
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 
+import type { Call } from '../../../src/daemon/edge/call.ts';
+import type { EdgeParts } from '../../../src/daemon/edge/parts.ts';
+
+import { chunksOf } from '../../../src/kernel/chunks.ts';
 import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { BASE_PATH } from '../../../src/protocol/version.ts';
 import { FakeClock } from '../../helpers/clock.ts';
@@ -55,5 +60,76 @@ describe('an answer that is given before its request has ended', () => {
     socket.resume();
     clock.advance(2000);
     await closed;
+  });
+});
+
+describe('an answer of bytes that comes while the body does', () => {
+  const path = `${BASE_PATH}/transfer/targets/${'0'.repeat(26)}/bytes?file=1&at=0&to=4`;
+  /** Says each chunk back, in capitals, until one is `stop`. */
+  const echo = {
+    'target.put': async (_: unknown, { body }: Call) => ({
+      headers: {},
+      chunks: (async function* () {
+        if (body === undefined) return;
+        const next = chunksOf(body);
+        for (let chunk = await next(); chunk !== undefined; chunk = await next()) {
+          if (String(chunk) === 'stop') return;
+          yield Buffer.from(String(chunk).toUpperCase());
+        }
+      })(),
+    }),
+  };
+  const talk = async (more: Partial<EdgeParts> = {}) => {
+    const desk = await openEdge(echo, more);
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    const begin = async () => {
+      const request = http.request({
+        agent,
+        port: desk.port,
+        host: '127.0.0.1',
+        method: 'POST',
+        path,
+        headers: { authorization: 'Bearer owner' },
+      });
+      request.write('one');
+      const [answer] = (await once(request, 'response')) as [http.IncomingMessage];
+      const next = async (): Promise<string> => String(((await once(answer, 'data')) as [Buffer])[0]);
+      return { request, answer, next };
+    };
+    return { desk, begin };
+  };
+
+  it(verifies('edge.exchange', 'is heard before the body has ended, and the connection is used again'), async () => {
+    const { begin } = await talk();
+    const { request, answer, next } = await begin();
+    expect([answer.statusCode, await next()]).toEqual([200, 'ONE']);
+    request.write('two');
+    expect(await next()).toBe('TWO');
+    const { localPort } = request.socket ?? {};
+    request.end();
+    await once(answer, 'end');
+    const again = await begin();
+    expect([await again.next(), again.request.socket?.localPort]).toEqual(['ONE', localPort]);
+    again.request.end();
+    again.answer.resume();
+    await once(again.answer, 'end');
+  });
+
+  it('that ends before the body does is heard to its end; who goes on sending loses the connection', async () => {
+    const clock = new FakeClock();
+    const { desk, begin } = await talk({ clock });
+    const { request, answer, next } = await begin();
+    expect(await next()).toBe('ONE');
+    request.on('error', () => undefined);
+    const closed = once(request, 'close');
+    answer.resume();
+    request.write('stop');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    request.write('more');
+    clock.advance(2000);
+    await once(answer, 'end');
+    await closed;
+    expect(desk.recorded).toMatchObject([{ operation: 'target.put', decision: 'allowed', statusCode: 200 }]);
   });
 });

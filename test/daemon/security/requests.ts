@@ -112,7 +112,8 @@ const bytesFor = (id: OperationId, { folder }: About): Pick<Asking, 'body' | 'he
     const body = `${part('file', 'abc')}${part('destPath', `${folder}/pushed`)}--${BOUNDARY}--`;
     return { body, headers: { 'content-type': `multipart/form-data; boundary=${BOUNDARY}` } };
   }
-  const body = { 'target.write': '{"entries":[]}', 'target.put': 'x' }[String(id)] ?? '';
+  const bodies: Partial<Record<OperationId, string>> = { 'target.write': '{"entries":[]}', 'target.put': 'x' };
+  const body = bodies[id] ?? '';
   return { body, headers: { 'content-type': 'application/octet-stream' } };
 };
 

@@ -8,6 +8,7 @@ import { encodeHeader } from '../../../src/daemon/transfers/format.ts';
 import { OpenEnds } from '../../../src/daemon/transfers/open-ends.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
 import { createLog } from '../../../src/kernel/log.ts';
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import type { Grant } from '../../../src/protocol/grants.ts';
 import type { Transfer } from '../../../src/protocol/transfers.ts';
 import type { Caller } from '../../../src/trust/caller.ts';
@@ -116,6 +117,36 @@ describe('an end that is open', () => {
     const range = { kind: 'range', file: [0, 'sub/file', 5, mtimeMs], from: 1, to: 4 } as const;
     expect((await collect(ends.read(endId, { ...range, file: [...range.file] }, peer('kai')))).toString()).toBe('yte');
   });
+
+  it(
+    verifies('transfers.acknowledged', 'takes a large file, says how far it is, and goes on where it broke off'),
+    async () => {
+      const endId = await openTarget(peer('kai'), 'there');
+      const file = [0, '', 900_000, 1_700_000_000_000, 0o644];
+      await ends.write(endId, peer('kai'), { step: 'prepare', body: JSON.stringify({ file }) });
+      const span = { file: 1, at: 0, to: 900_000 };
+      async function* half(): AsyncGenerator<Uint8Array> {
+        yield Buffer.alloc(600_000, 'a');
+        throw new LoopsyError('request_timeout');
+      }
+      await expect(collect(ends.put(endId, peer('eve'), { ...span, body: half() }))).rejects.toMatchObject({
+        error: 'transfer_not_found',
+      });
+      await expect(collect(ends.put(endId, peer('kai'), { ...span, body: half() }))).rejects.toMatchObject({
+        error: 'request_timeout',
+      });
+      const resume = { step: 'resume', file: 1, body: '{"from":0}' } as const;
+      expect(await ends.write(endId, peer('kai'), resume)).toEqual({ at: 600_000 });
+      async function* rest(): AsyncGenerator<Uint8Array> {
+        yield Buffer.alloc(300_000, 'b');
+      }
+      const said = await collect(ends.put(endId, peer('kai'), { ...span, at: 600_000, body: rest() }));
+      expect(said.toString()).toBe('{"done":true}\n');
+      await ends.write(endId, peer('kai'), { step: 'commit', file: 1, body: '{"keep":[]}' });
+      expect(await readFile(join(home, 'there'), 'utf8')).toBe('a'.repeat(600_000) + 'b'.repeat(300_000));
+      expect(ends.rows()).toMatchObject([{ bytes: { sent: 900_000 } }]);
+    },
+  );
 
   it(
     verifies('transfers.ends.restart', 'is closed when its mover was started anew, which finds the files free'),
