@@ -72,6 +72,7 @@ export const TRANSFERS = {
   'transfers.resume': 'a large file goes on where it was cut off, from its draft or from the old file',
   'transfers.acknowledged':
     'bytes of a large file are acknowledged as they come, and after a cut go on behind the last that came',
+  'transfers.plan-order': 'the parts of a tree are planned in their order',
   'transfers.windows': 'what waits to be written is bounded, for each writer and for all',
   'transfers.leftovers': 'what a sudden end left is removed, and nothing else, whatever a journal says',
   'transfers.same-place': 'a repeat goes to the same place, until all has arrived',

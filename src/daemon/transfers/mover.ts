@@ -115,6 +115,8 @@ export class Mover {
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */
   async #move(way: Way): Promise<void> {
     const groups = new Slots(GROUPS);
+    // A folder is made before what is in it is looked at, also where that is in the next part.
+    let planned: Promise<unknown> = Promise.resolve();
     // Folders are finished in the order in which they are left, when all before them is done.
     let finished: Promise<unknown> = Promise.resolve();
     let failure: { readonly thrown: unknown } | undefined;
@@ -133,7 +135,11 @@ export class Mover {
       isLast = group.last;
       if (!isLast) next = fetch(at + 1);
       this.#found(group);
-      const { done } = await groups.begin(() => this.#group(way, group, text));
+      const { done } = await groups.begin(() => {
+        const plan = planned.then(() => this.#plan(way, text));
+        planned = plan;
+        return this.#group(way, group, plan);
+      });
       const before = finished;
       finished = Promise.all([done, before]).then(() => this.#finish(way, group));
       finished.catch((thrown: unknown) => (failure ??= { thrown }));
@@ -149,8 +155,12 @@ export class Mover {
     this.#progress.touch();
   }
 
-  async #group(way: Way, group: Group, text: string): Promise<void> {
-    const plan = (await this.#patience.persist(() => way.target.write('plan', text))) as Plan;
+  async #plan({ target }: Way, text: string): Promise<Plan> {
+    return (await this.#patience.persist(() => target.write('plan', text))) as Plan;
+  }
+
+  async #group(way: Way, group: Group, planning: Promise<Plan>): Promise<void> {
+    const plan = await planning;
     const { files, bytes } = this.#progress;
     files.skipped += plan.skipped;
     bytes.done += plan.skippedBytes;
