@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 
 const MiB = 1_048_576;
 /** Bytes between two collections. */
-const COLLECT_BYTES = 16 * MiB;
+const COLLECT_BYTES = 4 * MiB;
 /** Dead chunks in memory above which the old generation is looked through too. */
 const MUCH_BYTES = 24 * MiB;
 
@@ -22,9 +22,9 @@ let collector: Collector | undefined;
  * young generation after every 4 MiB (about 0.5 ms) keeps a node that passes on gigabytes as small as one that doesn't.
  * Where many runs write at once, chunks grow old while they wait for the disk: then all is looked through (5 to 20 ms).
  */
-export const notePassing = (bytes: number): void => {
+export const notePassing = (bytes: number, everyBytes = COLLECT_BYTES): void => {
   passedBytes += bytes;
-  if (passedBytes < COLLECT_BYTES) return;
+  if (passedBytes < everyBytes) return;
   passedBytes = 0;
   collector ??= findCollector();
   collector.young();

@@ -13,7 +13,7 @@ import type { DiskCalls, DiskData, DiskRead, DiskRules, DiskWrite, FromDisk, ToD
 const IDLE_MS = 30_000;
 const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256, stackSizeMb: 1 };
 /** Memory for what is to be written that waits to be used again. */
-const FREE_PIECES = 16;
+const FREE_PIECES = 32;
 
 /** What a write may have beside its bytes. */
 interface WriteOptions {

@@ -5,6 +5,8 @@ import { LoopsyError } from '../../protocol/errors.ts';
 
 /** What comes slowly waits no longer for more that travels with it, ms. */
 const GATHER_MS = 100;
+/** Chunks are dead as soon as they are copied: they are collected seldom. */
+const COLLECT_BYTES = 16 * 1_048_576;
 
 /** Bytes that somebody hands in: a stream is taken by its events, which costs a fraction. */
 export type Body = Readable | AsyncIterable<Uint8Array> | string;
@@ -38,7 +40,7 @@ class Pieces {
   /** @returns true where something of it has left. */
   add(chunk: Uint8Array): boolean {
     this.#out.onBytes(chunk.length);
-    notePassing(chunk.length);
+    notePassing(chunk.length, COLLECT_BYTES);
     let hasLeft = false;
     for (let from = 0; from < chunk.length;) {
       const piece = (this.#piece ??= this.#out.memory());

@@ -35,8 +35,10 @@ const PROGRAM_BITS = 0o111;
 /** Windows holds files for a moment after they were written. */
 const RENAME_WAITS_MS = process.platform === 'win32' ? [10, 20, 40, 80, 160, 320] : [];
 const BUSY = new Set(['EPERM', 'EBUSY', 'EACCES']);
-/** A disk that flushes faster than this is memory. */
+/** A disk that flushes faster than this is memory; how fast it is, the last ones tell, and of a slow one every so many-th. */
 const QUICK_FSYNC_MS = 0.2;
+const LAST_FSYNCS = 8;
+const TRIED_FSYNC = 64;
 
 /** A file that is being written under another name, until it is complete. */
 export class Draft {
@@ -208,10 +210,10 @@ export class Draft {
   /** Puts it on disk: at once where that takes no time, else beside others. */
   sync(): Promise<void> | undefined {
     const fd = this.#handle;
-    if (!isSlow && Math.max(this.#at, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES) {
+    if (Math.max(this.#at, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES && isQuick()) {
       const begun = performance.now();
       fsyncSync(fd);
-      isSlow = performance.now() - begun > QUICK_FSYNC_MS;
+      fsyncMs += (performance.now() - begun - fsyncMs) / LAST_FSYNCS;
       return undefined;
     }
     return new Promise((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))));
@@ -260,7 +262,13 @@ export class Draft {
 }
 
 /** Learned from the disk itself: one that takes its time is given several files at once. */
-let isSlow = false;
+let fsyncMs = 0;
+let fsyncs = 0;
+
+const isQuick = (): boolean => {
+  fsyncs += 1;
+  return fsyncMs <= QUICK_FSYNC_MS || fsyncs % TRIED_FSYNC === 0;
+};
 
 const isScript = (fd: number): boolean => {
   const begin = new Uint8Array(2);

@@ -93,12 +93,14 @@ export class FileWriter {
     const { folder, name, shown } = draft.wanted;
     const held = this.#held.get(draft.wanted);
     try {
-      if (held !== undefined) this.#places.at(held.root, held.path);
-      // What has come there since it was planned may be somebody else's.
-      const place = { folder, name, shown, real: folder.realOf(name) };
-      const there = statAt(place);
-      if (there?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
-      if (there !== undefined) this.#places.checkSpelling(place);
+      if (held !== undefined) this.#places.checkRules(held.root, held.path);
+      // What has come there since it was planned may be somebody else's; elsewhere the system refuses to replace a folder.
+      if (this.#around.spelling.folds(folder)) {
+        const place = { folder, name, shown, real: folder.realOf(name) };
+        const there = statAt(place);
+        if (there?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
+        if (there !== undefined) this.#places.checkSpelling(place);
+      }
       await draft.publish();
     } catch (thrown) {
       draft.discard();

@@ -6,9 +6,10 @@ import type { OpenFolder } from './folders.ts';
 import { O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_RDONLY } from './open-flags.ts';
 
 /** Where an open file really lies; empty where it has no name any more, or another file has it. */
-const placeOf = (fd: number, path: string, stats: Stats): string => {
+const placeOf = (fd: number, path: string): string => {
   if (process.platform === 'linux') return readlinkSync(`/proc/self/fd/${fd}`);
   try {
+    const stats = fstatSync(fd);
     const named = lstatSync(path);
     return named.dev === stats.dev && named.ino === stats.ino ? realpathSync.native(path) : '';
   } catch (thrown) {
@@ -18,7 +19,7 @@ const placeOf = (fd: number, path: string, stats: Stats): string => {
 };
 
 /** True where the open file is the one that has this real path: nothing on the way was exchanged for a link. */
-export const isAt = (fd: number, real: string): boolean => placeOf(fd, real, fstatSync(fd)) === real;
+export const isAt = (fd: number, real: string): boolean => placeOf(fd, real) === real;
 
 /** An open file, and what the system says of it. */
 export interface Opened {
@@ -36,8 +37,7 @@ export const openReal = (real: string, shown: string): Opened => {
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) throw fileError('wrong_type', shown, 'is no file');
-    if (placeOf(fd, real, stats) !== real)
-      throw fileError('path_denied', shown, 'lies behind a link, which is not followed');
+    if (placeOf(fd, real) !== real) throw fileError('path_denied', shown, 'lies behind a link, which is not followed');
     return { fd, stats };
   } catch (thrown) {
     closeSync(fd);

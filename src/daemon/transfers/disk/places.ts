@@ -110,14 +110,20 @@ export class Places {
     return this.#around.join(this.root(root), path);
   }
 
+  /** @returns its real path. @throws {LoopsyError} where the rules that were judged last don't let it be written. */
+  checkRules(root: number, path: string): string {
+    const real = this.#allowed(root, path);
+    this.checkRunning(path, this.shown(root, path));
+    return real;
+  }
+
   /**
    * Where an entry goes: allowed, in a real folder of the tree, at this moment.
    * @throws {LoopsyError} where it may not be written, or lies behind a link.
    */
   at(root: number, path: string): Place {
     const shown = this.shown(root, path);
-    const real = this.#allowed(root, path);
-    this.checkRunning(path, shown);
+    const real = this.checkRules(root, path);
     const { dirname, basename } = this.#around;
     const name = basename(real);
     if (isDraftName(name)) throw fileError('name_unusable', shown, 'has a name that loopsy keeps for itself');

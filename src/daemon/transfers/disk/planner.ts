@@ -95,7 +95,8 @@ export class Planner {
     const stats = statAt(place);
     const there = stats === undefined ? 'send' : this.#compare(place, stats, [size, mtimeMs, mode]);
     if (there === 'same') return there;
-    const draft = options.dryRun ? 0 : leftoverBytes(place, places.draftName(place.name));
+    const mayBeLeft = !options.dryRun && size > SMALL_BYTES;
+    const draft = mayBeLeft ? leftoverBytes(place, places.draftName(place.name)) : 0;
     if (size > room.bytes + draft)
       throw fileError(
         'disk_full',
@@ -209,7 +210,7 @@ export class Planner {
   }
 }
 
-/** What an earlier transfer has left of the file takes room already. */
+/** What an earlier transfer has left of a large file takes room already. */
 const leftoverBytes = ({ folder }: Place, draft: string): number => {
   const stats = folder === undefined ? undefined : lstatSync(folder.path(draft), { throwIfNoEntry: false });
   return stats?.isFile() === true ? stats.blocks * 512 : 0;
