@@ -291,7 +291,7 @@ export const OPERATIONS = {
     summary: 'Bytes of a large file of an open target; each line of the answer is JSON and says how many have come',
     method: 'POST', path: '/transfer/targets/:endId/bytes', access: 'files:write', remote: true, effect: false,
     audit: ['endId'], kind: 'exchange', input: transfers.targetPutSchema, output: transfers.targetTakenSchema,
-    errors: ['transfer_not_found', ...WRITE_ERRORS], object: { kind: 'transfer', role: 'uses', field: 'endId' },
+    errors: ['transfer_not_found', 'transfer_cancelled', ...WRITE_ERRORS], object: { kind: 'transfer', role: 'uses', field: 'endId' },
     cli: { none: 'nodes only' },
   }),
   'end.close': operation({

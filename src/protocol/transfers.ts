@@ -245,6 +245,7 @@ export const targetPutSchema = z.strictObject({
   file: z.coerce.number().int().min(0).describe('as `prepare` numbers it'),
   at: z.coerce.number().int().min(0).describe('where its first byte goes'),
   to: z.coerce.number().int().min(0).describe('behind its last byte'),
+  turn: z.coerce.number().int().min(0).describe('as the last `resume` has said; 0 before the first'),
 });
 /** One line of its answer. The last one has `done` or `error`; where neither comes, the connection was cut. */
 export const targetTakenSchema = z.object({

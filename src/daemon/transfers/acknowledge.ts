@@ -2,6 +2,7 @@ import type { Clock } from '../../kernel/clock.ts';
 import { LineReader } from '../../kernel/lines.ts';
 import { parseJson } from '../../kernel/parse-json.ts';
 import { errorFromBody, LoopsyError } from '../../protocol/errors.ts';
+import { rowOf } from '../../protocol/operations.ts';
 import { isRecord } from '../../protocol/record.ts';
 import type { TargetTaken } from '../../protocol/transfers.ts';
 import { CHUNK_BYTES } from './format.ts';
@@ -13,6 +14,11 @@ const ACK_MS = 200;
 const WINDOW_BYTES = CHUNK_BYTES;
 const MAX_LINE_BYTES = 65_536;
 
+/** What a target may say of a file; nothing of this node's own keys and rights among it. */
+const OF_FILES: ReadonlySet<string> = new Set([...rowOf('target.put').errors, 'invalid_request', 'request_timeout']);
+
+const notOfFiles = ({ message }: LoopsyError): LoopsyError => new LoopsyError('transfer_failed', { message });
+
 const lineOf = (taken: TargetTaken): Uint8Array => Buffer.from(`${JSON.stringify(taken)}\n`);
 
 /** What a target says of bytes while they come: how far they are, and at the end that they are written, or why not. */
@@ -22,20 +28,26 @@ export async function* acknowledged(
   clock: Clock,
 ): AsyncGenerator<Uint8Array> {
   const writing = new Writing(from, write);
-  let [told, toldAtMs] = [from, clock.monotonicMs()];
-  while (!writing.isOver) {
-    const { at } = writing;
-    const isDue = at - told >= ACK_BYTES || (at > told && clock.monotonicMs() - toldAtMs >= ACK_MS);
-    if (isDue) {
-      [told, toldAtMs] = [at, clock.monotonicMs()];
-      yield lineOf({ at });
-      continue;
+  let [told, toldAtMs, hasSpoken] = [from, clock.monotonicMs(), false];
+  // The head leaves soon, whatever has come: from then on a failure is said in a line.
+  const first = clock.after(ACK_MS, () => writing.wake());
+  try {
+    while (!writing.isOver) {
+      const { at } = writing;
+      const isLate = clock.monotonicMs() - toldAtMs >= ACK_MS;
+      if (at - told >= ACK_BYTES || (isLate && (at > told || !hasSpoken))) {
+        [told, toldAtMs, hasSpoken] = [at, clock.monotonicMs(), true];
+        yield lineOf({ at });
+        continue;
+      }
+      await writing.changed();
     }
-    await writing.changed();
+  } finally {
+    first.cancel();
   }
   const { failure } = writing;
   // Where nothing was said yet, it is the answer.
-  if (failure !== undefined && (told === from || !(failure instanceof LoopsyError))) throw failure;
+  if (failure !== undefined && (!hasSpoken || !(failure instanceof LoopsyError))) throw failure;
   yield lineOf(failure instanceof LoopsyError ? failure.toBody() : { done: true });
 }
 
@@ -45,13 +57,13 @@ class Writing {
   at: number;
   isOver = false;
   failure: Error | undefined;
-  #wake: () => void = () => undefined;
+  wake: () => void = () => undefined;
 
   constructor(from: number, write: (onBytes: (bytes: number) => void) => Promise<unknown>) {
     this.at = from;
     const onBytes = (bytes: number): void => {
       this.at += bytes;
-      this.#wake();
+      this.wake();
     };
     write(onBytes).then(
       () => this.#end(undefined),
@@ -61,13 +73,13 @@ class Writing {
 
   /** Resolves when more has come, or it is over. */
   changed(): Promise<void> {
-    return new Promise((resolve) => (this.#wake = resolve));
+    return new Promise((resolve) => (this.wake = resolve));
   }
 
   #end(failure: Error | undefined): void {
     this.failure = failure;
     this.isOver = true;
-    this.#wake();
+    this.wake();
   }
 }
 
@@ -100,17 +112,25 @@ export class Unacknowledged {
    */
   async read(answer: AsyncIterable<Uint8Array>, onTaken: (at: number) => void): Promise<void> {
     const lines = new LineReader(() => MAX_LINE_BYTES);
-    for await (const chunk of answer) {
-      for (const line of lines.read(Buffer.from(chunk))) {
-        const said = parseJson(line);
-        const failure = errorFromBody(said);
-        if (failure !== undefined) throw failure;
-        if (!isRecord(said)) continue;
-        if (said['done'] === true) return;
-        this.#take(Number(said['at']), onTaken);
-      }
+    let isDone = false;
+    try {
+      // To its end: what is left before is no connection for the next one.
+      for await (const chunk of answer)
+        for (const line of lines.read(Buffer.from(chunk))) isDone = this.#hear(parseJson(line), onTaken) || isDone;
+    } catch (thrown) {
+      if (thrown instanceof RangeError) throw new LoopsyError('peer_handshake', { message: thrown.message });
+      if (!isDone) throw thrown;
     }
-    throw new LoopsyError('peer_unreachable', { message: 'the answer was cut' });
+    if (!isDone) throw new LoopsyError('peer_unreachable', { message: 'the answer was cut' });
+  }
+
+  /** @returns true where all are written. */
+  #hear(said: unknown, onTaken: (at: number) => void): boolean {
+    const failure = errorFromBody(said);
+    if (failure !== undefined) throw OF_FILES.has(failure.error) ? failure : notOfFiles(failure);
+    if (!isRecord(said)) return false;
+    this.#take(Number(said['at']), onTaken);
+    return said['done'] === true;
   }
 
   /** No more of them leave. */

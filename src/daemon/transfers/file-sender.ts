@@ -190,17 +190,22 @@ export class FileSender {
     const from = chunks[0] * CHUNK_BYTES;
     const to = Math.min(stamp[2], chunks[1] * CHUNK_BYTES);
     let at = from;
+    let turn = 0;
     let isBegun = false;
     const moveTo = (next: number): void => {
       count(next - at);
       at = next;
     };
     await patience.persist(async () => {
-      if (isBegun) moveTo(countIn(await way.target.write('resume', JSON.stringify({ from }), { file }), 'at'));
+      if (isBegun) {
+        const answer = await way.target.write('resume', JSON.stringify({ from }), { file });
+        turn = countIn(answer, 'turn');
+        moveTo(placeIn(answer, from, stamp[2]));
+      }
       isBegun = true;
       if (at >= to) return;
       const bytes = this.#flow(readRange(way.source, { file: stamp, from: at, to }, patience));
-      await way.target.put({ file, at, to }, bytes, (taken) => {
+      await way.target.put({ file, at, to, turn }, bytes, (taken) => {
         moveTo(taken);
         patience.contact();
       });
@@ -220,6 +225,13 @@ const stampOf = ([, root, path, size, mtimeMs]: Entry): Stamp => [root, path, si
 
 /** As a target's steps name a file. */
 const wantedOf = ([, root, path, size, mtimeMs, mode]: Entry): unknown[] => [root, path, size, mtimeMs, mode];
+
+/** Where a target wants a file to be gone on with. @throws {LoopsyError} `peer_handshake` where it can't be there. */
+const placeIn = (answer: unknown, from: number, size: number): number => {
+  const at = countIn(answer, 'at');
+  if (Number.isSafeInteger(at) && at >= from && at <= size) return at;
+  throw new LoopsyError('peer_handshake', { message: 'the target names a place in the file that it does not have' });
+};
 
 const bytesIn = (ranges: Compared['keep'], [, , size]: Stamp): number =>
   ranges.reduce((sum, [from, to]) => sum + Math.min(size, to * CHUNK_BYTES) - from * CHUNK_BYTES, 0);

@@ -93,6 +93,7 @@ const pourChunks = async (body: AsyncIterable<Uint8Array>, out: PourInto): Promi
   const pieces = new Pieces(out);
   try {
     for await (const chunk of body) {
+      if (out.isSettled()) return;
       pieces.add(chunk);
       while (out.isFull() && !out.isSettled()) await new Promise<void>((resolve) => out.onRoom(resolve));
       if (out.isSettled()) return;

@@ -3,10 +3,32 @@ import type { Stamp } from '../../protocol/transfers.ts';
 import type { SourceEnd } from './ends.ts';
 import type { Patience } from './patience.ts';
 
-/** A part of a file that was asked for. */
-interface Part {
+type Step = IteratorResult<Uint8Array>;
+
+/** A part of a file that was asked for, and is being read: what was never begun would not be left either. */
+class Part {
   readonly to: number;
-  readonly chunks: Promise<AsyncIterator<Uint8Array>>;
+  readonly #chunks: Promise<AsyncIterator<Uint8Array>>;
+  #first: Promise<Step> | undefined;
+
+  constructor(to: number, read: Promise<AsyncIterable<Uint8Array>>) {
+    this.to = to;
+    this.#chunks = read.then((chunks) => chunks[Symbol.asyncIterator]());
+    this.#first = this.#chunks.then((chunks) => chunks.next());
+    // Who reads it hears of it.
+    this.#first.catch(() => undefined);
+  }
+
+  async next(): Promise<Step> {
+    const first = this.#first;
+    this.#first = undefined;
+    return first ?? (await this.#chunks).next();
+  }
+
+  /** Lets go of it, whenever its bytes come: nobody waits for that. */
+  leave(): void {
+    this.#chunks.then((chunks) => chunks.return?.()).catch(() => undefined);
+  }
 }
 
 /**
@@ -19,23 +41,16 @@ export async function* readRange(
   patience: Patience,
 ): AsyncGenerator<Uint8Array, void> {
   let at = from;
-  const open = (begin: number, end = Math.min(to, begin + source.partBytes)): Part => {
-    const chunks = source
-      .read({ kind: 'range', file, from: begin, to: end })
-      .then((read) => read[Symbol.asyncIterator]());
-    // Who reads it hears of it.
-    chunks.catch(() => undefined);
-    return { to: end, chunks };
-  };
+  const open = (begin: number, end = Math.min(to, begin + source.partBytes)): Part =>
+    new Part(end, source.read({ kind: 'range', file, from: begin, to: end }));
   const pauses = patience.pauses();
   let part = open(at);
   let next: Part | undefined;
   try {
     while (at < to) {
       try {
-        const chunks = await part.chunks;
         if (part.to < to) next ??= open(part.to);
-        for (let step = await chunks.next(); step.done !== true; step = await chunks.next()) {
+        for (let step = await part.next(); step.done !== true; step = await part.next()) {
           yield step.value;
           at += step.value.length;
           patience.contact();
@@ -44,18 +59,13 @@ export async function* readRange(
         if (next !== undefined) part = next;
         next = undefined;
       } catch (thrown) {
-        await leave(part);
+        part.leave();
         await pauses.endure(thrown);
         part = open(at, part.to);
       }
     }
   } finally {
-    await leave(part);
-    if (next !== undefined) await leave(next);
+    part.leave();
+    next?.leave();
   }
 }
-
-const leave = async ({ chunks }: Part): Promise<void> => {
-  const opened = await chunks.catch(() => undefined);
-  await opened?.return?.().catch(() => undefined);
-};

@@ -12,7 +12,7 @@ import { type Caller, callerName } from '../../trust/caller.ts';
 import { allowedNow, maySee } from '../../trust/grants.ts';
 import type { Store } from '../../store/store.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
-import type { DiskRules } from './disk/messages.ts';
+import { DISK_PROTOCOL, type DiskRules } from './disk/messages.ts';
 import { DiskThread } from './disk-thread.ts';
 import type { Ends } from './ends.ts';
 import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
@@ -68,7 +68,15 @@ export class Transfers implements Service {
     const { clock, log, platform, home, journalDir, alwaysDenied, rules, here, store, keepDays } = options;
     this.#options = options;
     const data = () =>
-      ({ protocol: 1, platform, home, nodeId: here().nodeId, alwaysDenied, journalDir, rules: rules() }) as const;
+      ({
+        protocol: DISK_PROTOCOL,
+        platform,
+        home,
+        nodeId: here().nodeId,
+        alwaysDenied,
+        journalDir,
+        rules: rules(),
+      }) as const;
     this.#disk = new DiskThread({ clock, log, data });
     this.#records = new TransferRecords({ store, clock, log, keepDays });
     this.ends = new OpenEnds({

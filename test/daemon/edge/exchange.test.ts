@@ -64,7 +64,7 @@ describe('an answer that is given before its request has ended', () => {
 });
 
 describe('an answer of bytes that comes while the body does', () => {
-  const path = `${BASE_PATH}/transfer/targets/${'0'.repeat(26)}/bytes?file=1&at=0&to=4`;
+  const path = `${BASE_PATH}/transfer/targets/${'0'.repeat(26)}/bytes?file=1&at=0&to=4&turn=0`;
   /** Says each chunk back, in capitals, until one is `stop`. */
   const echo = {
     'target.put': async (_: unknown, { body }: Call) => ({

@@ -80,7 +80,7 @@ const fileInputFor = (id: OperationId, { file, folder }: About): object => {
     case 'target.write':
       return { step: 'plan' };
     case 'target.put':
-      return { file: 1, at: 0, to: 1 };
+      return { file: 1, at: 0, to: 1, turn: 0 };
     default:
       return {};
   }

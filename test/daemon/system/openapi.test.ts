@@ -69,7 +69,7 @@ describe('the OpenAPI document', () => {
 
   it('describes an answer that comes while the bytes do, by one of its lines', () => {
     const entry = entryOf('target.put');
-    expect(namesIn(entry, 'query')).toEqual(['file', 'at', 'to', 'peer']);
+    expect(namesIn(entry, 'query')).toEqual(['file', 'at', 'to', 'turn', 'peer']);
     expect(Object.keys(entry.requestBody?.content ?? {})).toEqual(['application/octet-stream']);
     expect(entry.responses['200']?.content['application/jsonl']).toMatchObject({
       schema: { properties: { at: { type: 'integer' }, done: { const: true } } },

@@ -58,6 +58,15 @@ describe('a target', () => {
 
   it('answers with what keeps it from writing, where it has said nothing yet; else says so', async () => {
     const full = new LoopsyError('disk_full', { message: 'full' });
+    const clock = new FakeClock();
+    const silent = writing();
+    const said = linesOf(acknowledged(7, silent.write, clock));
+    await turn();
+    // Its head has left by then, whatever has come.
+    clock.advance(200);
+    await turn();
+    silent.end(full);
+    expect(await said).toEqual([{ at: 7 }, full.toBody()]);
     const early = writing();
     const refused = linesOf(acknowledged(0, early.write, new FakeClock()));
     early.end(full);
@@ -91,6 +100,7 @@ describe('who sends', () => {
       await turn();
       expect(sent).toBe(4 * MiB);
       const taken: number[] = [];
+      let isRead = false;
       async function* answer(): AsyncGenerator<Uint8Array> {
         // What was never sent can't have come, and nothing goes back.
         for (const at of [10 + MiB, 10 + 9 * MiB, 5]) yield Buffer.from(`{"at":${at}}\n`);
@@ -103,8 +113,14 @@ describe('who sends', () => {
         yield Buffer.from(`{"at":${10 + 8 * MiB}}\n`);
         await turn();
         yield Buffer.from('{"done":true}\n');
+        await turn();
+        isRead = true;
+        // All is written: a cut behind that is none.
+        throw new Error('cut');
       }
       await sending.read(answer(), (at) => taken.push(at));
+      // To its end, so that the connection can be used again.
+      expect(isRead).toBe(true);
       await flowing;
       expect([sent, taken]).toEqual([9 * MiB, [1, 4, 8].map((count) => 10 + count * MiB)]);
     },
@@ -116,6 +132,10 @@ describe('who sends', () => {
       [JSON.stringify(full.toBody()), 'disk_full'],
       ['{"at":1}', 'peer_unreachable'],
       ['no json', 'peer_unreachable'],
+      ['x'.repeat(70_000), 'peer_handshake'],
+      // What it says of this node's own keys is no answer of its.
+      [JSON.stringify(new LoopsyError('invalid_key').toBody()), 'transfer_failed'],
+      [JSON.stringify(new LoopsyError('transfer_cancelled').toBody()), 'transfer_cancelled'],
     ] as const) {
       const sending = new Unacknowledged(0);
       let sent = 0;

@@ -56,7 +56,7 @@ describe('a tree in many parts', () => {
           const nth = (planning += 1);
           // The first ones take longest.
           await new Promise((resolve) => setTimeout(resolve, 20 - 4 * nth));
-          const group: unknown = JSON.parse(String(body));
+          const group: unknown = JSON.parse(typeof body === 'string' ? body : '{}');
           const entries =
             isRecord(group) && Array.isArray(group['entries']) ? (group['entries'] as Group['entries']) : [];
           for (const [kind, , path] of entries) {

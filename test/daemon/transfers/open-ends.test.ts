@@ -3,6 +3,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
+import { DISK_PROTOCOL } from '../../../src/daemon/transfers/disk/messages.ts';
 import { DiskThread } from '../../../src/daemon/transfers/disk-thread.ts';
 import { encodeHeader } from '../../../src/daemon/transfers/format.ts';
 import { OpenEnds } from '../../../src/daemon/transfers/open-ends.ts';
@@ -37,7 +38,7 @@ beforeEach(async () => {
     clock: systemClock,
     log: createLog({ write: () => undefined, level: 'error', clock: systemClock }),
     data: () => ({
-      protocol: 1,
+      protocol: DISK_PROTOCOL,
       platform: process.platform,
       home,
       nodeId: 'here',
@@ -124,7 +125,7 @@ describe('an end that is open', () => {
       const endId = await openTarget(peer('kai'), 'there');
       const file = [0, '', 900_000, 1_700_000_000_000, 0o644];
       await ends.write(endId, peer('kai'), { step: 'prepare', body: JSON.stringify({ file }) });
-      const span = { file: 1, at: 0, to: 900_000 };
+      const span = { file: 1, at: 0, to: 900_000, turn: 0 };
       async function* half(): AsyncGenerator<Uint8Array> {
         yield Buffer.alloc(600_000, 'a');
         throw new LoopsyError('request_timeout');
@@ -136,11 +137,11 @@ describe('an end that is open', () => {
         error: 'request_timeout',
       });
       const resume = { step: 'resume', file: 1, body: '{"from":0}' } as const;
-      expect(await ends.write(endId, peer('kai'), resume)).toEqual({ at: 600_000 });
+      expect(await ends.write(endId, peer('kai'), resume)).toEqual({ at: 600_000, turn: 1 });
       async function* rest(): AsyncGenerator<Uint8Array> {
         yield Buffer.alloc(300_000, 'b');
       }
-      const said = await collect(ends.put(endId, peer('kai'), { ...span, at: 600_000, body: rest() }));
+      const said = await collect(ends.put(endId, peer('kai'), { ...span, at: 600_000, turn: 1, body: rest() }));
       expect(said.toString()).toBe('{"done":true}\n');
       await ends.write(endId, peer('kai'), { step: 'commit', file: 1, body: '{"keep":[]}' });
       expect(await readFile(join(home, 'there'), 'utf8')).toBe('a'.repeat(600_000) + 'b'.repeat(300_000));

@@ -113,6 +113,9 @@ describe('a stretch of a file', () => {
       expect(chunk.length).toBe(1);
       break;
     }
-    expect([source.open, source.left]).toEqual([0, 1]);
+    await new Promise((resolve) => setImmediate(resolve));
+    // The part that was asked for ahead, too.
+    expect(source.asked).toEqual(['0-10', '10-20']);
+    expect([source.open, source.left]).toEqual([0, 2]);
   });
 });

@@ -68,8 +68,10 @@ export class Disk {
     if ('write' in message) return void this.#writings.begin(id, () => this.#sinkOf(message.write));
     if ('bytes' in message) return this.#writings.take(id, message.bytes);
     if ('more' in message) return this.#more(id, message.more, message.used);
+    // Of another version: whatever it means, it is no end.
+    if (!('end' in message)) return;
     this.#readings.stop(id);
-    return this.#writings.end(id, message.end, message.value);
+    this.#writings.end(id, message.end, message.value);
   }
 
   #guardOf({ allowed, denied }: DiskRules): PathGuard {
@@ -150,11 +152,11 @@ export class Disk {
     return this.#stepSink(write);
   }
 
-  async #stepSink({ endId, step, file = 0, at = 0, to = 0 }: StepWrite): Promise<Sink> {
+  async #stepSink({ endId, step, file = 0, at = 0, to = 0, turn = 0 }: StepWrite): Promise<Sink> {
     const found = this.#targets.get(endId);
     if (found === undefined) throw new LoopsyError('transfer_not_found');
     const { target } = found;
-    if (step === 'put') return new PutSink(target.large, { file, at, to });
+    if (step === 'put') return new PutSink(target.large, { file, at, to, turn });
     if (step !== 'batch') return new JsonSink((value) => takeStep(target, { step, file, value }));
     await target.places.judge(target.places.unjudged());
     return new BatchSink(target);

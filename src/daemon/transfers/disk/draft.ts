@@ -213,7 +213,9 @@ export class Draft {
     if (Math.max(this.#at, this.#whole.size * CHUNK_BYTES) <= CHUNK_BYTES && isQuick()) {
       const begun = performance.now();
       fsyncSync(fd);
-      fsyncMs += (performance.now() - begun - fsyncMs) / LAST_FSYNCS;
+      // However long it took: one hiccup tells little.
+      const tookMs = Math.min(performance.now() - begun, 2 * QUICK_FSYNC_MS);
+      fsyncMs += (tookMs - fsyncMs) / LAST_FSYNCS;
       return undefined;
     }
     return new Promise((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))));

@@ -17,6 +17,8 @@ export interface Span {
   readonly file: number;
   readonly at: number;
   readonly to: number;
+  /** Which `resume` it follows: what left before that is late. */
+  readonly turn: number;
 }
 
 /** A stretch of a large file. */

@@ -33,6 +33,8 @@ export class LargeFiles {
   readonly #committing = new Map<number, Promise<Committed>>();
   /** Which of those who write a file came last. */
   readonly #writing = new WeakMap<Draft, Span>();
+  /** How often it was asked where a file is to be gone on with. */
+  readonly #turns = new WeakMap<Draft, number>();
   #lastFile = 0;
   #isClosed = false;
 
@@ -89,6 +91,8 @@ export class LargeFiles {
     const { size, shown } = draft.wanted;
     if (span.to <= span.at || span.to > size)
       throw fileError('invalid_request', shown, `has no bytes ${span.at} to ${span.to}`);
+    if (span.turn !== this.#turnOf(draft))
+      throw fileError('invalid_request', shown, 'is written by another connection now');
     draft.seek(span.at);
     this.#writing.set(draft, span);
   }
@@ -116,10 +120,16 @@ export class LargeFiles {
   }
 
   /** Where a file is to be gone on with, from `from` on, a chunk's begin. Who wrote it writes no more. */
-  resume(number: number, from: number): { readonly at: number } {
+  resume(number: number, from: number): { readonly at: number; readonly turn: number } {
     const draft = this.#file(number);
+    const turn = this.#turnOf(draft) + 1;
+    this.#turns.set(draft, turn);
     this.#writing.delete(draft);
-    return { at: draft.missingFrom(from) };
+    return { at: draft.missingFrom(from), turn };
+  }
+
+  #turnOf(draft: Draft): number {
+    return this.#turns.get(draft) ?? 0;
   }
 
   #fileOf(span: Span): Draft {

@@ -5,7 +5,7 @@ import type { SourceOptions } from './source.ts';
 import type { TargetOptions } from './target.ts';
 
 /** Main thread and disk thread speak this version. */
-export const DISK_PROTOCOL = 1;
+export const DISK_PROTOCOL = 2;
 
 /** Which folders are open, and how large files may be: what the config says at this moment. */
 export interface DiskRules {
@@ -75,6 +75,7 @@ export interface StepWrite {
   /** Of a `put`: which bytes come. */
   readonly at?: number;
   readonly to?: number;
+  readonly turn?: number;
 }
 
 /** Where a file goes that is written by itself: said before its bytes, or behind them. */

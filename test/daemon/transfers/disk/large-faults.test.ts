@@ -15,7 +15,7 @@ vi.mock('node:fs', async (original) => (await import('./failing-fs.ts')).failing
 const tree = useFaultTree();
 
 const putAt = async (file: number, at: number, bytes: Uint8Array): Promise<void> => {
-  const sink = new PutSink(tree.target.large, { file, at, to: at + bytes.length });
+  const sink = new PutSink(tree.target.large, { file, at, to: at + bytes.length, turn: 0 });
   sink.take(bytes);
   await sink.end();
 };
@@ -57,7 +57,7 @@ describe('large files', () => {
   it('what is not whole is not published: chunks that are missing, broke off, or were never there', async () => {
     const file = await tree.prepareLarge('old');
     await putAt(file, CHUNK_BYTES, new Uint8Array(5));
-    const broken = new PutSink(tree.target.large, { file, at: 0, to: CHUNK_BYTES });
+    const broken = new PutSink(tree.target.large, { file, at: 0, to: CHUNK_BYTES, turn: 0 });
     broken.take(new Uint8Array(10));
     expect(() => broken.take(new Uint8Array(CHUNK_BYTES))).toThrow('more bytes than were announced');
     await expect(broken.end()).rejects.toMatchObject({ error: 'invalid_request' });
@@ -67,7 +67,7 @@ describe('large files', () => {
       [CHUNK_BYTES, CHUNK_BYTES + 6],
       [2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1],
     ])
-      expect(() => new PutSink(tree.target.large, { file, at: at ?? 0, to: to ?? 0 })).toThrow(
+      expect(() => new PutSink(tree.target.large, { file, at: at ?? 0, to: to ?? 0, turn: 0 })).toThrow(
         /has no bytes|can not be written from/,
       );
     expect(await errorOf(tree.target.large.commit(file, [[0, 25_000_000]]))).toBe('invalid_request');
@@ -78,17 +78,19 @@ describe('large files', () => {
     verifies('transfers.resume', 'who goes on begins behind the last byte; the connection that broke writes no more'),
     async () => {
       const file = await tree.prepareLarge('fresh', 6);
-      const stale = new PutSink(tree.target.large, { file, at: 0, to: 6 });
+      const stale = new PutSink(tree.target.large, { file, at: 0, to: 6, turn: 0 });
       stale.take(Buffer.from('old'));
-      expect(tree.target.large.resume(file, 0)).toEqual({ at: 3 });
+      expect(tree.target.large.resume(file, 0)).toEqual({ at: 3, turn: 1 });
       expect(() => stale.take(Buffer.from('old'))).toThrow('another connection');
-      const fresh = new PutSink(tree.target.large, { file, at: 3, to: 6 });
+      const fresh = new PutSink(tree.target.large, { file, at: 3, to: 6, turn: 1 });
+      // One that left before it was asked where to go on, and comes late, takes nothing from it.
+      expect(() => new PutSink(tree.target.large, { file, at: 0, to: 6, turn: 0 })).toThrow('another connection');
       fresh.take(Buffer.from('n'));
       expect(() => stale.take(Buffer.from('old'))).toThrow('another connection');
       fresh.take(Buffer.from('ew'));
       await fresh.end();
       await expect(stale.end()).rejects.toMatchObject({ error: 'invalid_request' });
-      expect(tree.target.large.resume(file, 0)).toEqual({ at: 6 });
+      expect(tree.target.large.resume(file, 0)).toEqual({ at: 6, turn: 2 });
       // A commit whose answer was lost is asked for again.
       const answers = await Promise.all([tree.target.large.commit(file, []), tree.target.large.commit(file, [])]);
       expect(answers).toEqual([{}, {}]);

@@ -201,7 +201,7 @@ describe('links at the target', () => {
       const { bytes } = batchOf([['folder/victim', 'changed']]);
       batch.take(bytes.subarray(0, bytes.length - 2));
       const { file } = await target.prepare([0, 'folder/large', 2_000_000, 5, 0o600]);
-      const put = new PutSink(target.large, { file, at: 0, to: 2_000_000 });
+      const put = new PutSink(target.large, { file, at: 0, to: 2_000_000, turn: 0 });
       exchange();
       batch.take(bytes.subarray(bytes.length - 2));
       expect(await batch.end()).toMatchObject({

@@ -44,7 +44,7 @@ const sendPart = async (bytes: number): Promise<void> => {
   const target = await openCopy();
   const { file } = await target.prepare([0, '', size, mtimeMs, 0o644]);
   const all = readFileSync(join(home, 'big'));
-  const put = new PutSink(target.large, { file, at: 0, to: size });
+  const put = new PutSink(target.large, { file, at: 0, to: size, turn: 0 });
   put.take(all.subarray(0, bytes));
   if (bytes === size) await put.end();
   else put.abort();
@@ -127,7 +127,7 @@ describe('a large file', () => {
       const target = await openCopy();
       const { file, hashes } = await target.prepare([0, '', bytes.length, 5, 0o644]);
       expect(hashes).toEqual([sha(bytes.subarray(0, CHUNK_BYTES))]);
-      const put = new PutSink(target.large, { file, at: CHUNK_BYTES, to: bytes.length });
+      const put = new PutSink(target.large, { file, at: CHUNK_BYTES, to: bytes.length, turn: 0 });
       put.take(bytes.subarray(CHUNK_BYTES));
       await put.end();
       expect(await target.large.commit(file, [[0, 1]])).toEqual({ checksum: expected });
@@ -179,7 +179,7 @@ describe('a large file', () => {
     const asked = [0, '', 2_000_000, 5, 0o644] as const;
     const [one, two] = await Promise.all([target.prepare(asked), target.prepare(asked)]);
     expect(two.file).not.toBe(one.file);
-    expect(() => new PutSink(target.large, { file: one.file, at: 0, to: 5 })).toThrow('not open');
+    expect(() => new PutSink(target.large, { file: one.file, at: 0, to: 5, turn: 0 })).toThrow('not open');
     target.large.drop(two.file);
     await closeTarget(disk, target);
     expect([draftsIn(home), disk.locks.isFree]).toEqual([[], true]);

@@ -184,7 +184,7 @@ const sendLarge = async (source: Source, target: Target, entry: Entry): Promise<
       continue;
     }
     const to = Math.min(size, (chunk + 1) * CHUNK_BYTES);
-    const sink = new PutSink(target.large, { file, at: chunk * CHUNK_BYTES, to });
+    const sink = new PutSink(target.large, { file, at: chunk * CHUNK_BYTES, to, turn: 0 });
     sink.take(await readAll(source, { kind: 'range', file: stamp, from: chunk * CHUNK_BYTES, to }));
     await sink.end();
     sent += to - chunk * CHUNK_BYTES;
