@@ -284,7 +284,7 @@ export const OPERATIONS = {
   'target.write': operation({
     summary: 'One step of an open target', method: 'POST', path: '/transfer/targets/:endId', access: 'files:write',
     remote: true, effect: false, audit: ['endId', 'step'], kind: 'upload', input: transfers.targetWriteSchema,
-    output: transfers.targetWrittenSchema, errors: ['transfer_not_found', ...WRITE_ERRORS],
+    output: transfers.targetWrittenSchema, errors: ['transfer_not_found', 'transfer_cancelled', ...WRITE_ERRORS],
     object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
   }),
   'target.put': operation({

@@ -85,8 +85,9 @@ export class FileSender {
       const asked = JSON.stringify({ files: batch.map(wantedOf), digests });
       const same = new Set(listIn(await patience.persist(() => way.target.write('same', asked)), 'same'));
       for (const [index, entry] of batch.entries()) {
-        if (!same.has(index)) differing.push(entry);
-        else progress.skip(entry[3]);
+        const [, , , size] = entry;
+        if (same.has(index)) progress.skip(size);
+        else differing.push(entry);
       }
     }
     return differing;

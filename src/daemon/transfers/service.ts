@@ -273,7 +273,8 @@ export class Transfers implements Service {
     this.#movements.set(movement.id, movement);
     movement.ended.then(
       () => this.#ended(movement, input),
-      () => undefined,
+      // It says its end itself: a failure of that is ours.
+      (thrown: unknown) => this.#options.log.error('a transfer has lost its end', { error: String(thrown) }),
     );
     return movement;
   }

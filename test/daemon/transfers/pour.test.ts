@@ -114,6 +114,19 @@ describe('bytes that are poured', () => {
     }
   });
 
+  it('that come when nobody writes any more are not counted', async () => {
+    const glass = new Glass();
+    const late = (async function* () {
+      yield Buffer.from('0123');
+      glass.settled = true;
+      yield Buffer.from('4567');
+    })();
+    pour(late, glass);
+    await turn();
+    await turn();
+    expect([glass.counted, glass.pieces, glass.ending]).toEqual([4, [], undefined]);
+  });
+
   it('that nobody wants run dry', async () => {
     const stream = new PassThrough();
     const glass = new Glass();

@@ -1,5 +1,6 @@
 import { closeSync, fchmodSync, fstatSync, futimesSync } from 'node:fs';
 
+import { errorCode } from '../../../kernel/atomic-file.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { needsMode, timeText } from './attributes.ts';
 import { digestOf, hashChunks } from './hashes.ts';
@@ -49,7 +50,7 @@ const isSame = async (
     return true;
   } catch (thrown) {
     // What can't be compared is sent: whoever writes it says what is wrong with it.
-    if (thrown instanceof LoopsyError || thrown instanceof Error) return false;
+    if (thrown instanceof LoopsyError || errorCode(thrown) !== undefined) return false;
     throw thrown;
   } finally {
     if (fd !== undefined) closeSync(fd);

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 
+import { errorCode } from '../../../kernel/atomic-file.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import type { SourceWant, Stamp } from '../../../protocol/transfers.ts';
 import type { PathLimits } from '../../../trust/path-guard.ts';
@@ -177,9 +178,13 @@ export class Source {
   async #digests(files: readonly Stamp[]): Promise<(string | null)[]> {
     const digests: (string | null)[] = [];
     for (const file of files) {
-      const hashes = this.#hashes(file, Number.POSITIVE_INFINITY);
-      // Who sends it is told why.
-      digests.push(await hashes.then((found) => digestOf(found.hashes)).catch(() => null));
+      try {
+        digests.push(digestOf((await this.#hashes(file, Number.POSITIVE_INFINITY)).hashes));
+      } catch (thrown) {
+        // Who sends it is told why.
+        if (!(thrown instanceof LoopsyError) && errorCode(thrown) === undefined) throw thrown;
+        digests.push(null);
+      }
     }
     return digests;
   }
