@@ -51,6 +51,7 @@ export const TRANSFERS = {
   'transfers.round-trip': 'a folder with odd names, links and modes goes to a peer and back unchanged',
   'transfers.interrupt': 'Ctrl-C in the middle and the same command again goes on where it was',
   'transfers.delta': 'of a large file that changed, the changed chunks are sent alone',
+  'transfers.between': 'cp from one peer to another goes through this node, and needs no trust between the two',
   'transfers.seen': 'the receiver sees what came from whom',
   'transfers.detached': 'a detached transfer outlives its command, and goes on when its node starts again',
   'transfers.full-disk': 'a full disk is said on both ends; the old file stays, no draft is left, the node goes on',

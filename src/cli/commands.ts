@@ -190,6 +190,14 @@ export const COMMANDS: readonly CommandSpec[] = [
   ...TRANSFER_COMMANDS,
   ...KEY_COMMANDS,
   {
+    path: 'events',
+    summary: 'follow what happens on this node',
+    examples: [
+      ['loopsy events', 'what moves from, to and through this machine, as it begins and ends'],
+      ['loopsy events --json', 'one line each, for scripts'],
+    ],
+  },
+  {
     path: 'logs',
     summary: 'show who asked for what',
     options: [

@@ -1,9 +1,5 @@
 import { existsSync } from 'node:fs';
-import { isDeepStrictEqual } from 'node:util';
-
-import type { Config } from '../config/schema.ts';
 import { closing, type Service, stopOnce } from '../kernel/lifecycle.ts';
-import { answerChallenge } from '../kernel/token-proof.ts';
 import { ownNames, slugOf } from '../protocol/names.ts';
 import { openStore } from '../store/engine.ts';
 import type { Store } from '../store/store.ts';
@@ -12,23 +8,17 @@ import { guardCommand } from '../trust/command-guard.ts';
 import { AgentTokens } from '../trust/tokens.ts';
 import { TrustBook } from '../trust/pins.ts';
 import { AuditLog } from './audit/log.ts';
-import { auditHandlers } from './audit/handlers.ts';
 import { callerSources } from './caller-sources.ts';
 import { recordMalformed } from './edge/audit-hook.ts';
-import type { Handlers } from './edge/call.ts';
 import type { CallerSources } from './edge/caller.ts';
+import { EventBus } from './events/bus.ts';
 import { EffectTable } from './edge/effects.ts';
 import { Listener } from './edge/listener.ts';
 import { OpenRequests } from './edge/open-requests.ts';
-import type { EdgeParts } from './edge/parts.ts';
-import { RateLimits } from './edge/rate-limit.ts';
 import { createRouter } from './edge/router.ts';
-import { jobHandlers } from './jobs/handlers.ts';
 import { createJobs, type Jobs } from './jobs/service.ts';
-import { keyHandlers } from './keys/handlers.ts';
 import { Keys } from './keys/service.ts';
 import {
-  checkedFiles,
   jobSettings,
   listenerOptions,
   type NodeOptions,
@@ -37,22 +27,17 @@ import {
   transferSettings,
 } from './node-options.ts';
 import { Forward } from './peers/forward.ts';
-import { peerHandlers, requestHandlers } from './peers/handlers.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
 import { reachableAddresses } from './peers/look.ts';
 import { Peers } from './peers/service.ts';
-import { pairingHandlers } from './pairing/handlers.ts';
 import { Pairing } from './pairing/service.ts';
 import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
-import { settingsHandlers } from './settings/service.ts';
-import { endHandlers, fileHandlers, transferHandlers } from './transfers/handlers.ts';
 import { Transfers } from './transfers/service.ts';
-import type { DoctorParts } from './system/doctor.ts';
-import { systemHandlers } from './system/handlers.ts';
 import { Metrics } from './system/metrics.ts';
 import { System } from './system/service.ts';
 import { trustNotes, warningsOf } from './system/trust-notes.ts';
+import { followConfig, makeEdge } from './wiring.ts';
 
 /** A node, composed and not yet started. */
 export interface ComposedNode {
@@ -70,7 +55,7 @@ const DAY_MS = 86_400_000;
  * Everything that a node is made of, made in this order. What is made sooner reaches what is made later through this
  * object, when it is first asked for it.
  */
-class Parts {
+export class Parts {
   readonly options: NodeOptions;
   readonly store: Store;
   readonly trustStore: Store;
@@ -78,6 +63,7 @@ class Parts {
   readonly audit: AuditLog;
   readonly metrics = new Metrics();
   readonly open = new OpenRequests();
+  readonly events: EventBus;
   readonly effects: EffectTable;
   readonly agents: AgentTokens;
   readonly system: System;
@@ -98,6 +84,7 @@ class Parts {
     this.trustStore = this.#openStore(paths.trustDatabase);
     this.trust = makeTrust(this);
     this.audit = makeAudit(this);
+    this.events = new EventBus(clock);
     this.effects = new EffectTable(clock);
     this.agents = new AgentTokens(clock);
     this.system = makeSystem(this);
@@ -193,6 +180,7 @@ const makeTransfers = (parts: Parts): Transfers => {
     here: () => ({ name: slugOf(system.hostname), nodeId: options.identity.nodeId }),
     peer: (nodeId) => peers.registry.find(nodeId),
     forward: parts.forward,
+    events: parts.events,
     callerOf: (name) => storedCaller(name, { agentGrant: trust.agentGrant, keys: trust.keys() }),
   });
 };
@@ -265,96 +253,11 @@ const makeListener = ({ options, peers, pairing, sources }: Parts): Listener =>
     log: options.log.child({ room: 'edge' }),
   });
 
-const doctorParts = ({ options, peers, trust, jobs }: Parts): DoctorParts => ({
-  ...checkedFiles(options),
-  tlsEnabled: () => options.config.current.tls.enabled,
-  warnings: () => options.config.warnings,
-  restartNeeded: () => options.config.restartNeeded,
-  trust: () => trustNotes(trust),
-  supervisors: () => jobs.supervisors(),
-  peers: () => peers.registry.list(),
-  ping: (nodeId) => peers.ping(nodeId),
-});
-
-const makeHandlers = (parts: Parts): Handlers => {
-  const { options, open, effects, jobs, transfers, peers, pairing, keys, audit, system } = parts;
-  return {
-    ...systemHandlers(system, {
-      doctor: doctorParts(parts),
-      metrics: parts.metrics,
-      connections: () => parts.listener.size,
-      stop: options.onStop,
-    }),
-    ...peerHandlers(peers),
-    ...pairingHandlers(pairing),
-    ...requestHandlers([
-      (caller, requestId) => open.cancel(caller, requestId),
-      (caller, requestId) => effects.cancel(`${caller}\n${requestId}`, 'client-gone'),
-      (caller, requestId) => jobs.leave(caller, requestId),
-    ]),
-    ...jobHandlers(jobs),
-    ...fileHandlers(transfers),
-    ...transferHandlers(transfers),
-    ...endHandlers(transfers),
-    ...keyHandlers(keys),
-    ...settingsHandlers(options.config),
-    ...auditHandlers(audit),
-  };
-};
-
-const makeEdge = (parts: Parts): EdgeParts => {
-  const { options, peers, owners, forward, transfers, keys, sources, audit, effects, open, jobs } = parts;
-  const { clock, log, config, boot, identity } = options;
-  const isOwn = (objectId: string): boolean => jobs.knows(objectId) || transfers.knows(objectId);
-  return {
-    handlers: makeHandlers(parts),
-    sources,
-    forwarder: {
-      resolve: (reference) => peers.registry.resolve(reference),
-      // What is this node's own is never looked for elsewhere, whatever a peer may have called what it has.
-      locate: (objectId) => (isOwn(objectId) ? undefined : owners.locate(objectId)),
-      json: (request) => forward.json(request),
-      stream: (request) => forward.stream(request),
-      bytes: (request) => forward.bytes(request),
-    },
-    owners,
-    rates: new RateLimits(clock, () => config.current.rateLimits),
-    audit: {
-      record: (record) => {
-        parts.metrics.count(record);
-        audit.record(record);
-      },
-      flush: () => audit.flush(),
-    },
-    effects,
-    open,
-    boot,
-    nodeId: identity.nodeId,
-    prove: (challenge, localPort) => answerChallenge(challenge, { localPort, findHash: (id) => keys.hashByKeyId(id) }),
-    clock,
-    log: log.child({ room: 'edge' }),
-  };
-};
-
-/** What follows a change of the settings beyond those who ask for them each time. */
-const followConfig = ({ options, audit, jobs, transfers, peers }: Parts): void => {
-  options.config.subscribe({
-    name: 'node',
-    commit: (next, previous) => {
-      audit.setBounds(next.audit);
-      jobs.refresh();
-      transfers.refresh();
-      if (next.server.hostname !== previous.server.hostname) peers.announce();
-      const named = ({ discovery, tls }: Config): unknown => [discovery.manualPeers, tls.pinnedCerts];
-      if (!isDeepStrictEqual(named(next), named(previous))) peers.findManualPeers();
-    },
-  });
-};
-
 /** The ONLY place where services are made and wired. */
 export const composeNode = (options: NodeOptions): ComposedNode => {
   const parts = new Parts(options);
-  const { store, trustStore, trust, audit, open, effects, agents, jobs, transfers, peers, listener, system } = parts;
+  const { store, trustStore, trust, audit, events, open, effects, agents, jobs, transfers, peers, listener, system } =
+    parts;
   const edge = makeEdge(parts);
   listener.serve(createRouter(edge), recordMalformed(edge));
   followConfig(parts);
@@ -367,6 +270,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       closing('trust', trust),
       audit,
       parts.metrics,
+      events,
       runs,
       transfers,
       new Revocation({

@@ -57,7 +57,7 @@ export const transferSettings = ({
   home,
   paths,
   boot,
-}: NodeOptions): Omit<TransfersOptions, 'store' | 'here' | 'peer' | 'forward' | 'callerOf'> => ({
+}: NodeOptions): Omit<TransfersOptions, 'store' | 'here' | 'peer' | 'forward' | 'events' | 'callerOf'> => ({
   clock,
   log: log.child({ room: 'transfers' }),
   platform,

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { auditFollowSchema, auditInputSchema, auditListSchema } from './audit.ts';
 import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
+import { eventFollowSchema, eventSchema } from './events.ts';
 import { type Kind, operation, type Operation } from './operation.ts';
 import { pageInputSchema } from './page.ts';
 import * as pairing from './pairing.ts';
@@ -345,6 +346,10 @@ export const OPERATIONS = {
     summary: 'Change the configuration; all of it, or nothing', method: 'PATCH', path: '/config', access: 'owner',
     remote: false, effect: true, audit: [], auditFirst: true, kind: 'json', input: configChangeSchema,
     output: configOutputSchema, errors: ['conflict'], cli: { none: 'people edit config.yaml' },
+  }),
+  'event.follow': operation({
+    summary: 'Follow what happens on the node', method: 'GET', path: '/events', access: 'status', remote: false, effect: false,
+    audit: [], kind: 'stream', input: eventFollowSchema, output: eventSchema, errors: [], cli: 'events',
   }),
   'audit.list': operation({
     summary: 'Read the audit log', method: 'GET', path: '/audit', access: 'owner', remote: false, effect: false, audit: [],

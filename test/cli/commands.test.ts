@@ -96,6 +96,7 @@ describe('a command that asks one operation', () => {
       'pair',
       'doctor',
       'stop',
+      'events',
       'logs',
       'status',
     ]);

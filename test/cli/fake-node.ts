@@ -16,6 +16,7 @@ import { inputInQuery, pathFields } from '../../src/protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/operations.ts';
 import { HEADERS } from '../../src/protocol/requests.ts';
 import { SCOPES } from '../../src/protocol/scopes.ts';
+import { eventSchema } from '../../src/protocol/events.ts';
 import { transferEventSchema, type Transfer, type TransferEvent } from '../../src/protocol/transfers.ts';
 import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
@@ -232,6 +233,13 @@ export const RECORD = {
   timestamp: 1_799_999_000_000, requestId: '1', caller: 'peer:maria', fromIp: '192.168.1.20', operation: 'job.execute', method: 'POST', path: '/api/v1/execute',
   decision: 'command_denied', statusCode: 403, duration: 1, command: 'rm', count: 3,
 }; // prettier-ignore
+const { sources: _sources, ...MOVING } = TRANSFER;
+export const EVENTS = [
+  { type: 'transfer.started', at: 1_799_999_990_000, transfer: { ...MOVING, source: '/srv/kai/x', more: 2 } },
+  { type: 'transfer.ended', at: 1_799_999_991_400, transfer: { ...MOVING, source: '/srv/kai/x', more: 0, outcome: 'failed', message: 'full\u202E', files: { found: 1, done: 0, skipped: 0, failed: 1 } } },
+  { type: 'file.written', at: 1_799_999_992_000, file: { path: '/home/kai/a', bytes: 5, caller: 'peer:maria' } },
+  { type: 'gap', at: 1_799_999_993_000, reason: 'not kept' },
+].map((event) => eventSchema.parse(event)); // prettier-ignore
 
 /** Begins a stream of a transfer's events. */
 export const transferEvents = ({ response }: Answering) => {
@@ -316,6 +324,10 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'key.add': ({ input }) => ({ name: input['name'], key: 'c'.repeat(64), grant: GRANT }),
   'key.grant': ({ input }) => ({ name: input['name'], kind: 'named', grant: { ...GRANT, level: input['level'] } }),
   'key.revoke': ({ input }) => ({ success: true, name: input['name'] }),
+  'event.follow': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(EVENTS.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(''));
+  },
   'audit.list': () => ({ records: [RECORD] }),
   'audit.follow': ({ frames }) => {
     const { send, end } = frames();

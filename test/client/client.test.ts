@@ -72,7 +72,14 @@ describe('routes', () => {
 
   it('has streams and uploads where the client’s types say so', () => {
     const of = (kind: string) => OPERATION_IDS.filter((id) => rowOf(id).kind === kind);
-    expect(of('stream')).toEqual(['job.stream', 'job.output', 'transfer.run', 'transfer.follow', 'audit.follow']);
+    expect(of('stream')).toEqual([
+      'job.stream',
+      'job.output',
+      'transfer.run',
+      'transfer.follow',
+      'event.follow',
+      'audit.follow',
+    ]);
     expect(of('upload')).toEqual(['job.stdin', 'file.push', 'target.write']);
     expect(of('download')).toEqual(['file.pull', 'source.read']);
     // Between nodes alone: no client asks for it.

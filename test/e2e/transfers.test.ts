@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Transfer } from '../../src/protocol/transfers.ts';
 import { draftsIn, hashOf, writeLarge } from '../helpers/files.ts';
+import { eventsOf } from '../helpers/e2e-shapes.ts';
 import { clientOf } from '../helpers/links.ts';
 import { connectMachines, Machine } from '../helpers/nodes.ts';
 import { until } from '../helpers/process-facts.ts';
@@ -211,6 +212,31 @@ describe('what other nodes read and write here', () => {
     });
     const audit = await readFile(b.path('logs', 'audit.jsonl'), 'utf8');
     expect(audit).toContain('"operation":"target.open"');
+  });
+});
+
+describe('what happens to files', () => {
+  it(verifies(['transfers.seen', 'events.cli'], 'is told on both ends while it happens'), async () => {
+    const followers = [a, b].map((machine) => machine.spawn(['events', '--json']));
+    const told = followers.map((child) => {
+      const lines: string[] = [];
+      child.stdout?.setEncoding('utf8').on('data', (text: string) => lines.push(...text.trimEnd().split('\n')));
+      return lines;
+    });
+    const isTold = (): boolean => told.every((lines) => lines.some((line) => line.includes('transfer.ended')));
+    // A follower hears of what happens after it has come.
+    await until(async () => {
+      await writeFile(join(a.home, 'told'), String(Math.random()));
+      return (await a.run(['send', '--quiet', 'far', 'told', './'])).code === 0 && isTold();
+    }, 20_000);
+    for (const child of followers) child.kill('SIGINT');
+    const events = told.map((lines) => lines.flatMap((line) => eventsOf('event.follow', line)));
+    expect(events[0]?.at(-1)).toMatchObject({ type: 'transfer.ended', transfer: { role: 'mover', outcome: 'done' } });
+    expect(events[1]?.at(-1)).toMatchObject({
+      type: 'transfer.ended',
+      transfer: { role: 'target', from: { name: 'near' }, source: 'told', files: { done: 1 } },
+    });
+    expect((await b.run(['transfers', 'list', '--peer', 'near'])).code).toBe(0);
   });
 });
 

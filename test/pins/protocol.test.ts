@@ -70,6 +70,7 @@ const OPERATIONS = `
   POST /agents/connect · agent.connect · agent-secret
   GET /config · config.get · owner
   PATCH /config · config.change · owner
+  GET /events · event.follow · status
   GET /audit · audit.list · owner
   GET /audit/stream · audit.follow · owner
 `;

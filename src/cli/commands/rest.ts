@@ -2,6 +2,7 @@ import type { Commands } from '../cli.ts';
 import { commands as completion } from './completion.ts';
 import { commands as connect } from './connect.ts';
 import { commands as doctor } from './doctor.ts';
+import { commands as events } from './events.ts';
 import { commands as init } from './init.ts';
 import { commands as jobs } from './jobs.ts';
 import { commands as keys } from './keys.ts';
@@ -32,6 +33,7 @@ export const commands: Commands = {
   ...ls,
   ...transfers,
   ...keys,
+  ...events,
   ...logs,
   ...up,
   ...selftest,

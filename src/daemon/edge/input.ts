@@ -50,11 +50,21 @@ const parseJson = (text: string): Readonly<Record<string, unknown>> => {
   return value;
 };
 
+const fieldsOf = (schema: z.ZodType): string[] =>
+  'shape' in schema && isRecord(schema.shape) ? Object.keys(schema.shape) : [];
+
+/** Where the reader of a stream goes on that was cut: behind the last event that it has seen, as SSE says it. */
+const resumedAt = (op: Operation, { request }: Exchange): { since?: string } => {
+  const since = request.headers['last-event-id'];
+  if (op.kind !== 'stream' || typeof since !== 'string' || !fieldsOf(op.input).includes('since')) return {};
+  return { since };
+};
+
 /** The fields of a request before validation, from path, query and body; `peer` is not among them. */
 export const gatherInput = async (op: Operation, exchange: Exchange): Promise<Record<string, unknown>> => {
   const { params, query } = exchange;
   const { peer: _peer, ...rest } = query;
-  if (inputInQuery(op)) return { ...rest, ...params };
+  if (inputInQuery(op)) return { ...rest, ...resumedAt(op, exchange), ...params };
   const field = Object.keys(rest)[0];
   if (field !== undefined) {
     throw new LoopsyError('invalid_request', {
@@ -64,9 +74,6 @@ export const gatherInput = async (op: Operation, exchange: Exchange): Promise<Re
   }
   return { ...parseJson(await readBody(exchange, op.bodyLimit ?? DEFAULT_BODY_LIMIT_BYTES)), ...params };
 };
-
-const fieldsOf = (schema: z.ZodType): string[] =>
-  'shape' in schema && isRecord(schema.shape) ? Object.keys(schema.shape) : [];
 
 /** Validates; the error names the field. */
 export const validate = (op: Operation, fields: Record<string, unknown>): Record<string, unknown> => {

@@ -8,8 +8,8 @@ import { listFiles, pullFile, pushFile } from './single.ts';
 /** Operations on one file or folder. */
 export const fileHandlers = (transfers: Transfers): HandlersOf<'file'> => ({
   'file.list': (input, call) => listFiles(transfers.disk, input, call.caller),
-  'file.push': (input, call) => pushFile(transfers.disk, input, call),
-  'file.pull': (input, call) => pullFile(transfers.disk, input, call),
+  'file.push': (input, call) => pushFile(transfers, input, call),
+  'file.pull': (input, call) => pullFile(transfers, input, call),
 });
 
 /** Operations on movements. */

@@ -54,7 +54,9 @@ export interface OpenEndsParts {
   readonly here: () => Place;
   /** How this node calls a caller's own node. */
   readonly placeOf: (caller: Caller) => Place;
-  /** Told of each one that has ended: for records. */
+  /** Told of each one that another node has opened. */
+  readonly onOpen: (row: Transfer) => void;
+  /** Told of each of those that has ended: for records. */
   readonly onEnd: (row: Transfer) => void;
 }
 
@@ -163,7 +165,7 @@ export class OpenEnds {
 
   /** What other nodes read and write here at this moment. */
   rows(): Transfer[] {
-    return [...this.#open.values()].filter(({ caller }) => caller.startsWith('peer:')).map((end) => this.#row(end));
+    return [...this.#open.values()].filter(isOfPeer).map((end) => this.#row(end));
   }
 
   /** Ends what these callers have open. @returns how many. */
@@ -202,6 +204,7 @@ export class OpenEnds {
         usedAtMs: now,
       };
       this.#open.set(endId, { ...end, bytes: 0, busy: 0 });
+      if (isOfPeer(end)) this.#parts.onOpen(this.#row({ ...end, bytes: 0 }));
       this.#look ??= clock.every(LOOK_MS, () => this.#forgetOld());
       return opened;
     } catch (thrown) {
@@ -279,13 +282,12 @@ export class OpenEnds {
       await this.#parts.disk.call('close', { endId: end.endId, rest });
     } finally {
       end.release();
-      const { caller } = end;
-      if (caller.startsWith('peer:')) this.#parts.onEnd(this.#row(end, leaving));
+      if (isOfPeer(end)) this.#parts.onEnd(this.#row(end, leaving));
     }
   }
 
   #row(
-    { endId, role, caller, about, startedAt, startedAtMs, bytes }: OpenEnd,
+    { endId, role, caller, about, startedAt, startedAtMs, bytes }: Omit<OpenEnd, 'usedAtMs' | 'busy'>,
     leaving?: Omit<EndClose, 'endId'>,
   ): Transfer {
     const { clock } = this.#parts;
@@ -323,5 +325,8 @@ export class OpenEnds {
     this.#open.clear();
   }
 }
+
+/** What this node's own movers open is seen as their movement. */
+const isOfPeer = ({ caller }: Pick<OpenEnd, 'caller'>): boolean => caller.startsWith('peer:');
 
 const nodeIdOf = (caller: Caller): string => (caller.kind === 'peer' ? caller.nodeId : '');

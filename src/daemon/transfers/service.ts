@@ -16,11 +16,13 @@ import { DISK_PROTOCOL, type DiskRules } from './disk/messages.ts';
 import { DiskThread } from './disk-thread.ts';
 import type { Ends } from './ends.ts';
 import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
+import type { Publisher } from '../events/bus.ts';
 import { listTransfers } from './list-transfers.ts';
 import { endedStream, Movement } from './movement.ts';
 import { OpenEnds } from './open-ends.ts';
 import { Progress } from './progress.ts';
 import { type Pending, TransferRecords } from './records.ts';
+import { TransferNews } from './tell.ts';
 
 /** What transfers need. */
 export interface TransfersOptions {
@@ -38,6 +40,7 @@ export interface TransfersOptions {
   /** A peer by its nodeId; undefined where it is not known any more. */
   readonly peer: (nodeId: string) => Place | undefined;
   readonly forward: Forwarding;
+  readonly events: Publisher;
   /** This start of the node. */
   readonly boot: string;
   /** Who a stored caller is by what holds now; undefined: nobody. */
@@ -58,6 +61,8 @@ const MAX_MOVEMENTS = 100;
 export class Transfers implements Service {
   readonly name = 'transfers';
   readonly ends: OpenEnds;
+  /** What happens to files here, told to whoever follows it. */
+  readonly news: TransferNews;
   readonly #options: TransfersOptions;
   readonly #disk: DiskThread;
   readonly #records: TransferRecords;
@@ -67,6 +72,7 @@ export class Transfers implements Service {
   constructor(options: TransfersOptions) {
     const { clock, log, platform, home, journalDir, alwaysDenied, rules, here, store, keepDays } = options;
     this.#options = options;
+    this.news = new TransferNews(options.events);
     const data = () =>
       ({
         protocol: DISK_PROTOCOL,
@@ -85,7 +91,11 @@ export class Transfers implements Service {
       platform,
       here,
       placeOf: (caller) => this.#placeOf(caller),
-      onEnd: (row) => this.#records.end(row),
+      onOpen: (row) => this.news.started(row),
+      onEnd: (row) => {
+        this.#records.end(row);
+        this.news.ended(row);
+      },
     });
   }
 
@@ -271,6 +281,7 @@ export class Transfers implements Service {
       ends: this.#endsOf(input, { from, to }, caller),
     });
     this.#movements.set(movement.id, movement);
+    this.news.started(movement.row());
     movement.ended.then(
       () => this.#ended(movement, input),
       // It says its end itself: a failure of that is ours.
@@ -302,7 +313,10 @@ export class Transfers implements Service {
 
   #ended(movement: Movement, input: TransferInput): void {
     // One that outlives the node is gone on with at its next start.
-    if (!this.#stopping || input.detach !== true) this.#records.end(movement.row());
+    if (!this.#stopping || input.detach !== true) {
+      this.#records.end(movement.row());
+      this.news.ended(movement.row());
+    }
     const over = [...this.#movements.values()].filter(({ isOver }) => isOver);
     for (const { id } of over.slice(0, Math.max(0, over.length - KEPT))) this.#movements.delete(id);
   }

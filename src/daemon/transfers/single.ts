@@ -10,6 +10,7 @@ import type { ByteRange, WholeFile } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { readForm } from './form.ts';
 import { limitsOf, mayWriteRunning } from './caller-limits.ts';
+import type { TransferNews } from './tell.ts';
 
 /** A page of a folder, by name. */
 export const listFiles = async (
@@ -26,9 +27,15 @@ export const listFiles = async (
   })) as FileList;
 };
 
+/** What one file's movement needs. */
+interface Moving {
+  readonly disk: DiskThread;
+  readonly news: TransferNews;
+}
+
 /** Writes the file of a form. */
 export const pushFile = async (
-  disk: DiskThread,
+  { disk, news }: Moving,
   input: ParsedInputOf<'file.push'>,
   call: Call,
 ): Promise<OutputOf<'file.push'>> => {
@@ -49,6 +56,7 @@ export const pushFile = async (
       atEnd: async () => ({ ...placeOf(await form.end()), ...place }),
     });
     const { path, size, checksum } = answer as Omit<OutputOf<'file.push'>, 'duration'>;
+    news.oneFile('file.written', { path, bytes: size }, call.caller);
     return { path, size, checksum, duration: performance.now() - begun };
   } finally {
     release();
@@ -83,7 +91,7 @@ const placeOf = ({
 
 /** Answers with a file's bytes. */
 export const pullFile = async (
-  disk: DiskThread,
+  { disk, news }: Moving,
   { sourcePath }: ParsedInputOf<'file.pull'>,
   call: Call,
 ): Promise<ByteAnswer> => {
@@ -98,6 +106,7 @@ export const pullFile = async (
       for (let next = await reading.next(); ; next = await reading.next()) {
         if (next.done === true) {
           checksum = String(next.value);
+          news.oneFile('file.read', { path: sourcePath, bytes: to - from }, call.caller);
           return;
         }
         yield next.value;

@@ -9,6 +9,7 @@ import { gatherInput, validate } from '../../../src/daemon/edge/input.ts';
 import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { encodeRequest } from '../../../src/protocol/operation.ts';
 import { type OperationId, rowOf } from '../../../src/protocol/operations.ts';
+import { verifies } from '../../requirements.ts';
 
 interface Asked {
   readonly id: OperationId;
@@ -41,10 +42,10 @@ interface Made {
   readonly error?: { readonly name: string; readonly message: string; readonly details?: unknown };
 }
 
-const ask = async (what: Asked, body?: string): Promise<Made> => {
+const ask = async (what: Asked, body?: string, headers: Record<string, string> = {}): Promise<Made> => {
   asked = what;
   const { port } = server.address() as AddressInfo;
-  const sending = body === undefined ? {} : { method: 'POST', body };
+  const sending = body === undefined ? { headers } : { method: 'POST', body };
   // The server of this test answers with just that.
   return (await (await fetch(`http://127.0.0.1:${port}/`, sending)).json()) as Made;
 };
@@ -56,6 +57,19 @@ describe('the input of a request', () => {
     expect(made.valid).toEqual({ jobId, signal: 'SIGINT' });
     expect((await ask({ id: 'job.execute' }, '{"command":"a"}')).valid).toEqual({ command: 'a' });
   });
+
+  it(
+    verifies('streams.last-event-id', 'of a stream is behind the last event that was seen, whatever `since` said'),
+    async () => {
+      const jobId = '0'.repeat(26);
+      const at = (id: OperationId, headers: Record<string, string>): Promise<Made> =>
+        ask({ id, params: { jobId }, query: { since: '3' } }, undefined, headers);
+      expect((await at('job.output', { 'last-event-id': '17' })).valid).toEqual({ jobId, since: 17 });
+      expect((await at('job.output', {})).valid).toEqual({ jobId, since: 3 });
+      expect((await at('job.output', { 'last-event-id': 'x' })).error?.details).toMatchObject({ field: 'since' });
+      expect((await ask({ id: 'job.list' }, undefined, { 'last-event-id': '17' })).fields).toEqual({});
+    },
+  );
 
   it('is its query where it reads or deletes, without `peer`, and numbers are numbers', async () => {
     const made = await ask({ id: 'job.list', query: { state: 'all', limit: '3', peer: 'kai' } });

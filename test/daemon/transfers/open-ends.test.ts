@@ -28,11 +28,13 @@ const peer = (id: string, grant: Grant = grantOfLevel('full')): Caller => ({
 let home: string;
 let disk: DiskThread;
 let ends: OpenEnds;
+let opened: Transfer[];
 let ended: Transfer[];
 
 beforeEach(async () => {
   home = await tempFolder();
   await mkdir(join(home, 'data'), { mode: 0o700 });
+  opened = [];
   ended = [];
   disk = new DiskThread({
     clock: systemClock,
@@ -53,6 +55,7 @@ beforeEach(async () => {
     platform: process.platform,
     here: () => ({ name: 'here', nodeId: 'here' }),
     placeOf: (caller) => ({ name: 'kai', nodeId: caller.kind === 'peer' ? caller.nodeId : '' }),
+    onOpen: (row) => opened.push(row),
     onEnd: (row) => ended.push(row),
   });
 });
@@ -169,6 +172,7 @@ describe('an end that is open', () => {
   it(verifies('transfers.seen', 'is seen while it is open and told when it has ended'), async () => {
     const endId = await openTarget(peer('kai'), 'there');
     await ends.write(endId, peer('kai'), { step: 'batch', body: batchOf('hello') });
+    expect(opened).toMatchObject([{ role: 'target', from: { name: 'kai' }, state: 'running' }]);
     expect(ends.rows()).toMatchObject([{ role: 'target', from: { name: 'kai' }, dest: 'there', state: 'running' }]);
     await ends.close({ endId, outcome: 'done', files: 1, bytes: 5, failed: 0 }, peer('kai'));
     expect(ended).toMatchObject([{ transferId: endId, outcome: 'done', files: { done: 1 }, state: 'ended' }]);

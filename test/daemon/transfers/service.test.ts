@@ -42,6 +42,7 @@ const serviceIn = (
     here: () => ({ name: 'here', nodeId: 'h'.repeat(32) }),
     peer: (nodeId) => (nodeId === KAI.nodeId ? KAI : undefined),
     forward: { json: never, bytes: never },
+    events: { publish: () => undefined },
     boot: 'b'.repeat(16),
     callerOf,
   });

@@ -1,0 +1,50 @@
+import { EXIT } from '../../protocol/errors.ts';
+import type { Event } from '../../protocol/events.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { callerWords } from '../known-names.ts';
+import { localTime, plain, size, count } from '../output.ts';
+import { endName, placeWords, type Reader } from '../transfer-words.ts';
+
+const events: Command = async (cli) => {
+  const node = await cli.node();
+  const reader = { here: node.health.nodeId };
+  const by = cli.out.json ? plain : await callerWords(node, ['peer:']);
+  for await (const { event } of node.client.events('event.follow', {})) {
+    if (cli.out.json) cli.out.document(event);
+    else show(cli, event, { ...reader, by });
+  }
+  return EXIT.ok;
+};
+
+interface Words extends Reader {
+  /** How people read who asked for something. */
+  readonly by: (caller: string) => string;
+}
+
+const show = ({ out: { paint, print } }: Cli, event: Event, words: Words): void =>
+  print([paint.dim(localTime(event.at)), paint.bold(event.type), wordsOf(event, words)].join('  '));
+
+const wordsOf = (event: Event, words: Words): string => {
+  switch (event.type) {
+    case 'transfer.started':
+    case 'transfer.ended':
+      return movedWords(event, words);
+    case 'file.written':
+    case 'file.read':
+      return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}, ${size(event.file.bytes)}`;
+    case 'gap':
+      return plain(event.reason);
+  }
+};
+
+const movedWords = ({ type, transfer }: Extract<Event, { type: `transfer.${string}` }>, reader: Reader): string => {
+  const { from, to, source, more, dest, path, files, bytes, outcome, message } = transfer;
+  const what = `${plain(source)}${more === 0 ? '' : ` and ${more} more`}`;
+  const way = `${endName(from, reader)}: ${what} to ${placeWords(to, path ?? dest, reader)}`;
+  if (type === 'transfer.started') return way;
+  const failed = files.failed === 0 ? '' : `, ${files.failed} failed`;
+  const why = message === undefined ? '' : `: ${plain(message)}`;
+  return `${way}; ${outcome ?? 'ended'}, ${count(files.done, 'file')}, ${size(bytes.done)}${failed}${why}`;
+};
+
+export const commands: Commands = { events };

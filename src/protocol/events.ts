@@ -1,0 +1,67 @@
+import { z } from 'zod';
+
+import { transferSchema } from './transfers.ts';
+
+const common = {
+  at: z.int().describe('when, ms since 1970'),
+};
+
+/** A transfer, as short as an event is. */
+const movedSchema = transferSchema
+  .pick({
+    transferId: true,
+    role: true,
+    from: true,
+    to: true,
+    dest: true,
+    path: true,
+    outcome: true,
+    caller: true,
+    startedAt: true,
+    endedAt: true,
+    files: true,
+    bytes: true,
+    error: true,
+    message: true,
+  })
+  .extend({
+    source: z.string().describe('the first of what is moved'),
+    more: z.int().describe('how many further ones were named'),
+  });
+
+/** One file that was read or written whole, by one request. */
+const oneFileSchema = z.object({
+  path: z.string(),
+  bytes: z.int().min(0).describe('that were moved'),
+  caller: z.string(),
+});
+
+/** What has happened on a node. */
+export const eventSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('transfer.started'), ...common, transfer: movedSchema }),
+  z.object({ type: z.literal('transfer.ended'), ...common, transfer: movedSchema }),
+  z.object({ type: z.literal('file.written'), ...common, file: oneFileSchema }),
+  z.object({ type: z.literal('file.read'), ...common, file: oneFileSchema }),
+  z.object({
+    type: z.literal('gap'),
+    ...common,
+    reason: z.string().describe('why what happened before is not told: read the lists again'),
+  }),
+]);
+
+/** GET /events. */
+export const eventFollowSchema = z.strictObject({
+  since: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe('the cursor of the last event that was seen; default: only what happens from now on'),
+});
+
+/** One event. */
+export type Event = z.infer<typeof eventSchema>;
+/** What may happen: an event before it has its time. */
+export type Happening = Event extends infer One ? (One extends Event ? Omit<One, 'at'> : never) : never;
+/** A transfer, as short as an event is. */
+export type Moved = z.infer<typeof movedSchema>;
