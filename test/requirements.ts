@@ -33,6 +33,7 @@ export const REQUIREMENTS = {
   'cli.peer-names': 'a peer is named by name, nodeId prefix (≥ 4) or address; an ambiguous one lists the matches',
   'peers.own-names': '`localhost`, its own nodeId and host name mean this node on every surface; no peer is called so',
   'cli.names': 'people read local names of peers, never ids: in jobs, keys, grants and the log',
+  'store.steady-time': 'nothing lives for ever or dies early when the clock is set, in sleep, or over a restart',
   'events.follow': 'what happens on a node is followed live, in order, and from a cursor',
   'events.scope': 'nobody hears of what is not theirs to see',
   'events.gap': 'what a slow or absent reader missed is said, never passed over',

@@ -1,3 +1,5 @@
+import { uptime } from 'node:os';
+
 /** A timer that can be taken back. */
 export interface Timer {
   cancel(): void;
@@ -9,6 +11,8 @@ export interface Clock {
   now(): number;
   /** Monotonic ms from an arbitrary start, with fractions. */
   monotonicMs(): number;
+  /** Monotonic ms since the machine started, its sleep included; as coarse as a second. */
+  sinceBootMs(): number;
   /** Calls `run` once after `ms`. The timer does not keep the process alive. */
   after(ms: number, run: () => void): Timer;
   /** Calls `run` every `ms`. The timer does not keep the process alive. */
@@ -19,6 +23,7 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
+  sinceBootMs: () => uptime() * 1000,
   after(ms, run) {
     const timer = setTimeout(run, ms);
     timer.unref();

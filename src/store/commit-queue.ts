@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../kernel/clock.ts';
-import type { BatchResult, GroupResult } from './file-writer.ts';
-import { StoreBusy, StoreConflict, StoreFull, type Change } from './store.ts';
+import type { BatchResult, GroupResult, SweepResult } from './file-writer.ts';
+import { StoreBusy, StoreConflict, StoreFull, StoreOverBudget, type Change } from './store.ts';
 import { MAX_COMMIT_LENGTH } from './text.ts';
-import type { WriterAnswer, WriterFailure, WriterTask } from './writer-protocol.ts';
+import type { WriterAnswer, WriterBatch, WriterFailure, WriterTask } from './writer-protocol.ts';
 
 const LATER_MS = 200;
 const MAX_WAITING = 10_000;
@@ -12,7 +12,7 @@ const MAX_GROUP = 1024;
 const MAX_GROUP_LENGTH = MAX_COMMIT_LENGTH / 2;
 
 interface Batch {
-  readonly changes: readonly Change[];
+  readonly batch: WriterBatch;
   readonly length: number;
   readonly resolve: (revision: number) => void;
   readonly reject: (error: Error) => void;
@@ -22,9 +22,14 @@ interface Batch {
 export interface CommitQueueOptions {
   readonly file: string;
   readonly clock: Clock;
+  /** The time by which entries expire. */
+  readonly now: () => number;
   readonly ask: (task: WriterTask) => Promise<WriterAnswer>;
-  /** Called before the promises of a group resolve. */
-  readonly onCommitted: (group: GroupResult) => void;
+  /** Called before the promises of a group resolve: what was done, and the changes of each batch. */
+  readonly onCommitted: (group: GroupResult, changes: readonly (readonly Change[])[]) => void;
+  /** True where somebody hears of what expires. */
+  readonly isFollowed: () => boolean;
+  readonly onSwept: (swept: SweepResult) => void;
   readonly onSweepFailed: (message: string) => void;
 }
 
@@ -47,13 +52,18 @@ export class CommitQueue {
     return this.#running !== undefined;
   }
 
+  /** True until a sweep that was begun has found nothing more. */
+  get isSweeping(): boolean {
+    return this.#sweepDue;
+  }
+
   /** Resolves with the commit's revision. `length`: what the batch adds to the bounds of the queue. */
-  add(changes: readonly Change[], length: number, urgent: boolean): Promise<number> {
+  add(batch: WriterBatch, { length, urgent }: { length: number; urgent: boolean }): Promise<number> {
     if (this.#waiting.length >= MAX_WAITING || this.#waitingLength + length > MAX_WAITING_LENGTH) {
       return Promise.reject(new StoreBusy(`too many commits wait for ${this.#options.file}`));
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ changes, length, resolve, reject });
+      this.#waiting.push({ batch, length, resolve, reject });
       this.#waitingLength += length;
       if (urgent) this.#hurry();
       else this.#later ??= this.#options.clock.after(LATER_MS, () => this.#hurry());
@@ -96,12 +106,15 @@ export class CommitQueue {
     const group = this.#takeGroup();
     const task = {
       kind: 'commit',
-      batches: group.map(({ changes }) => changes),
-      now: this.#options.clock.now(),
+      batches: group.map(({ batch }) => batch),
+      now: this.#options.now(),
     } as const;
     const answer = await this.#ask(task);
     if (answer.kind === 'committed') {
-      this.#options.onCommitted(answer.group);
+      this.#options.onCommitted(
+        answer.group,
+        group.map(({ batch }) => batch.changes),
+      );
       group.forEach((batch, index) => settle(batch, answer.group.results[index]));
       return;
     }
@@ -128,9 +141,10 @@ export class CommitQueue {
   }
 
   async #sweepSome(): Promise<void> {
-    const answer = await this.#ask({ kind: 'sweep', now: this.#options.clock.now() });
+    const answer = await this.#ask({ kind: 'sweep', now: this.#options.now(), counts: this.#options.isFollowed() });
+    if (answer.kind !== 'swept' || !answer.swept.more) this.#sweepDue = false;
     if (answer.kind === 'failed') this.#options.onSweepFailed(answer.failure.message);
-    if (answer.kind !== 'swept' || !answer.more) this.#sweepDue = false;
+    if (answer.kind === 'swept') this.#options.onSwept(answer.swept);
   }
 
   async #ask(task: WriterTask): Promise<WriterAnswer> {
@@ -160,8 +174,9 @@ const unexpected = (answer: WriterAnswer): WriterFailure => ({
   message: `the writer answered ${answer.kind}`,
 });
 
-const settle = (batch: Batch, result: BatchResult | undefined): void => {
-  if (typeof result === 'number') batch.resolve(result);
-  else if (result === undefined) batch.reject(new Error('the writer has not answered this commit'));
-  else batch.reject(new StoreConflict(result.key, result.revision));
+const settle = ({ resolve, reject }: Batch, result: BatchResult | undefined): void => {
+  if (typeof result === 'number') resolve(result);
+  else if (result === undefined) reject(new Error('the writer has not answered this commit'));
+  else if ('budget' in result) reject(new StoreOverBudget(result.budget, result.bytes));
+  else reject(new StoreConflict(result.key, result.revision));
 };

@@ -2,14 +2,18 @@ import type { Clock, Timer } from '../kernel/clock.ts';
 import type { Log } from '../kernel/log.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { openReader } from './connection.ts';
-import type { GroupResult } from './file-writer.ts';
+import { SteadyTime } from '../kernel/steady-time.ts';
+import type { GroupResult, SweepResult } from './file-writer.ts';
+import { Followers } from './followers.ts';
 import { MIGRATIONS, type Migrations } from './schema.ts';
 import type { Database, SqlValue, Statement } from './sqlite.ts';
-import type { Change, CommitOptions, Entry, ListQuery, Store } from './store.ts';
-import { checkChanges, cutList, isStorable, listRange, prefixRange } from './text.ts';
+import type { Change, CommitOptions, Entry, ListQuery, Seen, Store, Usage } from './store.ts';
+import { checkBudgets, checkChanges, cutList, isStorable, listRange, prefixRange } from './text.ts';
 import { writerThreadOf, type WriterThread } from './writer-thread.ts';
 
 const SWEEP_MS = 60_000;
+/** Between two sweeps; what expires in it goes together. */
+const SWEEP_GAP_MS = 100;
 const POLL_MS = 500;
 
 /** What a store is opened with. */
@@ -56,8 +60,13 @@ const prepareReads = (db: Database) => {
       `SELECT (SELECT count(*) FROM entries WHERE key >= ? AND key < ?) - (SELECT count(*) FROM entries
        INDEXED BY entries_by_expiry WHERE expires_at <= ? AND key >= ? AND key < ?) AS live`,
     ),
-    counter: db.prepare<{ revision: number }>('SELECT revision FROM counter'),
-    expired: db.prepare<{ one: number }>('SELECT 1 AS one FROM entries WHERE expires_at <= ? LIMIT 1'),
+    counter: db.prepare<{ revision: number; now: number }>('SELECT revision, now FROM counter'),
+    nextExpiry: db.prepare<{ at: number | null }>(
+      'SELECT min(expires_at) AS at FROM entries WHERE expires_at IS NOT NULL',
+    ),
+    usage: db.prepare<{ entries: number | null; bytes: number | null }>(
+      'SELECT sum(entries) AS entries, sum(bytes) AS bytes FROM accounts WHERE name >= ? AND name < ?',
+    ),
   };
 };
 
@@ -69,7 +78,11 @@ class SqliteStore implements Store {
   readonly #db: Database;
   readonly #reads: ReturnType<typeof prepareReads>;
   readonly #queue: CommitQueue;
-  readonly #sweeper: Timer;
+  readonly #time: SteadyTime;
+  readonly #followers = new Followers();
+  #sweeper: Timer | undefined;
+  /** When the next sweep is due, by the store's time. */
+  #sweepAt = Infinity;
   readonly #listeners = new Set<() => void>();
   #poller: Timer | undefined;
   #revision: number;
@@ -82,24 +95,36 @@ class SqliteStore implements Store {
     this.#thread = thread ?? writerThreadOf(clock);
     this.#db = db;
     this.#reads = prepareReads(db);
-    this.#revision = this.#readCounter();
+    const { revision, now } = this.#readCounter();
+    this.#revision = revision;
+    this.#time = new SteadyTime(clock, now);
     this.#queue = new CommitQueue({
       file,
       clock,
+      now: () => this.#time.now(),
       ask: (task) => this.#thread.ask(file, task),
-      onCommitted: (group) => this.#see(group),
-      onSweepFailed: (message) => log.warn('store sweep failed', { file, message }),
+      onCommitted: (group, changes) => this.#see(group, changes),
+      isFollowed: () => this.#followers.size > 0,
+      onSwept: (swept) => this.#seeSwept(swept),
+      onSweepFailed: (message) => {
+        log.warn('store sweep failed', { file, message });
+        this.#planSweep(SWEEP_MS);
+      },
     });
-    this.#sweeper = this.#every(SWEEP_MS, () => this.#sweep());
+    this.#planSweep(SWEEP_GAP_MS);
   }
 
   get revision(): number {
     return this.#revision;
   }
 
+  now(): number {
+    return this.#time.now();
+  }
+
   get(key: string): Entry | undefined {
     if (!isStorable(key)) return undefined;
-    const row = this.#reads.get.get(key, this.#clock.now());
+    const row = this.#reads.get.get(key, this.#time.now());
     return row === undefined ? undefined : toEntry(row);
   }
 
@@ -107,20 +132,33 @@ class SqliteStore implements Store {
     const { from, to = BEHIND_ALL_TEXT } = listRange(query);
     const statement = query.reverse === true ? this.#reads.descending : this.#reads.ascending;
     // Row by row: large values that the list does not hold are never read.
-    return cutList(statement.iterate(from, to, this.#clock.now(), query.limit), query).map(toEntry);
+    return cutList(statement.iterate(from, to, this.#time.now(), query.limit), query).map(toEntry);
   }
 
   count(prefix: string): number {
     const { from, to = BEHIND_ALL_TEXT } = prefixRange(prefix);
     const range: SqlValue[] = [from, to];
-    return this.#reads.count.get(...range, this.#clock.now(), ...range)?.live ?? 0;
+    return this.#reads.count.get(...range, this.#time.now(), ...range)?.live ?? 0;
+  }
+
+  usage(accounts: string): Usage {
+    const { from, to = BEHIND_ALL_TEXT } = prefixRange(accounts);
+    const { entries, bytes } = this.#reads.usage.get(from, to) ?? {};
+    return { entries: entries ?? 0, bytes: bytes ?? 0 };
   }
 
   async commit(changes: readonly Change[], options: CommitOptions = {}): Promise<number> {
     const length = checkChanges(changes);
+    const { within } = options;
+    checkBudgets(within);
     if (this.#closing !== undefined) throw new Error(`${this.#file} is closed`);
     if (changes.length === 0) return this.#revision;
-    return this.#queue.add(changes, length, options.durability !== 'later');
+    const batch = within === undefined ? { changes } : { changes, within };
+    return this.#queue.add(batch, { length, urgent: options.durability !== 'later' });
+  }
+
+  follow(prefix: string, listener: (seen: Seen) => void): () => void {
+    return this.#followers.add(prefix, listener);
   }
 
   onForeignChange(listener: () => void): () => void {
@@ -138,7 +176,8 @@ class SqliteStore implements Store {
   }
 
   async #close(): Promise<void> {
-    this.#sweeper.cancel();
+    this.#sweeper?.cancel();
+    this.#time.stop();
     this.#stopPolling();
     await this.#queue.drain();
     // The thread closes last: the last connection moves the log into the file.
@@ -146,11 +185,30 @@ class SqliteStore implements Store {
     await this.#thread.close(this.#file);
   }
 
-  #readCounter(): number {
-    return this.#reads.counter.get()?.revision ?? 0;
+  #readCounter(): { readonly revision: number; readonly now: number } {
+    return this.#reads.counter.get() ?? { revision: 0, now: 0 };
   }
 
-  #see({ before, after }: GroupResult): void {
+  #see({ before, after, results }: GroupResult, batches: readonly (readonly Change[])[]): void {
+    this.#count(before, after);
+    results.forEach((revision, at) => {
+      const changes = batches[at];
+      if (typeof revision === 'number' && changes !== undefined) this.#seeCommit(revision, changes);
+    });
+  }
+
+  #seeCommit(revision: number, changes: readonly Change[]): void {
+    for (const change of changes) if ('put' in change) this.#expectSweep(change.expiresAt);
+    this.#guard(() => this.#followers.tell(revision, changes));
+  }
+
+  #seeSwept({ before, after, keys }: SweepResult): void {
+    this.#count(before, after);
+    this.#guard(() => this.#followers.tellExpired(after, keys));
+    if (!this.#queue.isSweeping) this.#planSweep(SWEEP_GAP_MS);
+  }
+
+  #count(before: number, after: number): void {
     const isForeign = before !== this.#revision;
     this.#revision = after;
     if (isForeign) this.#tellListeners();
@@ -159,7 +217,7 @@ class SqliteStore implements Store {
   #poll(): void {
     // While this process writes, a new counter may be its own; the writer's answer will tell.
     if (this.#queue.isWriting) return;
-    const revision = this.#readCounter();
+    const { revision } = this.#readCounter();
     if (revision === this.#revision) return;
     this.#revision = revision;
     this.#tellListeners();
@@ -186,7 +244,26 @@ class SqliteStore implements Store {
     this.#poller = undefined;
   }
 
+  /** Looks when the next entry expires, and comes back then. */
+  #planSweep(leastMs: number): void {
+    this.#sweepAt = Infinity;
+    this.#expectSweep(this.#reads.nextExpiry.get()?.at ?? Infinity, leastMs);
+    // Another process may put what expires sooner.
+    this.#expectSweep(this.#time.now() + SWEEP_MS, leastMs);
+  }
+
+  #expectSweep(at: number = Infinity, leastMs = 0): void {
+    if (at >= this.#sweepAt || this.#closing !== undefined) return;
+    this.#sweepAt = at;
+    this.#sweeper?.cancel();
+    const ms = Math.max(leastMs, at - this.#time.now());
+    // Timers of more than 24 days are none.
+    this.#sweeper = this.#clock.after(Math.min(ms, SWEEP_MS), () => this.#guard(() => this.#sweep()));
+  }
+
   #sweep(): void {
-    if (this.#reads.expired.get(this.#clock.now()) !== undefined) this.#queue.sweep();
+    const { at } = this.#reads.nextExpiry.get() ?? {};
+    if (typeof at === 'number' && at <= this.#time.now()) this.#queue.sweep();
+    else this.#planSweep(SWEEP_GAP_MS);
   }
 }

@@ -11,6 +11,10 @@ export const MIGRATIONS: Migrations = [
    INSERT INTO counter VALUES (0);`,
   `ALTER TABLE entries ADD COLUMN expires_at INTEGER;
    CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;`,
+  `ALTER TABLE entries ADD COLUMN account INTEGER;
+   CREATE TABLE accounts (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, entries INTEGER NOT NULL,
+   bytes INTEGER NOT NULL) STRICT;
+   ALTER TABLE counter ADD COLUMN now INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 const readVersion = (db: Database): number =>

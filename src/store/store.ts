@@ -19,7 +19,15 @@ type Condition = number;
 
 /** One change of one key. */
 export type Change =
-  | { readonly put: string; readonly value: string; readonly expiresAt?: number; readonly ifRevision?: Condition }
+  | {
+      readonly put: string;
+      readonly value: string;
+      /** By the store's own time, `Store.now`. */
+      readonly expiresAt?: number;
+      readonly ifRevision?: Condition;
+      /** Whose bytes these are, for budgets; 1–200 characters. Default: nobody's. */
+      readonly account?: string;
+    }
   | { readonly delete: string; readonly ifRevision?: Condition };
 
 /** Which entries a list holds: those whose key begins with `prefix`, behind `after` (in the list's direction). */
@@ -37,6 +45,33 @@ export interface ListQuery {
 export interface CommitOptions {
   /** `now` (default) or `later`: written behind, within 200 ms. Either promise resolves when it is on disk. */
   readonly durability?: 'now' | 'later';
+  /** What must hold afterwards, where the commit adds bytes to it. */
+  readonly within?: readonly Budget[];
+}
+
+/** How many bytes the keys and values of all accounts with this prefix may have together. */
+export interface Budget {
+  readonly accounts: string;
+  readonly maxBytes: number;
+}
+
+/** What accounts hold; what has expired counts until it is removed. */
+export interface Usage {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** A change that has become true, as followers hear of it. */
+export interface Seen {
+  readonly key: string;
+  /** The commit's. Several changes may have one. */
+  readonly revision: number;
+  /** What the key has now; undefined: nothing. */
+  readonly entry: Entry | undefined;
+  /** True where its time had come. */
+  readonly expired: boolean;
+  /** True for the last change of its commit. */
+  readonly isLast: boolean;
 }
 
 /**
@@ -51,13 +86,27 @@ export interface Store {
   list(query: ListQuery): Entry[];
   /** The number of live entries whose key begins with `prefix`. */
   count(prefix: string): number;
+  /** What the accounts with this prefix hold. Takes the same time however much that is. */
+  usage(accounts: string): Usage;
+  /**
+   * The time by which entries expire, ms. It is the wall clock's at first, and goes on evenly from there, in sleep too:
+   * it never goes back, not even over a restart, whatever happens to the wall clock.
+   */
+  now(): number;
   /**
    * Carries out all changes, or none. Conditions are about what was there before; then the changes follow in order.
    * @returns the store's revision of the commit.
    * @throws {StoreConflict} where a condition does not hold. @throws {StoreFull} where the disk is full.
+   * @throws {StoreOverBudget} where accounts would hold too much.
    * @throws {StoreBusy} where too much waits already, or another process holds the file for seconds.
    */
   commit(changes: readonly Change[], options?: CommitOptions): Promise<number>;
+  /**
+   * Calls `listener` with each change of this process to a key with this prefix, in the order of their revisions,
+   * before the promise of its commit resolves. Expired entries are removed within a second then. Returns the way to
+   * stop it.
+   */
+  follow(prefix: string, listener: (seen: Seen) => void): () => void;
   /** Calls `listener` within a second after another process has changed the store. Returns the way to stop it. */
   onForeignChange(listener: () => void): () => void;
   /** Waits for what was accepted, then closes. */
@@ -75,6 +124,20 @@ export class StoreConflict extends Error {
     super(`the entry ${key} has revision ${revision}`);
     this.key = key;
     this.revision = revision;
+  }
+}
+
+/** Accounts would hold more than their budget: nothing was changed. */
+export class StoreOverBudget extends Error {
+  override readonly name = 'StoreOverBudget';
+  readonly budget: Budget;
+  /** What they hold now. */
+  readonly bytes: number;
+
+  constructor(budget: Budget, bytes: number) {
+    super(`the accounts ${budget.accounts} hold ${bytes} of ${budget.maxBytes} bytes`);
+    this.budget = budget;
+    this.bytes = bytes;
   }
 }
 

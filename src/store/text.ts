@@ -1,7 +1,8 @@
-import type { Change, Entry, ListQuery } from './store.ts';
+import type { Budget, Change, Entry, ListQuery } from './store.ts';
 
 const MAX_KEY_BYTES = 1024;
 const MAX_CHANGES = 1000;
+const MAX_ACCOUNT = 200;
 /** The largest commit, in UTF-16 units of its keys and values. */
 export const MAX_COMMIT_LENGTH = 8 * 1024 * 1024;
 const MAX_LIST = 1000;
@@ -26,7 +27,21 @@ const checkChange = (change: Change): number => {
   if (change.expiresAt !== undefined && !Number.isSafeInteger(change.expiresAt)) {
     throw new RangeError(`expiresAt of ${key} is not a whole number of ms`);
   }
+  if (change.account !== undefined) checkAccount(change.account);
   return key.length + change.value.length;
+};
+
+const checkAccount = (account: string): void => {
+  if (account === '' || account.length > MAX_ACCOUNT) throw new RangeError('an account has 1–200 characters');
+  checkText(account, 'an account');
+};
+
+/** @throws {RangeError} where one is none. */
+export const checkBudgets = (within: readonly Budget[] = []): void => {
+  for (const { accounts, maxBytes } of within) {
+    checkAccount(accounts);
+    if (!Number.isSafeInteger(maxBytes) || maxBytes < 0) throw new RangeError('a budget is a whole number of bytes');
+  }
 };
 
 /** The length of a commit, in UTF-16 units. Throws a RangeError where it can't be stored as it is. */

@@ -32,7 +32,7 @@ const carryOut = (file: string, task: WriterTask): WriterAnswer => {
     case 'commit':
       return { kind: 'committed', group: writerOf(file).commit(task.batches, task.now) };
     case 'sweep':
-      return { kind: 'swept', more: writerOf(file).sweep(task.now) };
+      return { kind: 'swept', swept: writerOf(file).sweep(task) };
     case 'close':
       close(file);
       return { kind: 'closed' };

@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../src/kernel/clock.ts';
 export class FakeClock implements Clock {
   #wall: number;
   #monotonic = 0;
+  #slept = 0;
   #timers = new Set<{ at: number; run: () => void; everyMs?: number }>();
 
   constructor(wall = 1_800_000_000_000) {
@@ -16,6 +17,10 @@ export class FakeClock implements Clock {
 
   monotonicMs(): number {
     return this.#monotonic;
+  }
+
+  sinceBootMs(): number {
+    return this.#monotonic + this.#slept;
   }
 
   after(ms: number, run: () => void): Timer {
@@ -40,6 +45,12 @@ export class FakeClock implements Clock {
     }
     this.#wall += end - this.#monotonic;
     this.#monotonic = end;
+  }
+
+  /** The machine sleeps: the monotonic clock stands still, as on Linux. */
+  sleep(ms: number): void {
+    this.#wall += ms;
+    this.#slept += ms;
   }
 
   /** A jump of the wall clock alone, as a person or NTP makes it. */

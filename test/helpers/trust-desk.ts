@@ -40,6 +40,9 @@ const openTwins = (clock: FakeClock): [Store, Store] => {
     get: (key) => store.get(key),
     list: (query) => store.list(query),
     count: (prefix) => store.count(prefix),
+    usage: (accounts) => store.usage(accounts),
+    now: () => store.now(),
+    follow: (prefix, listener) => store.follow(prefix, listener),
     async commit(changes) {
       const revision = await store.commit(changes);
       for (const listener of listeners[own === 0 ? 1 : 0]) listener();

@@ -15,6 +15,13 @@ const MI = 1024 * 1024;
 const changes = (key: string): Change[] => [{ put: key, value: 'v' }];
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+const add = (
+  queue: CommitQueue,
+  batch: readonly Change[],
+  how: { readonly length: number; readonly urgent: boolean },
+): Promise<number> => queue.add({ changes: batch }, how);
+const swept = (more: boolean): WriterAnswer => ({ kind: 'swept', swept: { before: 0, after: 0, keys: [], more } });
+
 /** A queue whose writer answers when the test says so. */
 const openQueue = (clock = new FakeClock()) => {
   const asked: Asked[] = [];
@@ -24,13 +31,16 @@ const openQueue = (clock = new FakeClock()) => {
     file: 'f',
     clock,
     ask,
+    now: () => clock.now(),
     onCommitted: () => undefined,
+    isFollowed: () => false,
+    onSwept: () => undefined,
     onSweepFailed: () => undefined,
   });
   const keys = (index: number): string[] => {
     const task = asked[index]?.task;
     return task?.kind === 'commit'
-      ? task.batches.map(([first]) => (first !== undefined && 'put' in first ? first.put : ''))
+      ? task.batches.map(({ changes: [first] }) => (first !== undefined && 'put' in first ? first.put : ''))
       : [];
   };
   const accept = (index: number): void => {
@@ -48,9 +58,12 @@ describe('the queue of commits', () => {
     ),
     async () => {
       const { queue, keys, accept, asked } = openQueue();
-      const all = ['a', 'b'].map((key) => queue.add(changes(key), 2, true));
+      const all = ['a', 'b'].map((key) => add(queue, changes(key), { length: 2, urgent: true }));
       await turn();
-      all.push(...['c', 'd'].map((key) => queue.add(changes(key), 2, true)), queue.add(changes('e'), 2, false));
+      all.push(
+        ...['c', 'd'].map((key) => add(queue, changes(key), { length: 2, urgent: true })),
+        add(queue, changes('e'), { length: 2, urgent: false }),
+      );
       await turn();
       expect([asked.length, keys(0)]).toEqual([1, ['a', 'b']]);
       accept(0);
@@ -63,8 +76,8 @@ describe('the queue of commits', () => {
 
   it('bounds a group by its commits and by its size', async () => {
     const { queue, asked, keys, accept } = openQueue();
-    const many = Array.from({ length: 1500 }, (_, n) => queue.add(changes(`${n}`), 1, true));
-    const large = ['x', 'y', 'z'].map((key) => queue.add(changes(key), 3 * MI, true));
+    const many = Array.from({ length: 1500 }, (_, n) => add(queue, changes(`${n}`), { length: 1, urgent: true }));
+    const large = ['x', 'y', 'z'].map((key) => add(queue, changes(key), { length: 3 * MI, urgent: true }));
     const sizes: number[] = [];
     for (let index = 0; sizes.reduce((sum, size) => sum + size, 0) < 1503; index += 1) {
       await turn();
@@ -78,12 +91,15 @@ describe('the queue of commits', () => {
 
   it('refuses what is too much, in number and in size, and takes more when there is room', async () => {
     const { queue, accept } = openQueue();
-    const few = [queue.add(changes('a'), 8 * MI, true), queue.add(changes('b'), 8 * MI, true)];
-    await expect(queue.add(changes('c'), 1, true)).rejects.toThrow(StoreBusy);
+    const few = [
+      add(queue, changes('a'), { length: 8 * MI, urgent: true }),
+      add(queue, changes('b'), { length: 8 * MI, urgent: true }),
+    ];
+    await expect(add(queue, changes('c'), { length: 1, urgent: true })).rejects.toThrow(StoreBusy);
     await turn();
-    few.push(queue.add(changes('d'), 1, true));
-    const room = Array.from({ length: 9998 }, () => queue.add([], 0, true));
-    await expect(queue.add(changes('e'), 0, false)).rejects.toThrow('too many commits wait for f');
+    few.push(add(queue, changes('d'), { length: 1, urgent: true }));
+    const room = Array.from({ length: 9998 }, () => add(queue, [], { length: 0, urgent: true }));
+    await expect(add(queue, changes('e'), { length: 0, urgent: false })).rejects.toThrow('too many commits wait for f');
     for (let index = 0; index < 12; index += 1) {
       accept(index);
       await turn();
@@ -93,7 +109,7 @@ describe('the queue of commits', () => {
 
   it('gives each commit its own answer', async () => {
     const { queue, asked } = openQueue();
-    const all = ['a', 'b'].map((key) => queue.add(changes(key), 2, true));
+    const all = ['a', 'b'].map((key) => add(queue, changes(key), { length: 2, urgent: true }));
     await turn();
     asked[0]?.answer({ kind: 'committed', group: { before: 0, after: 1, results: [{ key: 'a', revision: 7 }, 1] } });
     await expect(all[0]).rejects.toEqual(new StoreConflict('a', 7));
@@ -102,11 +118,11 @@ describe('the queue of commits', () => {
 
   it('goes on after a group that failed', async () => {
     const { queue, asked, accept } = openQueue();
-    const failed = queue.add(changes('a'), 2, true);
+    const failed = add(queue, changes('a'), { length: 2, urgent: true });
     await turn();
     asked[0]?.answer({ kind: 'failed', failure: { reason: 'other', message: 'disk I/O error' } });
     await expect(failed).rejects.toThrow('f was not written: disk I/O error');
-    const next = queue.add(changes('b'), 2, true);
+    const next = add(queue, changes('b'), { length: 2, urgent: true });
     await turn();
     accept(1);
     expect(await next).toBe(1);
@@ -114,7 +130,9 @@ describe('the queue of commits', () => {
 
   it('takes a commit that is made at the very moment when the last one ends', async () => {
     const { queue, accept } = openQueue();
-    const chain = queue.add(changes('a'), 2, true).then(() => queue.add(changes('b'), 2, true));
+    const chain = add(queue, changes('a'), { length: 2, urgent: true }).then(() =>
+      add(queue, changes('b'), { length: 2, urgent: true }),
+    );
     await turn();
     accept(0);
     await turn();
@@ -127,13 +145,13 @@ describe('the queue of commits', () => {
     const { queue, asked, accept } = openQueue();
     queue.sweep();
     await turn();
-    const commit = queue.add(changes('a'), 2, true);
-    asked[0]?.answer({ kind: 'swept', more: true });
+    const commit = add(queue, changes('a'), { length: 2, urgent: true });
+    asked[0]?.answer(swept(true));
     await turn();
     accept(1);
     await commit;
     await turn();
-    asked[2]?.answer({ kind: 'swept', more: false });
+    asked[2]?.answer(swept(false));
     await queue.drain();
     expect(asked.map(({ task }) => task.kind)).toEqual(['sweep', 'commit', 'sweep']);
   });

@@ -3,6 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { entriesOf } from '../../src/store/entries.ts';
 import { StoreConflict, type Entry, type Store } from '../../src/store/store.ts';
 import { FakeClock } from '../helpers/clock.ts';
+import { describeBeyond } from './contract-beyond.ts';
 
 /** Opens an empty store for the running test. */
 export type OpenTwin = (clock: FakeClock) => Promise<Store>;
@@ -271,6 +272,8 @@ export const describeStore = (name: string, openTwin: OpenTwin): void => {
       expect(store.get('a')).toEqual({ key: 'a', value: 'a', revision: 2 });
     });
   });
+
+  describeBeyond(name, open);
 
   describe(`${name}: end`, () => {
     it('writes what it accepted before it closes, and refuses what comes after', async () => {

@@ -44,6 +44,28 @@ describe('a durable store', () => {
     expect(await second.commit([{ put: 'b', value: '2' }])).toBe(3);
   });
 
+  it(
+    verifies('store.steady-time', 'and its accounts and its time outlive it, with a clock that was set back'),
+    async () => {
+      const file = await tempFile();
+      const clock = new FakeClock();
+      const first = open(file, clock);
+      await first.commit([{ put: 'a', value: '1', account: 'x', expiresAt: first.now() + 1000 }]);
+      clock.advance(900);
+      await first.commit([{ put: 'b', value: '22', account: 'y' }]);
+      await first.close();
+      const later = new FakeClock(clock.now() - 86_400_000);
+      const second = open(file, later);
+      expect(second.now()).toBe(clock.now());
+      expect([second.usage(''), second.usage('y')]).toEqual([
+        { entries: 2, bytes: 5 },
+        { entries: 1, bytes: 3 },
+      ]);
+      later.advance(100);
+      expect(second.get('a')).toBeUndefined();
+    },
+  );
+
   it('keeps its files from other users, those that were open to them too', async ({ skip }) => {
     skip(process.platform === 'win32', 'Windows has no modes');
     const folder = join(await tempFolder(), 'data');
@@ -193,7 +215,9 @@ describe('the schema', () => {
     const file = await tempFile();
     await open(file, new FakeClock(), [...MIGRATIONS, 'CREATE TABLE later (x)']).close();
     expect(() => open(file)).toThrow(StoreUnusable);
-    expect(() => open(file)).toThrow(`${file} has version 3; this loopsy knows versions up to 2`);
+    expect(() => open(file)).toThrow(
+      `${file} has version ${MIGRATIONS.length + 1}; this loopsy knows versions up to ${MIGRATIONS.length}`,
+    );
     open(file, new FakeClock(), [...MIGRATIONS, 'CREATE TABLE later (x)']);
   });
 

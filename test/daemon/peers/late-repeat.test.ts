@@ -16,6 +16,7 @@ const shiftedClock = (): { clock: Clock; shift: (ms: number) => void } => {
   let shiftMs = 0;
   const { after, every } = systemClock;
   const clock: Clock = {
+    sinceBootMs: systemClock.sinceBootMs,
     now: () => systemClock.now() + shiftMs,
     monotonicMs: () => systemClock.monotonicMs() + shiftMs,
     after,

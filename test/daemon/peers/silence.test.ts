@@ -19,6 +19,7 @@ const fastClock = (): Clock => {
   return {
     now: () => beganAt + monotonicMs() - beganMs,
     monotonicMs,
+    sinceBootMs: monotonicMs,
     after(ms, run) {
       const timer = setTimeout(run, ms / 10);
       return { cancel: () => clearTimeout(timer) };
