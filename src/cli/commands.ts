@@ -3,6 +3,7 @@
  * must stay cheap to load: it imports nothing but more of it.
  */
 import type { CommandSpec, OptionSpec } from './command-spec.ts';
+import { CONTEXT_COMMANDS } from './context-commands.ts';
 import { TRANSFER_COMMANDS } from './transfer-commands.ts';
 import { KEY_COMMANDS, PEER_COMMANDS } from './trust-commands.ts';
 
@@ -25,6 +26,8 @@ export const GROUPS: Readonly<Record<string, { readonly summary: string; readonl
   peers: { summary: 'the machines that this one knows', alone: 'peers list' },
   jobs: { summary: 'runs of commands', alone: 'jobs list' },
   transfers: { summary: 'movements of files', alone: 'transfers list' },
+  context: { summary: 'keys and values that machines and agents share', alone: 'context list' },
+  'context lease': { summary: 'locks with a time', alone: 'context lease list' },
   key: { summary: "this node's key, and keys for programs", alone: 'key list' },
 };
 
@@ -188,6 +191,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
   },
   ...TRANSFER_COMMANDS,
+  ...CONTEXT_COMMANDS,
   ...KEY_COMMANDS,
   {
     path: 'events',

@@ -29,7 +29,7 @@ export interface PairRun {
   /** Undefined: the person said yes beforehand. */
   readonly ask: Ask | undefined;
   /** What the person chose with the command. */
-  readonly choices: Pick<InputOf<'pair.confirm'>, 'name' | 'grant'>;
+  readonly choices: Pick<InputOf<'pair.confirm'>, 'name' | 'grant' | 'folders'>;
   /** What this side will let the other do, in words: `may …`. */
   readonly words: string;
   /** Nobody at this side says yes: an invitation did. */

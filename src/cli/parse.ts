@@ -31,30 +31,36 @@ export const parseCommandLine = (argv: readonly string[]): Invocation => {
   const before = argv.slice(0, at);
   if (word === undefined) return readOptions(undefined, before);
   if (word === 'help') return parseCommandLine([...before, '--help', ...argv.slice(at + 1)]);
-  const group = GROUPS[word];
-  if (group === undefined) {
-    return readOptions(commandAt(word) ?? unknownCommand(word, topWords(), 'loopsy'), [
-      ...before,
-      ...argv.slice(at + 1),
-    ]);
-  }
-  const next = argv[at + 1];
-  const rest = [...before, ...argv.slice(at + 1)];
+  if (GROUPS[word] === undefined && commandAt(word) === undefined) return unknownCommand(word, topWords(), 'loopsy');
+  return inGroup(word, before, argv.slice(at + 1));
+};
+
+/** What `path`, a command or a group of them, means with the words behind it. */
+const inGroup = (path: string, before: readonly string[], rest: readonly string[]): Invocation => {
+  const group = GROUPS[path];
+  if (group === undefined) return readOptions(commandAt(path), [...before, ...rest]);
+  const [next] = rest;
   if (next === undefined || next.startsWith('-')) {
-    const invocation = readOptions(commandAt(group.alone), rest);
-    return invocation.has('help') ? { ...invocation, spec: undefined, group: word } : invocation;
+    const invocation = readOptions(commandAt(group.alone), [...before, ...rest]);
+    return invocation.has('help') ? { ...invocation, spec: undefined, group: path } : invocation;
   }
-  const spec = commandAt(`${word} ${next}`) ?? unknownCommand(next, wordsOf(word), `loopsy ${word}`);
-  return readOptions(spec, [...before, ...argv.slice(at + 2)]);
+  const longer = `${path} ${next}`;
+  if (GROUPS[longer] === undefined && commandAt(longer) === undefined)
+    return unknownCommand(next, wordsOf(path), `loopsy ${path}`);
+  return inGroup(longer, before, rest.slice(1));
 };
 
 const commandAt = (path: string): CommandSpec | undefined => COMMANDS.find((spec) => spec.path === path);
 
 const topWords = (): string[] => [...new Set(COMMANDS.map(({ path }) => path.split(' ')[0] ?? path))];
 
-/** The second words of a group. */
-const wordsOf = (group: string): string[] =>
-  COMMANDS.filter(({ path }) => path.startsWith(`${group} `)).map(({ path }) => path.slice(group.length + 1));
+/** The words that may follow a group's. */
+const wordsOf = (group: string): string[] => {
+  const behind = COMMANDS.filter(({ path }) => path.startsWith(`${group} `)).map(({ path }) =>
+    path.slice(group.length + 1),
+  );
+  return [...new Set(behind.map((words) => words.split(' ')[0] ?? words))];
+};
 
 const unknownCommand = (word: string, known: readonly string[], prefix: string): never => {
   const near = nearest(word, known);

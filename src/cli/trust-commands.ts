@@ -5,7 +5,7 @@ const FOLDER: OptionSpec = {
   name: 'folder',
   value: 'path',
   repeat: true,
-  summary: 'a folder that files and tasks may use (features to come; repeatable)',
+  summary: 'below full: a folder that files (later tasks, too) may use; default: none (repeatable)',
 };
 const EXPIRES: OptionSpec = {
   name: 'expires',
@@ -20,7 +20,7 @@ const REACH: OptionSpec = {
 };
 const LEVEL: ArgSpec = { name: 'level', choices: ['observe', 'collaborate', 'full'] };
 const LEVEL_DETAILS =
-  'observe: see the state; read context, and files in listed folders (features to come)\ncollaborate: the same today; write context and files there, send messages, run tasks there (features to come)\nfull: run any command, so anything that you can do here';
+  'observe: see the state; read the shared context, and files in the folders that --folder lists\ncollaborate: write both, too (files that it changes may run when you build)\n  send messages, run tasks there (features to come)\nfull: run any command, so anything that you can do here';
 
 /** How machines come to trust each other, and what they may. */
 export const PEER_COMMANDS: readonly CommandSpec[] = [
@@ -36,6 +36,7 @@ export const PEER_COMMANDS: readonly CommandSpec[] = [
       },
       { name: 'invite', summary: 'show an invitation for scripts: long, used once, and the yes of this side' },
       { name: 'grant', value: 'level', summary: 'what it may do here: observe, collaborate or full (default)' },
+      FOLDER,
       { name: 'name', value: 'name', summary: 'what to call it here; default: its host name' },
       { name: 'yes', short: 'y', summary: 'compare nothing: the code alone protects' },
     ],
@@ -60,6 +61,7 @@ export const PEER_COMMANDS: readonly CommandSpec[] = [
       { name: 'yes', short: 'y', summary: 'ask nothing (needs --fingerprint)' },
       { name: 'name', value: 'name', summary: 'what to call it here; default: its host name' },
       { name: 'grant', value: 'level', summary: 'what it may do here: observe, collaborate or full (default)' },
+      FOLDER,
     ],
     examples: [
       ['loopsy connect', 'step by step; do the same on the other machine'],
@@ -106,11 +108,8 @@ export const PEER_COMMANDS: readonly CommandSpec[] = [
     args: [{ name: 'peer' }, LEVEL],
     options: [FOLDER, EXPIRES],
     examples: [
-      ['loopsy peers grant kai observe', 'read only'],
-      [
-        'loopsy peers grant kai collaborate --folder ~/work --expires 30d',
-        'for a month; in one folder (features to come)',
-      ],
+      ['loopsy peers grant kai observe', 'it sees the state, and no file'],
+      ['loopsy peers grant kai collaborate --folder ~/work --expires 30d', 'for a month; files in one folder'],
     ],
     details: LEVEL_DETAILS,
   },

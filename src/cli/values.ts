@@ -72,6 +72,13 @@ export const parseBytes = (text: string, option: string): number => {
   throw usageError(`"${text}" is no number of bytes for --${option}`, 'use e.g. 500k, 20M or 1Gi');
 };
 
+/** A whole number as it is typed. */
+export const parseNumber = (text: string, option: string): number => {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(number)) return number;
+  throw usageError(`"${text}" is no number for --${option}`, 'use a whole number');
+};
+
 /** `K=V` pairs. */
 export const parseEnv = (pairs: readonly string[]): Record<string, string> =>
   Object.fromEntries(

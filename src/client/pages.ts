@@ -3,7 +3,15 @@ import type { InputOf, OutputOf } from '../protocol/operations.ts';
 import type { CallOptions, Client } from './client.ts';
 
 /** The operations that answer page by page. */
-export type ListId = 'peer.list' | 'job.list' | 'file.list' | 'transfer.list' | 'key.list' | 'audit.list';
+export type ListId =
+  | 'peer.list'
+  | 'job.list'
+  | 'file.list'
+  | 'transfer.list'
+  | 'context.list'
+  | 'lease.list'
+  | 'key.list'
+  | 'audit.list';
 
 /** Which list is wanted, and what every request may carry. */
 export interface ListOptions<Id extends ListId> extends CallOptions {

@@ -1,3 +1,4 @@
+import { withQuery } from '../protocol/operation.ts';
 import type { OperationId } from '../protocol/operations.ts';
 import { BASE_PATH } from '../protocol/version.ts';
 import { ROUTES } from './routes.ts';
@@ -37,7 +38,7 @@ export const buildRequest = (id: OperationId, input: object, parts: RequestParts
   const type = parts.body === undefined ? 'application/json' : (parts.contentType ?? 'application/octet-stream');
   return {
     method: route.method,
-    path: `${BASE_PATH}${path}${query.size > 0 ? `?${query}` : ''}`,
+    path: `${BASE_PATH}${withQuery(path, String(query))}`,
     headers: {
       accept: parts.accept,
       ...(json || parts.body !== undefined ? { 'content-type': type } : {}),

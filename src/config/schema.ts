@@ -106,7 +106,7 @@ export const configSchema = z.strictObject({
   tasks: z
     .strictObject({ maxConcurrent: count(1, 1000).default(3), timeout: count(0, 2_147_483_647).default(1_800_000) })
     .prefault({}),
-  context: z.strictObject({ maxBytes: size.default(256 * MiB) }).prefault({}),
+  context: z.strictObject({ maxBytes: size.default(256 * MiB), maxBytesPerPeer: size.default(64 * MiB) }).prefault({}),
   messages: z
     .strictObject({
       ttl: count(1, 31_536_000).default(604_800),

@@ -11,6 +11,8 @@ import { AuditLog } from './audit/log.ts';
 import { callerSources } from './caller-sources.ts';
 import { recordMalformed } from './edge/audit-hook.ts';
 import type { CallerSources } from './edge/caller.ts';
+import { Leases } from './context/leases.ts';
+import { Context } from './context/service.ts';
 import { EventBus } from './events/bus.ts';
 import { EffectTable } from './edge/effects.ts';
 import { Listener } from './edge/listener.ts';
@@ -73,6 +75,8 @@ export class Parts {
   readonly owners: RemoteObjects;
   readonly forward: Forward;
   readonly transfers: Transfers;
+  readonly context: Context;
+  readonly leases: Leases;
   readonly keys: Keys;
   readonly sources: CallerSources;
   readonly listener: Listener;
@@ -98,6 +102,9 @@ export class Parts {
     });
     this.forward = new Forward({ way: (nodeId) => this.peers.way(nodeId), owners: this.owners, clock });
     this.transfers = makeTransfers(this);
+    this.context = makeContext(this);
+    const peerName = (machineId: string): string | undefined => this.peers.registry.find(machineId)?.name;
+    this.leases = new Leases({ store: this.store, clock, peerName });
     this.keys = makeKeys(this);
     this.sources = callerSources({
       trust: this.trust,
@@ -145,6 +152,7 @@ const makeSystem = (parts: Parts): System => {
     addresses: () => reachableAddresses(parts.listener.addresses, parts.listener.port),
     peers: () => parts.peers.registry.counts(),
     jobs: () => parts.jobs.counts(),
+    context: () => ({ entries: parts.context.entries }),
     restartNeeded: () => config.restartNeeded,
     warnings: () => [...config.warnings, ...warningsOf(trustNotes(parts.trust))],
   });
@@ -184,6 +192,15 @@ const makeTransfers = (parts: Parts): Transfers => {
     callerOf: (name) => storedCaller(name, { agentGrant: trust.agentGrant, keys: trust.keys() }),
   });
 };
+
+const makeContext = ({ options, store, events }: Parts): Context =>
+  new Context({
+    store,
+    clock: options.clock,
+    nodeId: options.identity.nodeId,
+    events,
+    limits: () => options.config.current.context,
+  });
 
 const makePeers = (parts: Parts): Peers => {
   const { options, trust, store, system } = parts;
@@ -256,8 +273,22 @@ const makeListener = ({ options, peers, pairing, sources }: Parts): Listener =>
 /** The ONLY place where services are made and wired. */
 export const composeNode = (options: NodeOptions): ComposedNode => {
   const parts = new Parts(options);
-  const { store, trustStore, trust, audit, events, open, effects, agents, jobs, transfers, peers, listener, system } =
-    parts;
+  const {
+    store,
+    trustStore,
+    trust,
+    audit,
+    events,
+    open,
+    effects,
+    agents,
+    jobs,
+    transfers,
+    context,
+    peers,
+    listener,
+    system,
+  } = parts;
   const edge = makeEdge(parts);
   listener.serve(createRouter(edge), recordMalformed(edge));
   followConfig(parts);
@@ -272,6 +303,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       parts.metrics,
       events,
       runs,
+      context,
       transfers,
       new Revocation({
         trust,

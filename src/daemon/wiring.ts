@@ -3,6 +3,8 @@ import type { Config } from '../config/schema.ts';
 import { answerChallenge } from '../kernel/token-proof.ts';
 import { auditHandlers } from './audit/handlers.ts';
 import type { Handlers } from './edge/call.ts';
+import type { BroadcastParts } from './context/broadcast.ts';
+import { contextHandlers, leaseHandlers } from './context/handlers.ts';
 import { eventHandlers } from './events/handlers.ts';
 import type { EdgeParts } from './edge/parts.ts';
 import { RateLimits } from './edge/rate-limit.ts';
@@ -29,8 +31,20 @@ const doctorParts = ({ options, peers, trust, jobs }: Parts): DoctorParts => ({
   ping: (nodeId) => peers.ping(nodeId),
 });
 
+/** A peer that does not answer is named, and keeps nobody waiting. */
+const BROADCAST_MS = 15_000;
+
+const broadcastParts = ({ peers, forward }: Parts): BroadcastParts => ({
+  peers: () => peers.registry.list(),
+  set: ({ name, nodeId = '' }, input, { caller, signal }) => {
+    const limited = AbortSignal.any([signal, AbortSignal.timeout(BROADCAST_MS)]);
+    return forward.ask({ name, nodeId }, { id: 'context.set', input, caller, signal: limited });
+  },
+});
+
 const makeHandlers = (parts: Parts): Handlers => {
-  const { options, open, effects, events, jobs, transfers, peers, pairing, keys, audit, system } = parts;
+  const { options, open, effects, events, jobs, transfers, context, leases, peers, pairing, keys, audit, system } =
+    parts;
   return {
     ...systemHandlers(system, {
       doctor: doctorParts(parts),
@@ -51,6 +65,8 @@ const makeHandlers = (parts: Parts): Handlers => {
     ...endHandlers(transfers),
     ...keyHandlers(keys),
     ...settingsHandlers(options.config),
+    ...contextHandlers(context, broadcastParts(parts)),
+    ...leaseHandlers(leases),
     ...eventHandlers(events),
     ...auditHandlers(audit),
   };

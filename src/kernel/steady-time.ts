@@ -1,6 +1,6 @@
-import type { Clock, Timer } from './clock.ts';
+import type { Clock } from './clock.ts';
 
-/** How often sleep is looked for. */
+/** How long what is known of the machine's sleep is believed. */
 const LOOK_MS = 10_000;
 /** `sinceBootMs` is coarse: less than this is no sleep. */
 const SLEEP_MS = 2500;
@@ -11,30 +11,29 @@ const SLEEP_MS = 2500;
  */
 export class SteadyTime {
   readonly #clock: Clock;
-  readonly #looks: Timer;
   #base: number;
   /** By how much the boot time is ahead of the monotonic one. */
   #ahead: number;
+  #lookedAtMs: number;
 
   /** `least`: an instant that has been already, ms since 1970: it begins no earlier. */
   constructor(clock: Clock, least: number) {
     this.#clock = clock;
-    this.#base = Math.max(clock.now(), least) - clock.monotonicMs();
+    this.#lookedAtMs = clock.monotonicMs();
+    this.#base = Math.max(clock.now(), least) - this.#lookedAtMs;
     this.#ahead = this.#aheadNow();
-    this.#looks = clock.every(LOOK_MS, () => this.#look());
   }
 
   /** Whole ms; never less than before. */
   now(): number {
-    return Math.floor(this.#base + this.#clock.monotonicMs());
-  }
-
-  stop(): void {
-    this.#looks.cancel();
+    const ms = this.#clock.monotonicMs();
+    if (ms - this.#lookedAtMs >= LOOK_MS) this.#look(ms);
+    return Math.floor(this.#base + ms);
   }
 
   /** The monotonic clock stands still while the machine sleeps, on some systems. */
-  #look(): void {
+  #look(ms: number): void {
+    this.#lookedAtMs = ms;
     const slept = this.#aheadNow() - this.#ahead;
     if (slept < SLEEP_MS) return;
     this.#base += slept;

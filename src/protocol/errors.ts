@@ -126,6 +126,22 @@ export const ERRORS = {
     hint: '`loopsy transfers list --all` shows them',
   }),
   transfer_cancelled: row([4013, 409, EXIT.failed], 'the transfer was cancelled'),
+  context_not_found: row([5001, 404, EXIT.failed], 'there is no such key', {
+    hint: '`loopsy context list` shows what is there',
+  }),
+  context_too_large: row([5002, 413, EXIT.failed], 'the value is larger than 1 MiB', {
+    hint: 'send a file instead (`loopsy send`), and share its path',
+  }),
+  context_full: row([5003, 507, EXIT.failed], 'the context is full', {
+    hint: 'delete what is not needed, or give entries a time to live (--ttl); the owner of that node can raise context.maxBytes',
+  }),
+  context_conflict: row([5004, 409, EXIT.failed], 'the entry has changed since', {
+    hint: 'read it again, and repeat with its revision',
+  }),
+  lease_held: row([5005, 409, EXIT.failed], 'somebody else holds this lease', { retry: true }),
+  lease_lost: row([5006, 409, EXIT.failed], 'this lease is not held any more', {
+    hint: 'acquire it again, and look at what it guards: somebody else may have changed that',
+  }),
   pair_not_open: row([8001, 404, EXIT.failed], 'no pairing is open there', {
     hint: 'run `loopsy pair` on the other machine and enter the code that it shows',
   }),

@@ -43,6 +43,15 @@ export const eventSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('file.written'), ...common, file: oneFileSchema }),
   z.object({ type: z.literal('file.read'), ...common, file: oneFileSchema }),
   z.object({
+    type: z.literal('context.changed'),
+    ...common,
+    key: z.string(),
+    revision: z.int(),
+    change: z.enum(['set', 'deleted', 'expired']),
+    fromNodeId: z.string().optional(),
+    agent: z.string().optional(),
+  }),
+  z.object({
     type: z.literal('gap'),
     ...common,
     reason: z.string().describe('why what happened before is not told: read the lists again'),

@@ -41,7 +41,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   /** One sentence, for help texts and documentation. */
   readonly summary: string;
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Below the base path; `:name` stands for an input field. */
+  /**
+   * Below the base path; `:name` stands for an input field. A query in it (`?watch=true`) tells the operation from
+   * another one of the same method and path.
+   */
   readonly path: string;
   readonly access: Access;
   /** True where the request may be forwarded to a peer with `?peer=`. */
@@ -109,6 +112,10 @@ const queryText = (fields: Readonly<Record<string, unknown>>): string => {
   return parts.length === 0 ? '' : `?${parts.join('&')}`;
 };
 
+/** A path, which may have a query, with more of it. */
+export const withQuery = (path: string, query: string): string =>
+  query === '' ? path : `${path}${path.includes('?') ? '&' : '?'}${query}`;
+
 /** Lays an input out over path, query and body; `peer` always travels in the query. */
 export const encodeRequest = (
   route: Route,
@@ -124,5 +131,5 @@ export const encodeRequest = (
   });
   const inQuery = inputInQuery(route);
   const query = queryText({ ...(inQuery ? rest : {}), peer });
-  return { path: `${path}${query}`, body: inQuery ? undefined : JSON.stringify(rest) };
+  return { path: withQuery(path, query.slice(1)), body: inQuery ? undefined : JSON.stringify(rest) };
 };

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { auditFollowSchema, auditInputSchema, auditListSchema } from './audit.ts';
 import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
+import { CONTEXT_OPERATIONS } from './context-operations.ts';
 import { eventFollowSchema, eventSchema } from './events.ts';
 import { type Kind, operation, type Operation } from './operation.ts';
 import { pageInputSchema } from './page.ts';
@@ -301,6 +302,8 @@ export const OPERATIONS = {
     input: transfers.endCloseSchema, output: transfers.endClosedSchema, errors: ['transfer_not_found'],
     object: { kind: 'transfer', role: 'uses', field: 'endId' }, cli: { none: 'nodes only' },
   }),
+
+  ...CONTEXT_OPERATIONS,
 
   'key.show': operation({
     summary: "Show the owner's key", method: 'GET', path: '/key', access: 'owner', remote: false, effect: false, audit: [],

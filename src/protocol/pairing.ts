@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { levelSchema } from './grants.ts';
+import { chosenGrant } from './grants.ts';
 import { hostSchema, nodeIdSchema, peerNameSchema, portSchema } from './ids.ts';
 
 /** The longest that a question for the state of a pairing is held, ms. */
@@ -15,7 +15,7 @@ const roleSchema = z.enum(['host', 'joiner']).describe('host: shows the code; jo
 /** What the person may decide with the yes. */
 const choices = {
   name: peerNameSchema.optional().describe("the other machine's name here"),
-  grant: levelSchema.optional().describe('what this side lets it do; default: full'),
+  ...chosenGrant,
 };
 
 /** POST /pair/start: shows a code. */

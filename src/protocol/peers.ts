@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { grantInputSchema, levelSchema, shownGrantSchema } from './grants.ts';
+import { chosenGrant, grantInputSchema, shownGrantSchema } from './grants.ts';
 import { fingerprintSchema, hostSchema, nodeIdSchema, peerNameSchema, peerRefSchema, portSchema } from './ids.ts';
 import { pageOutput } from './page.ts';
 import { capabilitySchema, identitySchema, platformSchema } from './system.ts';
@@ -84,7 +84,7 @@ export const trustSchema = z.strictObject({
   port: portSchema.optional(),
   fingerprint: fingerprintSchema,
   name: peerNameSchema.optional(),
-  grant: levelSchema.optional(),
+  ...chosenGrant,
 });
 /** The answer: the peer's row, and whether it trusts this side already. */
 export const trustedSchema = z.object({

@@ -43,9 +43,9 @@ const WORDS: Readonly<Record<Scope, string | undefined>> = {
   status: 'see the state of this node',
   'context:read': 'read its shared context',
   messages: 'send messages',
-  'files:read': 'read files in the folders you list',
+  'files:read': 'read files in FOLDERS',
   'context:write': 'write its shared context',
-  'files:write': 'write files in the folders you list (what it changes may run when you build)',
+  'files:write': 'write files in FOLDERS (what it changes may run when you build)',
   tasks: 'run tasks in the folders you list',
   'tasks:approve': undefined,
   exec: undefined,
@@ -56,16 +56,30 @@ const WORDS: Readonly<Record<Scope, string | undefined>> = {
 const joined = (words: readonly string[]): string =>
   words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1) ?? ''}`;
 
-/**
- * What a level means today, for the moment before a yes: `may …`. `user` runs this node; `inUse` holds every scope (and
- * more) that an operation of this version asks for: what is not there yet is not promised.
- */
-export const describeLevel = (level: Level, { user, inUse }: { user: string; inUse: ReadonlySet<string> }): string => {
+/** What describes a level before it is granted. */
+export interface LevelFacts {
+  /** Who runs this node. */
+  readonly user: string;
+  /** Every scope (and more) that an operation of this version asks for: what is not there yet is not promised. */
+  readonly inUse: ReadonlySet<string>;
+  /** What the person lists with it. */
+  readonly folders?: readonly string[] | undefined;
+}
+
+const folderWords = (folders: readonly string[] = []): string =>
+  folders.length === 0 ? 'the folders you list' : joined(folders);
+
+/** What a level means today, for the moment before a yes: `may …`. */
+export const describeLevel = (level: Level, { user, inUse, folders }: LevelFacts): string => {
   if (level === 'full') return `may run any command as ${user}: it can do anything that you can do here`;
   const scopes = LEVEL_SCOPES[level];
-  const words = scopes.filter((scope) => inUse.has(scope)).flatMap((scope) => WORDS[scope] ?? []);
+  const words = scopes
+    .filter((scope) => inUse.has(scope))
+    .flatMap((scope) => WORDS[scope]?.replace('FOLDERS', folderWords(folders)) ?? []);
+  const usesFiles = scopes.some((scope) => inUse.has(scope) && WORDS[scope]?.includes('FOLDERS') === true);
+  const none = usesFiles && (folders ?? []).length === 0 ? '; you list none (--folder lists one)' : '';
   const more = scopes.some((scope) => !inUse.has(scope)) ? '; more of this level comes with later versions' : '';
-  return `may ${words.length === 0 ? 'do nothing yet' : joined(words)}${more}`;
+  return `may ${words.length === 0 ? 'do nothing yet' : joined(words)}${none}${more}`;
 };
 
 /** What describes a grant: `Grant`, without its schema. */
@@ -90,6 +104,15 @@ const describeScopes = (level: Level, scopes: readonly Scope[]): string => {
 export const describeEnded = ({ level, expiresAt = 0 }: GrantFacts, timeText: (ms: number) => string): string =>
   `nothing any more (${level}, ended ${timeText(expiresAt)})`;
 
+/** Scopes that hold in folders, below full. */
+const IN_FOLDERS: readonly Scope[] = ['files:read', 'files:write', 'tasks'];
+
+/** Below full what is not listed is closed. */
+const shownFolders = (level: Level, folders: readonly string[] = []): string[] => {
+  if (level === 'full') return [];
+  return [folders.length === 0 ? 'in no folder' : `in ${folders.join(', ')}`];
+};
+
 /** A grant in a few words, for lists: `may look (observe), in /srv, until …`. `timeText` writes ms since 1970. */
 export const describeGrant = (grant: GrantFacts, timeText: (ms: number) => string): string => {
   const { level, folders, expiresAt, reach } = grant;
@@ -100,7 +123,7 @@ export const describeGrant = (grant: GrantFacts, timeText: (ms: number) => strin
   const peers = reach === 'all' ? 'every peer' : reach.join(', ');
   return [
     describeScopes(level, scopes),
-    ...(folders === undefined ? [] : [folders.length === 0 ? 'in no folder' : `in ${folders.join(', ')}`]),
+    ...(scopes.some((scope) => IN_FOLDERS.includes(scope)) ? shownFolders(level, folders) : []),
     ...(expiresAt === undefined ? [] : [`until ${timeText(expiresAt)}`]),
     ...(peers === '' ? [] : [`reaches ${peers}`]),
   ].join(', ');

@@ -46,6 +46,7 @@ export const statusSchema = identitySchema.extend({
     held: z.int().describe('of the detached ones: they wait for this node to let them in'),
     total: z.int(),
   }),
+  context: z.object({ entries: z.int() }).optional().describe('older nodes have none'),
   memory: z.object({ rss: z.int().describe('bytes') }),
   restartNeeded: z.array(z.string()).describe('config keys that act after a restart'),
   warnings: z.array(z.string()),

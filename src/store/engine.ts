@@ -177,7 +177,6 @@ class SqliteStore implements Store {
 
   async #close(): Promise<void> {
     this.#sweeper?.cancel();
-    this.#time.stop();
     this.#stopPolling();
     await this.#queue.drain();
     // The thread closes last: the last connection moves the log into the file.

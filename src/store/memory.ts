@@ -96,7 +96,6 @@ class MemoryStore implements Store {
   async close(): Promise<void> {
     this.#closed = true;
     this.#sweeper?.cancel();
-    this.#time.stop();
     await Promise.resolve();
   }
 

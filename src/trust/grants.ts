@@ -1,4 +1,5 @@
 import { LoopsyError, type ErrorName } from '../protocol/errors.ts';
+import { foldersMisplaced } from '../protocol/folders.ts';
 import type { Grant, GrantInput, ShownGrant } from '../protocol/grants.ts';
 import type { Access, Operation } from '../protocol/operation.ts';
 import { LEVEL_SCOPES, type Scope } from '../protocol/scopes.ts';
@@ -267,13 +268,7 @@ export const grantFromInput = (input: GrantInput, context: GrantContext): Grant 
       details: { field: 'scopes' },
     });
   }
-  if (input.level === 'full' && input.folders !== undefined) {
-    throw new LoopsyError('invalid_request', {
-      message: 'folders do not narrow the level full, which may run any command',
-      hint: 'grant observe or collaborate with folders',
-      details: { field: 'folders' },
-    });
-  }
+  refuseMisplacedFolders({ grant: input.level, folders: input.folders });
   const reach = Array.isArray(input.reach) ? [...new Set(input.reach.map(context.resolvePeer))] : input.reach;
   return {
     level: input.level,
@@ -283,6 +278,38 @@ export const grantFromInput = (input: GrantInput, context: GrantContext): Grant 
     reach: reach ?? context.reach,
   };
 };
+
+/**
+ * What a person chose with a yes, as a wish for a grant; empty where nothing was chosen.
+ * @throws {LoopsyError} `invalid_request` for folders that narrow nothing.
+ */
+export const grantWish = ({
+  grant,
+  folders,
+}: {
+  readonly grant?: Grant['level'] | undefined;
+  readonly folders?: string[] | undefined;
+}): { readonly grant?: GrantInput } => {
+  refuseMisplacedFolders({ grant, folders });
+  if (grant === undefined) return {};
+  return { grant: { level: grant, ...(folders === undefined ? {} : { folders }) } };
+};
+
+const refuseMisplacedFolders = (chosen: Parameters<typeof foldersMisplaced>[0]): void => {
+  const message = foldersMisplaced(chosen);
+  if (message === undefined) return;
+  throw new LoopsyError('invalid_request', {
+    message,
+    hint: 'grant observe or collaborate with folders',
+    details: { field: 'folders' },
+  });
+};
+
+/**
+ * The folders that a grant opens: those that it lists, and below `full` no others. Undefined: as the config says.
+ */
+export const foldersOf = ({ level, folders }: Pick<Grant, 'level' | 'folders'>): readonly string[] | undefined =>
+  level === 'full' ? folders : (folders ?? []);
 
 /** All of a level, for ever. */
 export const grantOfLevel = (level: Grant['level'], reach: Grant['reach'] = []): Grant => ({
@@ -297,10 +324,8 @@ export const NO_GRANT: Grant = { level: 'observe', scopes: [], reach: [] };
 /** True where `after` lacks something that `before` gave. */
 export const isNarrower = (before: Grant, after: Grant): boolean => {
   const lostScope = before.scopes.some((scope) => !after.scopes.includes(scope));
-  const { folders } = after;
-  const lostFolder =
-    folders !== undefined &&
-    (before.folders === undefined || before.folders.some((folder) => !folders.includes(folder)));
+  const [had, has] = [foldersOf(before), foldersOf(after)];
+  const lostFolder = has !== undefined && (had === undefined || had.some((folder) => !has.includes(folder)));
   const { reach } = after;
   const lostReach = reach !== 'all' && (before.reach === 'all' || before.reach.some((id) => !reach.includes(id)));
   const endsSooner = (after.expiresAt ?? Number.POSITIVE_INFINITY) < (before.expiresAt ?? Number.POSITIVE_INFINITY);

@@ -24,7 +24,7 @@ export interface PathRules extends PathPlace {
 const OPENED_BY = {
   'transfer.allowedPaths': 'transfer.allowedPaths in its config.yaml',
   'transfer.deniedPaths': 'transfer.deniedPaths in its config.yaml',
-  'grant.folders': 'it with `loopsy peers grant` or `loopsy key grant`',
+  'grant.folders': 'it with `loopsy peers grant … --folder <path>` or `loopsy key grant … --folder <path>`',
 } as const;
 
 /** What narrows a request further. */
@@ -154,7 +154,11 @@ export class PathGuard {
     const isOpen = (root: Root): boolean => this.#isIn(root, real, foldNarrow);
     if (!allowed.some(isOpen)) throw this.#denied(given, 'is outside transfer.allowedPaths', 'transfer.allowedPaths');
     if (folders !== undefined && !(await this.#limitsOf(folders)).some(isOpen)) {
-      throw this.#denied(given, 'is outside the folders that you were granted', 'grant.folders');
+      const why =
+        folders.length === 0
+          ? 'is closed to you: your grant lists no folder'
+          : 'is outside the folders that you were granted';
+      throw this.#denied(given, why, 'grant.folders');
     }
     // The one place where a checked path is made.
     return real as SafePath;

@@ -2,16 +2,47 @@
  * Names of files and folders that programs run, or obey, by themselves: hooks, settings of agents and editors,
  * environment files. Whoever writes one runs commands, so that below the level *full* nobody does.
  */
-const RUNNING = ['.git', '.claude', '.mcp.json', '.codex', '.gemini', '.vscode', '.envrc', '.husky'] as const;
+const RUNNING = [
+  '.git',
+  '.claude',
+  '.mcp.json',
+  '.codex',
+  '.gemini',
+  '.cursor',
+  '.vscode',
+  '.envrc',
+  '.husky',
+  '.devcontainer',
+  // What shells, logins and tools of every day read in a home folder.
+  '.bashrc',
+  '.bash_profile',
+  '.bash_login',
+  '.bash_logout',
+  '.bash_aliases',
+  '.profile',
+  '.zshrc',
+  '.zshenv',
+  '.zprofile',
+  '.zlogin',
+  '.zlogout',
+  '.config',
+  '.local',
+  '.gitconfig',
+  '.npmrc',
+  '.ssh',
+  '.vimrc',
+  'launchagents',
+  'start menu',
+] as const;
 
 const NAMES: ReadonlySet<string> = new Set(RUNNING);
 /** The short names that Windows gives them: `.claude` → `CLAUDE~1`, `.mcp.json` → `MCP~1.JSO`. */
-const SHORT = RUNNING.map((name) => (name.slice(1).split('.')[0] ?? '').slice(0, 6));
+const SHORT = RUNNING.map((name) => (name.replace('.', '').split('.')[0] ?? '').replace(' ', '').slice(0, 6));
 
 /** Longer than any name, whatever is ignored in it. */
 const MAX_LENGTH = 1024;
 
-const MAYBE = /[.~]|[^\x20-\x7e]/;
+const MAYBE = /[.~]|launchagents|start menu|[^\x20-\x7e]/i;
 
 /** Dots and blanks at the end mean nothing on Windows. */
 const withoutEnd = (name: string): string => {

@@ -16,6 +16,7 @@ import { inputInQuery, pathFields } from '../../src/protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/operations.ts';
 import { HEADERS } from '../../src/protocol/requests.ts';
 import { SCOPES } from '../../src/protocol/scopes.ts';
+import { contextEventSchema } from '../../src/protocol/context.ts';
 import { eventSchema } from '../../src/protocol/events.ts';
 import { transferEventSchema, type Transfer, type TransferEvent } from '../../src/protocol/transfers.ts';
 import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
@@ -145,7 +146,11 @@ export class FakeNode {
     const url = new URL(request.url ?? '', 'http://node');
     for (const id of OPERATION_IDS) {
       const op = rowOf(id);
-      const pattern = new RegExp(`^${BASE_PATH}${op.path.replaceAll(/:[a-zA-Z]+/g, '([^/]+)')}$`);
+      const [plain = '', mark = ''] = op.path.split('?');
+      // A mark in the query tells one operation from another of the same path.
+      if (mark !== '' && url.searchParams.get(mark.split('=')[0] ?? '') === null) continue;
+      if (mark === '' && op.path === '/context' && url.searchParams.has('watch')) continue;
+      const pattern = new RegExp(`^${BASE_PATH}${plain.replaceAll(/:[a-zA-Z]+/g, '([^/]+)')}$`);
       const match = op.method === request.method ? pattern.exec(url.pathname) : null;
       if (match === null) continue;
       const fields: Record<string, unknown> = Object.fromEntries(
@@ -153,6 +158,7 @@ export class FakeNode {
       );
       const peer = op.remote ? (url.searchParams.get('peer') ?? undefined) : undefined;
       if (op.remote) url.searchParams.delete('peer');
+      if (mark !== '') url.searchParams.delete(mark.split('=')[0] ?? '');
       Object.assign(fields, Object.fromEntries(url.searchParams));
       if (!inputInQuery(op)) Object.assign(fields, JSON.parse(await textOf(request)));
       const input = z.record(z.string(), z.unknown()).parse(op.input.parse(fields));
@@ -233,6 +239,15 @@ export const RECORD = {
   timestamp: 1_799_999_000_000, requestId: '1', caller: 'peer:maria', fromIp: '192.168.1.20', operation: 'job.execute', method: 'POST', path: '/api/v1/execute',
   decision: 'command_denied', statusCode: 403, duration: 1, command: 'rm', count: 3,
 }; // prettier-ignore
+export const ENTRY = {
+  key: 'build/status', value: 'green\nsince noon', fromNodeId: NODE_ID, agent: 'claude', createdAt: 1_799_999_000_000, updatedAt: 1_799_999_000_000,
+  ttl: 3600, expiresAt: 1_800_003_600_000, revision: 7,
+}; // prettier-ignore
+export const WATCHED = [
+  { cursor: 0, type: 'compacted', revision: 7 }, { cursor: 0, type: 'snapshot', revision: 7 }, { cursor: 0, type: 'set', entry: ENTRY },
+  { cursor: 7, type: 'ready', revision: 7 }, { cursor: 8, type: 'delete', key: 'old\u202E', revision: 8 }, { cursor: 9, type: 'delete', key: 'b', revision: 9, expired: true },
+].map((event) => contextEventSchema.parse(event)); // prettier-ignore
+const LEASE = { name: 'deploy', owner: 'peer:maria agent:claude', fence: 41, expiresAt: 1_800_000_060_000 };
 const { sources: _sources, ...MOVING } = TRANSFER;
 export const EVENTS = [
   { type: 'transfer.started', at: 1_799_999_990_000, transfer: { ...MOVING, source: '/srv/kai/x', more: 2 } },
@@ -318,6 +333,24 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'transfer.list': () => ({ transfers: [TRANSFER] }),
   'transfer.get': () => MOVED,
   'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled' }),
+  'context.set': ({ input }) => ({ ...ENTRY, key: input['key'], value: input['value'] }),
+  'context.get': () => ENTRY,
+  'context.delete': ({ input }) => ({ success: true, key: input['key'], revision: 8 }),
+  'context.list': () => ({ entries: [ENTRY] }),
+  'context.watch': ({ response }) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.end(WATCHED.map((event) => `id: 7\ndata: ${JSON.stringify(event)}\n\n`).join(''));
+  },
+  'context.broadcast': () => ({
+    results: [
+      { peer: 'maria', success: true, revision: 3 },
+      { peer: 'kai', success: false, error: { name: 'peer_offline', message: 'the peer is offline' } },
+    ],
+  }),
+  'lease.acquire': ({ input }) => ({ ...LEASE, name: input['name'] }),
+  'lease.renew': ({ input }) => ({ ...LEASE, name: input['name'] }),
+  'lease.release': ({ input }) => ({ success: true, name: input['name'] }),
+  'lease.list': () => ({ leases: [LEASE] }),
   'key.show': () => ({ key: 'a'.repeat(64) }),
   'key.generate': () => ({ key: 'b'.repeat(64) }),
   'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT }] }),

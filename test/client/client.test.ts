@@ -77,6 +77,7 @@ describe('routes', () => {
       'job.output',
       'transfer.run',
       'transfer.follow',
+      'context.watch',
       'event.follow',
       'audit.follow',
     ]);

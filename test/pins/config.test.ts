@@ -24,7 +24,7 @@ describe('the configuration', () => {
       rateLimits: { execute: 30, transfer: 10, context: 60 },
       discovery: { enabled: true, quiet: false, interfaces: [], manualPeers: [] },
       tasks: { maxConcurrent: 3, timeout: 1_800_000 },
-      context: { maxBytes: 268_435_456 },
+      context: { maxBytes: 268_435_456, maxBytesPerPeer: 67_108_864 },
       messages: { ttl: 604_800, perMinute: 120, maxChain: 32, loopGuard: true, maxBytes: 67_108_864 },
       jobs: { maxOutputBytes: 104_857_600, keepDays: 7 },
       audit: { maxBytes: 10_485_760, keep: 10 },

@@ -61,6 +61,16 @@ const OPERATIONS = `
   POST /transfer/targets/:endId · target.write · files:write · remote
   POST /transfer/targets/:endId/bytes · target.put · files:write · remote
   DELETE /transfer/ends/:endId · end.close · files:read · remote
+  PUT /context/:key · context.set · context:write · remote
+  GET /context/:key · context.get · context:read · remote
+  DELETE /context/:key · context.delete · context:write · remote
+  GET /context · context.list · context:read · remote
+  GET /context?watch=true · context.watch · context:read · remote
+  POST /broadcast · context.broadcast · context:write
+  POST /leases/:name · lease.acquire · context:write · remote
+  PUT /leases/:name · lease.renew · context:write · remote
+  DELETE /leases/:name · lease.release · context:write · remote
+  GET /leases · lease.list · context:read · remote
   GET /key · key.show · owner
   POST /key · key.generate · owner
   GET /keys · key.list · owner
@@ -108,6 +118,12 @@ const ERROR_ROWS = `
   4011 wrong_type 409 exit 1
   4012 transfer_not_found 404 exit 1
   4013 transfer_cancelled 409 exit 1
+  5001 context_not_found 404 exit 1
+  5002 context_too_large 413 exit 1
+  5003 context_full 507 exit 1
+  5004 context_conflict 409 exit 1
+  5005 lease_held 409 exit 1 retry
+  5006 lease_lost 409 exit 1
   8001 pair_not_open 404 exit 1
   8002 pair_expired 410 exit 1
   8003 pair_wrong_code 403 exit 1

@@ -5,31 +5,40 @@ import { describeGrant, describeLevel, LEVEL_SCOPES, LEVELS, type Level, SCOPES 
 
 const TODAY = new Set<string>(OPERATION_IDS.map((id) => rowOf(id).access));
 const LATER = '; more of this level comes with later versions';
+const NO_FOLDER = '; you list none (--folder lists one)';
 
 const words = (level: Level, inUse: ReadonlySet<string>): string => describeLevel(level, { user: 'maria', inUse });
 
 describe('the words before a yes', () => {
   it('promise what this version can do, and nothing else', () => {
-    const looks = 'see the state of this node';
+    const looks = 'see the state of this node, read its shared context';
     const reads = 'read files in the folders you list';
-    expect(words('observe', TODAY)).toBe(`may ${looks} and ${reads}${LATER}`);
+    const writes = 'write files in the folders you list (what it changes may run when you build)';
+    expect(words('observe', TODAY)).toBe(`may ${looks} and ${reads}${NO_FOLDER}`);
     expect(words('collaborate', TODAY)).toBe(
-      `may ${looks}, ${reads} and write files in the folders you list (what it changes may run when you build)${LATER}`,
+      `may ${looks}, ${reads}, write its shared context and ${writes}${NO_FOLDER}${LATER}`,
     );
     expect(words('observe', new Set())).toBe(`may do nothing yet${LATER}`);
   });
 
+  it('name the folders that are listed', () => {
+    const folders = ['/srv', '/home/maria/work'];
+    expect(describeLevel('observe', { user: 'maria', inUse: TODAY, folders })).toBe(
+      'may see the state of this node, read its shared context and read files in /srv and /home/maria/work',
+    );
+  });
+
   it('grow by themselves when an operation asks for another scope', () => {
-    const next = new Set([...TODAY, 'context:read', 'messages']);
+    const next = new Set([...TODAY, 'messages']);
     expect(words('observe', next)).toContain('may see the state of this node, read its shared context and read files');
     // Nothing of the level is missing any more.
     expect(words('observe', next)).not.toContain(LATER);
-    expect(words('collaborate', next)).toContain('send messages and write files');
+    expect(words('collaborate', next)).toContain('send messages');
     for (const level of ['observe', 'collaborate'] as const) {
       const all = words(level, new Set(SCOPES));
       expect(all).not.toContain(LATER);
       // As many things as scopes.
-      expect(all.split(/, | and /)).toHaveLength(LEVEL_SCOPES[level].length);
+      expect(all.replace(NO_FOLDER, '').split(/, | and /)).toHaveLength(LEVEL_SCOPES[level].length);
     }
   });
 
@@ -52,11 +61,11 @@ describe('a grant in words', () => {
     expect(text({ folders: ['/srv'], expiresAt: 5, reach: 'all' })).toBe(
       'may look (observe), in /srv, until day 5, reaches every peer',
     );
-    expect(text({ reach: ['kai', 'maria'] })).toBe('may look (observe), reaches kai, maria');
+    expect(text({ reach: ['kai', 'maria'] })).toBe('may look (observe), in no folder, reaches kai, maria');
   });
 
   it('counts no scope that its level does not have: no operation would', () => {
-    expect(text({ scopes: [...LEVEL_SCOPES.observe, 'exec'] })).toBe('may look (observe)');
+    expect(text({ scopes: [...LEVEL_SCOPES.observe, 'exec'] })).toBe('may look (observe), in no folder');
     expect(text({ scopes: ['exec'] })).toBe('may do nothing here');
   });
 

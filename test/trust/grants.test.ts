@@ -289,7 +289,9 @@ describe('a grant from a person’s words', () => {
     expect(isNarrower(full, grantOfLevel('full', [OTHER]))).toBe(true);
     expect(isNarrower(full, { ...full, expiresAt: NOW })).toBe(true);
     expect(isNarrower({ ...full, expiresAt: NOW }, full)).toBe(false);
-    expect(isNarrower(grantOfLevel('observe'), observe)).toBe(true);
+    // Below full no folder is listed until one is.
+    expect(isNarrower(grantOfLevel('observe'), observe)).toBe(false);
+    expect(isNarrower(observe, grantOfLevel('observe'))).toBe(true);
     expect(isNarrower(observe, { ...observe, folders: ['/a'] })).toBe(true);
     expect(isNarrower({ ...observe, folders: ['/a'] }, observe)).toBe(false);
     expect(isNarrower(grantOfLevel('observe'), full)).toBe(false);

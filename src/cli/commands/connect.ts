@@ -4,7 +4,7 @@ import { LEVELS, type Level } from '../../protocol/scopes.ts';
 import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
-import { levelWords } from '../grant-options.ts';
+import { chosenOptions, folderOptions, levelWords } from '../grant-options.ts';
 import { grouped, plain, type Paint } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { type Address, typedAddress } from '../values.ts';
@@ -14,6 +14,7 @@ type Probed = OutputOf<'peer.probe'>;
 const connect: Command = async (cli) => {
   const { invocation } = cli;
   const level = levelOf(invocation.value('grant'));
+  chosenOptions(cli, level);
   const fingerprint = invocation.value('fingerprint');
   if (invocation.has('yes')) return connectUnasked(cli, fingerprint, level);
   const ask = cli.out.json ? undefined : await askPerson(cli.io);
@@ -35,7 +36,7 @@ const connect: Command = async (cli) => {
     return EXIT.ok;
   }
   const { user } = await node.client.call('system.status', {});
-  cli.out.print('', `It ${levelWords(level, plain(user))}.`);
+  cli.out.print('', `It ${levelWords(level, plain(user), folderOptions(cli))}.`);
   const question =
     fingerprint === undefined
       ? 'Does the other machine show the same two fingerprints, and do you trust it?'
@@ -99,7 +100,7 @@ const trust = async (cli: Cli, node: LocalNode, { address, fingerprint, level }:
   const answer = await node.client.call('peer.trust', {
     ...address,
     fingerprint,
-    grant: level,
+    ...chosenOptions(cli, level),
     ...(name === undefined ? {} : { name }),
   });
   if (out.json) out.document(answer);

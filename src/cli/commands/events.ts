@@ -32,6 +32,8 @@ const wordsOf = (event: Event, words: Words): string => {
     case 'file.written':
     case 'file.read':
       return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}, ${size(event.file.bytes)}`;
+    case 'context.changed':
+      return `${plain(event.key)} ${event.change}`;
     case 'gap':
       return plain(event.reason);
   }

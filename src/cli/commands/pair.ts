@@ -5,7 +5,7 @@ import { DEFAULT_PORT } from '../../protocol/version.ts';
 import { askPerson, type Ask } from '../ask.ts';
 import type { Cli, Command, Commands, Stdin } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
-import { levelWords } from '../grant-options.ts';
+import { chosenOptions, levelWords } from '../grant-options.ts';
 import { count, plain } from '../output.ts';
 import { showDigits, showInvitation } from '../pairing-texts.ts';
 import { followPairing, type PairRun } from '../pairing.ts';
@@ -114,7 +114,7 @@ const firstLine = async (stdin: Stdin): Promise<string> => {
 /** What this side chose, now or when the pairing that goes on was begun; and what that lets the other do, in words. */
 const chosenIn = (cli: Cli, open: Status | undefined, user: string): Pick<PairRun, 'choices' | 'words'> => {
   const choices = open === undefined ? choicesOf(cli) : (open.chosen ?? {});
-  return { choices, words: levelWords(choices.grant ?? 'full', plain(user)) };
+  return { choices, words: levelWords(choices.grant ?? 'full', plain(user), choices.folders) };
 };
 
 interface Beginning {
@@ -149,10 +149,11 @@ const answerer = async ({ invocation, out, io }: Cli, isInvited: boolean): Promi
   );
 };
 
-const choicesOf = ({ invocation }: Cli): PairRun['choices'] => {
-  const name = invocation.value('name');
-  const grant = invocation.value('grant');
-  return { ...(name === undefined ? {} : { name }), ...(grant === undefined ? {} : { grant: levelOf(grant) }) };
+const choicesOf = (cli: Cli): PairRun['choices'] => {
+  const name = cli.invocation.value('name');
+  const grant = cli.invocation.value('grant');
+  const chosen = chosenOptions(cli, grant === undefined ? undefined : levelOf(grant));
+  return { ...(name === undefined ? {} : { name }), ...chosen };
 };
 
 const levelOf = (text: string): Level => {

@@ -1,12 +1,14 @@
 import type { Commands } from '../cli.ts';
 import { commands as completion } from './completion.ts';
 import { commands as connect } from './connect.ts';
+import { commands as context } from './context.ts';
 import { commands as doctor } from './doctor.ts';
 import { commands as events } from './events.ts';
 import { commands as init } from './init.ts';
 import { commands as jobs } from './jobs.ts';
 import { commands as keys } from './keys.ts';
 import { commands as logs } from './logs.ts';
+import { commands as leases } from './leases.ts';
 import { commands as ls } from './ls.ts';
 import { commands as node } from './node.ts';
 import { commands as pair } from './pair.ts';
@@ -32,6 +34,8 @@ export const commands: Commands = {
   ...send,
   ...ls,
   ...transfers,
+  ...context,
+  ...leases,
   ...keys,
   ...events,
   ...logs,

@@ -25,6 +25,7 @@ export const statusLines = (node: Status, paint: Paint): string[] => [
       ['fingerprint', grouped(node.fingerprint)],
       ['peers', peersOf(node)],
       ['jobs', jobsOf(node)],
+      ...(node.context === undefined ? [] : [['context', entriesOf(node.context.entries)] as const]),
       ['memory', size(node.memory.rss)],
       ['data', `${plain(node.dataDir)} (user ${plain(node.user)})`],
     ],
@@ -46,6 +47,8 @@ const addressOf = ({ addresses, listening }: Status): string =>
 
 const peersOf = ({ peers }: Status): string =>
   peers.total === 0 ? 'none yet' : `${peers.online} of ${peers.total} online`;
+
+const entriesOf = (entries: number): string => (entries === 1 ? '1 entry' : `${entries} entries`);
 
 const jobsOf = ({ jobs }: Status): string =>
   `${jobs.active} running${jobs.queued === 0 ? '' : `, ${jobs.queued} waiting`}${jobs.detached > 0 ? ` (${jobs.detached} detached)` : ''}, ${jobs.total} in all`;

@@ -97,10 +97,17 @@ export class FrameSource implements StreamSource {
   #toPiece({ type, bytes }: FramePiece): StreamPiece {
     if (isOutput(type)) this.#cursor += bytes.length;
     if (type === FRAME.gap) this.#cursor = gapEnd(bytes, this.#cursor);
+    if (type === FRAME.event) this.#cursor = cursorIn(bytes) ?? this.#cursor;
     this.#ended = type === FRAME.exit || type === FRAME.error;
     return { type, bytes, cursor: this.#cursor };
   }
 }
+
+/** Events of a stream that can be resumed begin with the cursor behind them. */
+const cursorIn = (bytes: Uint8Array): number | undefined => {
+  const [, cursor] = /^\{"cursor":(\d{1,16})[,}]/.exec(Buffer.from(bytes.subarray(0, 32)).toString('latin1')) ?? [];
+  return cursor === undefined ? undefined : Number(cursor);
+};
 
 const gapEnd = (bytes: Uint8Array, cursor: number): number => {
   let parsed: unknown;

@@ -3,6 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import findMyWay from 'find-my-way';
 
 import { LoopsyError } from '../../protocol/errors.ts';
+import type { Operation } from '../../protocol/operation.ts';
 import { OPERATION_IDS, rowOf, type OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { BASE_PATH } from '../../protocol/version.ts';
@@ -70,6 +71,35 @@ const serve = async (id: OperationId | undefined, served: Served, parts: EdgePar
   }
 };
 
+type Query = Exchange['query'];
+
+/** What stands at one method and path: an operation, and perhaps another one that a query tells from it. */
+interface RoutesAt {
+  readonly method: Operation['method'];
+  pick(query: Query): { readonly id: OperationId; readonly query: Query };
+}
+
+const routesByPath = function* (): Generator<[path: string, routes: RoutesAt]> {
+  const special = new Map<string, { id: OperationId; name: string; value: string }>();
+  for (const id of OPERATION_IDS) {
+    const { method, path } = rowOf(id);
+    const [plain = '', mark] = path.split('?');
+    const [name = '', value = ''] = mark?.split('=') ?? [];
+    if (mark !== undefined) special.set(`${method} ${plain}`, { id, name, value });
+  }
+  for (const id of OPERATION_IDS) {
+    const { method, path } = rowOf(id);
+    if (path.includes('?')) continue;
+    const other = special.get(`${method} ${path}`);
+    const pick: RoutesAt['pick'] = (query) => {
+      if (other === undefined || query[other.name] !== other.value) return { id, query };
+      const { [other.name]: _mark, ...rest } = query;
+      return { id: other.id, query: rest };
+    };
+    yield [`${BASE_PATH}${path}`, { method, pick }];
+  }
+};
+
 /**
  * The routes of every operation of the table: caller → scope → rate → validate → reach and ownership → handle or
  * forward → encode → audit, once for all of them.
@@ -82,12 +112,12 @@ export const createRouter = (parts: EdgeParts): RequestListener => {
     onBadUrl: (_path, request, response) => nowhere(request, response, true),
     maxParamLength: MAX_PARAM_LENGTH,
   });
-  for (const id of OPERATION_IDS) {
-    const { method, path } = rowOf(id);
+  for (const [path, routes] of routesByPath()) {
     // The router's own list of arguments; the fourth is a store that no route has.
-    router.on(method, `${BASE_PATH}${path}`, (...[request, response, params, , query]) =>
-      serve(id, { request, response, params, query }, parts),
-    );
+    router.on(routes.method, path, (...[request, response, params, , query]) => {
+      const picked = routes.pick(query);
+      return serve(picked.id, { request, response, params, query: picked.query }, parts);
+    });
   }
   return (request, response) => void router.lookup(request, response);
 };

@@ -1,10 +1,10 @@
 import type { Clock } from '../../kernel/clock.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
-import { LoopsyError } from '../../protocol/errors.ts';
 import type { Event, Happening } from '../../protocol/events.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Caller } from '../../trust/caller.ts';
+import { Shares } from '../../trust/shares.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 
 /** True where a caller may hear of an event. */
@@ -24,7 +24,7 @@ interface Told {
 
 /** What a reader who was away for a moment can still hear. */
 const KEPT = 1024;
-const MAX_FOLLOWERS = 64;
+const SHARES = { what: 'streams of events', each: 32, owner: 256 };
 /** Cursors of two starts of a node never meet: one start tells fewer events than this in a millisecond. */
 const PER_MS = 1024;
 
@@ -41,6 +41,7 @@ export class EventBus implements Service, Publisher {
   /** The cursor of the next event. */
   #next: number;
   readonly #followers = new Set<EventFollower>();
+  readonly #shares = new Shares(SHARES);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -66,12 +67,14 @@ export class EventBus implements Service, Publisher {
 
   /** What happens from now on, or behind a cursor. @throws {LoopsyError} `too_many_streams`. */
   follow({ since }: ParsedInputOf<'event.follow'>, caller: Caller): StreamSource {
-    if (this.#followers.size >= MAX_FOLLOWERS)
-      throw new LoopsyError('too_many_streams', { message: `${MAX_FOLLOWERS} readers follow the events already` });
+    const release = this.#shares.take(caller);
     const follower: EventFollower = new EventFollower({
       at: since === undefined ? this.#next : since + 1,
       take: (at) => this.#take(at, caller),
-      onClose: () => this.#followers.delete(follower),
+      onClose: () => {
+        this.#followers.delete(follower);
+        release();
+      },
     });
     this.#followers.add(follower);
     return follower;

@@ -19,6 +19,7 @@ import { type Address, formatAddress } from '../peers/dial.ts';
 import { Changes } from './changes.ts';
 import { Joining, readCode } from './joining.ts';
 import { Parties, TOLD_MS, type Driven } from './parties.ts';
+import { grantWish } from '../../trust/grants.ts';
 import { type Choices, factsOf, type HostTurn, type JoinerTurn, newTurnId, type Turn, Turns } from './turns.ts';
 import { clashOf, hostView, IDLE, joinerView, partyView, peerOf, type View } from './view.ts';
 
@@ -44,9 +45,9 @@ type Started = ParsedInputOf<'pair.start'>;
 const TICK_MS = 1000;
 const PEER = 'peer:';
 
-const wishOf = ({ name, grant }: Choices): Wish => ({
+const wishOf = ({ name, grant, folders }: Choices): Wish => ({
   ...(name === undefined ? {} : { name }),
-  ...(grant === undefined ? {} : { grant: { level: grant } }),
+  ...grantWish({ grant, folders }),
 });
 
 /** Two machines that share a code, and the person at this one: the sockets, the disk and the clock around the pure core. */
@@ -96,6 +97,7 @@ export class Pairing implements Service {
 
   /** Shows a code. @throws {LoopsyError} `pair_open` while one is. */
   async open({ invite = false, ...choices }: Started): Promise<OutputOf<'pair.start'>> {
+    grantWish(choices);
     this.#refuseSecond(this.#host);
     const spake2 = await this.#loadSpake2();
     this.#refuseSecond(this.#host);
@@ -114,6 +116,7 @@ export class Pairing implements Service {
 
   /** Enters a code. What comes of it is told by `status`. @throws {LoopsyError} `pair_open`, `invalid_request`. */
   async join({ address, port, code: entered, ...choices }: ParsedInputOf<'pair.join'>): Promise<OutputOf<'pair.join'>> {
+    grantWish(choices);
     this.#refuseSecond(this.#joiner);
     const code = readCode(entered);
     if (address === undefined) throw noAddress(code.kind);

@@ -7,7 +7,7 @@ import type { Joining } from './joining.ts';
 import type { Driven } from './parties.ts';
 
 /** What the person here chose when it began. */
-export type Choices = Pick<ParsedInputOf<'pair.start'>, 'name' | 'grant'>;
+export type Choices = Pick<ParsedInputOf<'pair.start'>, 'name' | 'grant' | 'folders'>;
 
 /** One pairing, from its code or the entry of it on. */
 interface TurnOf<Role extends PairRole, Pairing> {

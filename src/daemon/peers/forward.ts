@@ -1,13 +1,15 @@
 import type { Clock } from '../../kernel/clock.ts';
+import { randomHex } from '../../kernel/ids.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
 import { FRAMES_TYPE } from '../../protocol/frames.ts';
 import { type Operation, takesBytes } from '../../protocol/operation.ts';
-import { rowOf, type OperationId } from '../../protocol/operations.ts';
+import { type IdOf, type OperationId, type OutputOf, type ParsedInputOf, rowOf } from '../../protocol/operations.ts';
 import { isRecord, parseFields } from '../../protocol/record.ts';
+import type { Caller } from '../../trust/caller.ts';
 import type { ByteAnswer, StreamSource } from '../edge/call.ts';
 import type { EffectAnswer } from '../edge/effects.ts';
 import { FrameSource } from '../edge/frame-source.ts';
-import type { ForwardRequest, ObjectOwners } from '../edge/parts.ts';
+import type { ForwardRequest, ObjectOwners, Target } from '../edge/parts.ts';
 import { passedBytes } from './passed-bytes.ts';
 import { askNode, effectIdOf, type Exchange, objectIn, type PeerWay, readAnswer, send } from './exchange.ts';
 import { errorOfPeer, peerError } from './peer-errors.ts';
@@ -19,6 +21,15 @@ export interface ForwardParts {
   readonly way: (nodeId: string) => PeerWay;
   readonly owners: ObjectOwners;
   readonly clock: Clock;
+}
+
+/** What a peer is asked. */
+interface PeerQuestion<Id extends IdOf<'json'>> {
+  readonly id: Id;
+  readonly input: ParsedInputOf<Id>;
+  /** In whose name. */
+  readonly caller: Caller;
+  readonly signal: AbortSignal;
 }
 
 const CANCEL_MS = 5000;
@@ -42,6 +53,20 @@ export class Forward {
 
   constructor(parts: ForwardParts) {
     this.#parts = parts;
+  }
+
+  /** Asks a peer in a caller's name. @throws {LoopsyError} what the peer answered, or why it could not be asked. */
+  async ask<Id extends IdOf<'json'>>(
+    target: Target,
+    { id, input, caller, signal }: PeerQuestion<Id>,
+  ): Promise<OutputOf<Id>> {
+    const call = { caller, signal, operation: id, requestId: randomHex(16), digest: '', resumable: false };
+    const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+    const asked = { target, id, op: rowOf(id), input: given, call: { ...call, announce: () => undefined } };
+    const { status, body } = await this.json(asked);
+    if (status >= 400) throw errorOfPeer(body, target.name);
+    // The peer has encoded it by the same schema.
+    return JSON.parse(body) as OutputOf<Id>;
   }
 
   /** A buffered or byte-body operation; the answer's text passes as it is. */
@@ -102,8 +127,8 @@ export class Forward {
     // The table names the operation as text, so that a row can point forward.
     const id = (op.resumeWith ?? exchange.request.id) as OperationId;
     const named = op.resumeWith === undefined ? input : { [op.object?.field ?? '']: object };
-    // Any other stream begins with how things are.
-    const next = isRun(op) ? { ...named, since: cursor } : named;
+    // A stream without a cursor begins with how things are.
+    const next = isRun(op) || cursor > 0 ? { ...named, since: cursor } : named;
     try {
       const opened = await this.#open({ ...exchange, op: rowOf(id), input: next }, { since: cursor, begun: true });
       return opened.source;

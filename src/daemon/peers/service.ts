@@ -3,6 +3,7 @@ import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { GrantInput } from '../../protocol/grants.ts';
+import { grantWish } from '../../trust/grants.ts';
 import type { Handshake, Peer } from '../../protocol/peers.ts';
 import type { Identity as Facts } from '../../protocol/system.ts';
 import { DEFAULT_PORT } from '../../protocol/version.ts';
@@ -209,10 +210,12 @@ export class Peers implements Service {
       fingerprint: string;
       name?: string | undefined;
       grant?: GrantInput['level'] | undefined;
+      folders?: string[] | undefined;
     },
   ): Promise<{ peer: Peer; mutual: boolean; ownFingerprint: string; ownAddresses: string[] }> {
     const at = addressOf(input);
     const { identity, trust } = this.#parts;
+    const wish = grantWish(input);
     const shown = await lookAt(at, identity);
     if (shown.fingerprint !== input.fingerprint) {
       throw new LoopsyError('peer_handshake', {
@@ -227,12 +230,10 @@ export class Peers implements Service {
     const name = chosen ?? trust.freeName(`peer-${nodeId.slice(0, 4)}`, nodeId);
     // Contact begins with the trust: where the machine is has to be known by then.
     this.#facts.reached(nodeId, at);
-    await trust
-      .trustMachine({ certificate, name, ...(input.grant === undefined ? {} : { grant: { level: input.grant } }) })
-      .catch((error: unknown) => {
-        if (trust.machine(nodeId) === undefined) this.dropped(nodeId);
-        throw error;
-      });
+    await trust.trustMachine({ certificate, name, ...wish }).catch((error: unknown) => {
+      if (trust.machine(nodeId) === undefined) this.dropped(nodeId);
+      throw error;
+    });
     if (chosen !== undefined) this.#facts.learn(nodeId, { named: true });
     await this.#joinEntries(nodeId);
     const mutual = await this.#contacts.meet(nodeId);

@@ -20,6 +20,7 @@ export interface SystemParts {
   readonly addresses: () => readonly string[];
   readonly peers: () => Status['peers'];
   readonly jobs: () => Status['jobs'];
+  readonly context: () => Status['context'];
   readonly restartNeeded: () => readonly string[];
   readonly warnings: () => readonly string[];
 }
@@ -36,7 +37,7 @@ const userName = (): string => {
   }
 };
 
-const CAPABILITIES = ['execute'] as const;
+const CAPABILITIES = ['execute', 'transfer', 'context'] as const;
 
 /** The node's facts about itself. */
 export class System {
@@ -95,6 +96,7 @@ export class System {
       tls: parts.tlsEnabled(),
       peers: parts.peers(),
       jobs: parts.jobs(),
+      context: parts.context(),
       memory: { rss: process.memoryUsage.rss() },
       restartNeeded: [...parts.restartNeeded()],
       warnings: [...parts.warnings()],

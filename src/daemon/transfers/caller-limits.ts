@@ -1,8 +1,9 @@
 import type { Caller } from '../../trust/caller.ts';
+import { foldersOf } from '../../trust/grants.ts';
 
-/** The folders that a caller's grant names: the narrower of them and the config holds. */
+/** The folders that a caller's grant opens: the narrower of them and the config holds. */
 export const limitsOf = (caller: Caller): { readonly folders?: readonly string[] } => {
-  const folders = 'grant' in caller ? caller.grant.folders : undefined;
+  const folders = 'grant' in caller ? foldersOf(caller.grant) : undefined;
   return folders === undefined ? {} : { folders };
 };
 

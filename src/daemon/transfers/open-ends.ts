@@ -13,6 +13,7 @@ import type {
 } from '../../protocol/transfers.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { maySee } from '../../trust/grants.ts';
+import { Shares } from '../../trust/shares.ts';
 import { limitsOf, mayWriteRunning } from './caller-limits.ts';
 import { acknowledged } from './acknowledge.ts';
 import type { Span } from './disk/incoming.ts';
@@ -63,6 +64,8 @@ export interface OpenEndsParts {
 /** Nobody asked for so long: its mover is gone. */
 const FORGET_MS = 600_000;
 const LOOK_MS = 60_000;
+/** A movement has two; this node's own are bounded as movements. */
+const SHARES = { what: 'transfers', each: 128, owner: 1000 };
 /** Cancelled ones whose movers are told so. */
 const MAX_CANCELLED = 1000;
 
@@ -74,6 +77,7 @@ export class OpenEnds {
   readonly #parts: OpenEndsParts;
   readonly #open = new Map<string, OpenEnd>();
   readonly #cancelled = new Set<string>();
+  readonly #shares = new Shares(SHARES);
   #look: Timer | undefined;
 
   constructor(parts: OpenEndsParts) {
@@ -181,15 +185,25 @@ export class OpenEnds {
     this.#open.clear();
   }
 
+  /** Its place among the caller's open ends, and the disk thread's while it has one. */
+  #held(caller: Caller): () => void {
+    const giveBack = this.#shares.take(caller);
+    const release = this.#parts.disk.hold();
+    return () => {
+      giveBack();
+      release();
+    };
+  }
+
   async #opening<T>(
     facts: Pick<OpenEnd, 'role' | 'about' | 'boot'>,
     caller: Caller,
     open: (endId: string) => Promise<T>,
   ): Promise<T> {
-    const { clock, disk } = this.#parts;
+    const { clock } = this.#parts;
     await this.#closeOlder(caller, facts.boot);
     const endId = timeId(clock);
-    const release = disk.hold();
+    const release = this.#held(caller);
     try {
       const opened = await open(endId);
       const now = clock.monotonicMs();

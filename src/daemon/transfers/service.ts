@@ -10,6 +10,7 @@ import { rowOf, type OutputOf, type ParsedInputOf } from '../../protocol/operati
 import type { Place, Transfer, TransferInput } from '../../protocol/transfers.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { allowedNow, maySee } from '../../trust/grants.ts';
+import { Shares } from '../../trust/shares.ts';
 import type { Store } from '../../store/store.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
 import { DISK_PROTOCOL, type DiskRules } from './disk/messages.ts';
@@ -55,7 +56,7 @@ const DETACHED_PATIENCE_MS = 7 * 86_400_000;
 /** Ended ones that are kept in memory, until the disk has them for sure. */
 const KEPT = 100;
 const DEFAULT_PAGE = 100;
-const MAX_MOVEMENTS = 100;
+const SHARES = { what: 'transfers', each: 50, owner: 200 };
 
 /** Movements of files between nodes, and this node's ends of them. */
 export class Transfers implements Service {
@@ -67,6 +68,7 @@ export class Transfers implements Service {
   readonly #disk: DiskThread;
   readonly #records: TransferRecords;
   readonly #movements = new Map<string, Movement>();
+  readonly #shares = new Shares(SHARES);
   #stopping = false;
 
   constructor(options: TransfersOptions) {
@@ -264,10 +266,9 @@ export class Transfers implements Service {
     more: { readonly transferId: string; readonly startedAt?: number },
   ): Movement {
     const { clock } = this.#options;
-    if (this.active >= MAX_MOVEMENTS)
-      throw new LoopsyError('too_many_streams', { message: `${MAX_MOVEMENTS} transfers are under way here` });
     const from = this.#place(input.from);
     const to = this.#place(input.to);
+    const release = this.#shares.take(caller);
     const patienceMs = input.detach === true ? DETACHED_PATIENCE_MS : PATIENCE_MS;
     const movement = new Movement({
       ...more,
@@ -282,7 +283,7 @@ export class Transfers implements Service {
     });
     this.#movements.set(movement.id, movement);
     this.news.started(movement.row());
-    movement.ended.then(
+    movement.ended.finally(release).then(
       () => this.#ended(movement, input),
       // It says its end itself: a failure of that is ours.
       (thrown: unknown) => this.#options.log.error('a transfer has lost its end', { error: String(thrown) }),

@@ -4,6 +4,7 @@ import { EventBus } from '../../../src/daemon/events/bus.ts';
 import type { StreamPiece, StreamSource } from '../../../src/daemon/edge/call.ts';
 import type { Event, Happening } from '../../../src/protocol/events.ts';
 import type { Caller } from '../../../src/trust/caller.ts';
+import { grantOfLevel } from '../../../src/trust/grants.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { verifies } from '../../requirements.ts';
 
@@ -79,9 +80,12 @@ describe('what happens on a node', () => {
     }
   });
 
-  it('is followed by so many at once, and no more', async () => {
-    const sources = Array.from({ length: 64 }, () => bus.follow({}, OWNER));
-    expect(() => bus.follow({}, OWNER)).toThrow('64');
+  it(verifies('attack.shares', 'is followed by so many of one caller, whatever others have open'), async () => {
+    const key: Caller = { kind: 'key', name: 'ci', grant: grantOfLevel('observe') };
+    for (let count = 0; count < 32; count += 1) bus.follow({}, key);
+    expect(() => bus.follow({}, key)).toThrow('key:ci has 32 streams of events open');
+    const sources = Array.from({ length: 256 }, () => bus.follow({}, OWNER));
+    expect(() => bus.follow({}, OWNER)).toThrow('256');
     sources[0]?.close();
     bus.follow({}, OWNER).close();
     const waiting = sources[1]?.next();

@@ -23,14 +23,14 @@ const KEYS = ['observe', 'collaborate', 'full', 'far', 'status-only', 'exec-only
 const PEERS = ['observe', 'collaborate', 'full', 'nothing', 'exec-only', 'expired', 'removed', 'unknown'] as const;
 const SPARE = 3;
 
-const sowKeys = async (now: TrustBook, past: TrustBook): Promise<Record<string, string>> => {
+const sowKeys = async (now: TrustBook, past: TrustBook, folders: string[]): Promise<Record<string, string>> => {
   const add = async (name: string, ...grant: Parameters<TrustBook['addKey']>[1][]): Promise<[string, string]> => [
     name,
     (await (name === 'expired' ? past : now).addKey(name, ...grant)).key,
   ];
   const made = [
-    await add('observe', { level: 'observe' }),
-    await add('collaborate'),
+    await add('observe', { level: 'observe', folders }),
+    await add('collaborate', { level: 'collaborate', folders }),
     await add('full', { level: 'full' }),
     await add('far', { level: 'full', reach: 'all' }),
     await add('status-only', { level: 'full', scopes: ['status'] }),
@@ -45,8 +45,7 @@ const sowKeys = async (now: TrustBook, past: TrustBook): Promise<Record<string, 
 
 const sowPeers = async (
   peers: Readonly<Record<string, TestMachine>>,
-  now: TrustBook,
-  past: TrustBook,
+  { now, past, folders }: { now: TrustBook; past: TrustBook; folders: string[] },
 ): Promise<void> => {
   const trust = async (name: string, grant?: Parameters<TrustBook['setGrant']>[1]): Promise<void> => {
     const certificate = peers[name]?.certificate;
@@ -57,8 +56,8 @@ const sowPeers = async (
       ...(grant === undefined ? {} : { grant }),
     });
   };
-  await trust('observe', { level: 'observe' });
-  await trust('collaborate', { level: 'collaborate' });
+  await trust('observe', { level: 'observe', folders });
+  await trust('collaborate', { level: 'collaborate', folders });
   await trust('full', { level: 'full' });
   await trust('nothing', { level: 'observe', scopes: [] });
   await trust('exec-only', { level: 'full', scopes: ['exec'] });
@@ -77,8 +76,8 @@ const trusting =
     await now.trustMachine({ certificate: machineCertificate, name: 'first' });
   };
 
-/** Starts both nodes and mints everybody. */
-export const castOf = async (options: InProcessOptions = {}): Promise<Cast> => {
+/** Starts both nodes and mints everybody; below full they may use these folders. */
+export const castOf = async (options: InProcessOptions = {}, folders: string[] = []): Promise<Cast> => {
   const peers = Object.fromEntries(await Promise.all(PEERS.map(async (name) => [name, await makeMachine()] as const)));
   let keys: Record<string, string> = {};
   const node = await startNode({
@@ -86,8 +85,8 @@ export const castOf = async (options: InProcessOptions = {}): Promise<Cast> => {
     lan: true,
     ...options,
     seed: async (now, past) => {
-      keys = await sowKeys(now, past);
-      await sowPeers(peers, now, past);
+      keys = await sowKeys(now, past, folders);
+      await sowPeers(peers, { now, past, folders });
     },
   });
   const { config } = options;
@@ -108,6 +107,7 @@ export const castOf = async (options: InProcessOptions = {}): Promise<Cast> => {
     key: node.tokens.agent,
     body: { label: 'claude' },
   });
+  for (const one of [node, other]) await one.owner('PUT', '/context/kept', { value: 'kept' });
   const { token } = JSON.parse(connected.text) as { token: string };
   // The casts: fromEntries forgets which names it was given.
   return { node, other, keys: keys as Cast['keys'], peers: peers as Cast['peers'], agentToken: token };

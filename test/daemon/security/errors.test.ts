@@ -40,6 +40,11 @@ const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number
   transfer_failed: [4005, 500],
   wrong_type: [4011, 409],
   transfer_not_found: [4012, 404],
+  context_not_found: [5001, 404],
+  context_too_large: [5002, 413],
+  context_conflict: [5004, 409],
+  lease_held: [5005, 409],
+  lease_lost: [5006, 409],
   internal: [9001, 500],
   rate_limited: [9002, 429],
   invalid_request: [9003, 400],
@@ -75,6 +80,8 @@ const ELSEWHERE: readonly ErrorName[] = [
   'execution_timeout',
   'execution_cancelled',
   ...TRANSFERS,
+  // Shown by the tests of the context.
+  'context_full',
   'node_not_running',
   'data_folder',
   ...PAIRING,
@@ -196,6 +203,14 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
     });
   },
   transfer_not_found: () => owner('GET', `/transfers/${'0'.repeat(26)}`),
+  context_not_found: () => owner('GET', '/context/nothing'),
+  context_too_large: () => owner('PUT', '/context/large', { value: 'x'.repeat(1_048_577) }),
+  context_conflict: () => owner('PUT', '/context/new', { value: 'x', ifRevision: 7 }),
+  lease_held: async () => {
+    await owner('POST', '/leases/held', { ttl: 60 });
+    return owner('POST', '/leases/held', { ttl: 60 });
+  },
+  lease_lost: () => owner('PUT', '/leases/nothing', { ttl: 60 }),
   rate_limited: async () => {
     const run = (): Promise<Answer> =>
       node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });

@@ -50,20 +50,23 @@ const ruleHere = (op: Operation, who: Who): ErrorName | 'allowed' => {
   }
 };
 
-/** What who is let in hears: no code is open on this node, and there is no number to say yes to. */
-const PAIRING: Partial<Record<OperationId, ErrorName>> = {
+/** What who is let in hears: no code is open here, there is no number to say yes to, and what is to be ended is not there. */
+const LET_IN: Partial<Record<OperationId, ErrorName>> = {
   'pair.confirm': 'conflict',
   'pair.initiate': 'pair_not_open',
   'pair.prove': 'pair_not_open',
   'pair.reveal': 'pair_not_open',
   'pair.settle': 'pair_not_open',
+  'context.delete': 'context_not_found',
+  'lease.renew': 'lease_lost',
+  'lease.release': 'lease_lost',
 };
 
 /** The objects of the matrix are the owner's, on this node: for all others, and on the other node, they are not there. */
 const answerFor = (id: OperationId, who: Who): ErrorName | 'allowed' => {
   const op = rowOf(id);
   const rule = ruleFor(op, who);
-  if (rule === 'allowed') return PAIRING[id] ?? answerOf(op, who);
+  if (rule === 'allowed') return LET_IN[id] ?? answerOf(op, who);
   return rule;
 };
 
@@ -112,6 +115,14 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['target.write', 'an agent', 'transfer_not_found'],
   ['target.write', 'the owner', 'allowed'],
   ['end.close', 'no key, over TLS from the LAN', 'missing_key'],
+  ['context.get', 'a peer of level observe', 'allowed'],
+  ['context.set', 'a peer of level observe', 'scope_missing'],
+  ['context.set', 'a key of level collaborate', 'allowed'],
+  ['context.watch', 'a peer that was granted nothing', 'scope_missing'],
+  ['context.broadcast', 'a peer of level full', 'scope_missing'],
+  ['context.broadcast', 'the owner, with a peer', 'invalid_request'],
+  ['lease.release', 'a revoked peer', 'revoked'],
+  ['event.follow', 'a peer of level full', 'scope_missing'],
   ['key.show', "the owner's key, over TLS from the LAN", 'invalid_key'],
   ['key.show', 'the owner, by [::1]', 'allowed'],
   ['agent.connect', 'the owner', 'scope_missing'],
@@ -147,7 +158,8 @@ describe('the authorisation matrix', () => {
     await mkdir(join(folder, 'copy'));
     const file = join(folder, 'a');
     await writeFile(file, 'abc');
-    cast = await castOf({ config: { transfer: { allowedPaths: [folder] }, rateLimits: { transfer: 1000 } } });
+    const rateLimits = { transfer: 1000, context: 1000 };
+    cast = await castOf({ config: { transfer: { allowedPaths: [folder] }, rateLimits } }, [folder]);
     const { node } = cast;
     const started = await node.ask({
       method: 'POST',
@@ -177,6 +189,8 @@ describe('the authorisation matrix', () => {
     const path = write.path.replace('step=plan', 'step=prepare');
     await node.ask({ ...write, path, body: '{"file":[0,"",1,1,420]}', key: node.tokens.start });
     count(asked, 'target.write allowed');
+    // What is there from the beginning was put there.
+    count(asked, 'context.set allowed');
   });
 
   afterAll(async () => {
@@ -219,7 +233,7 @@ describe('the authorisation matrix', () => {
       for (const id of OPERATION_IDS) {
         const row = EVERYBODY.map((who) => answers.get(`${id} / ${who.title}`));
         expect(row).not.toContain(undefined);
-        const letIn = PAIRING[id] ?? 'allowed';
+        const letIn = LET_IN[id] ?? 'allowed';
         expect(row.filter((answer) => answer === letIn).length, id).toBeGreaterThan(0);
         expect(row.filter((answer) => answer !== letIn).length, id).toBeGreaterThan(10);
       }
@@ -254,7 +268,7 @@ describe('what makes this node address others', () => {
   it(verifies('link.no-lending', 'is refused over a link, and there alone'), () => {
     const facts = { now: Date.now(), loopback: true };
     const outbound = OPERATION_IDS.filter((id) => rowOf(id).outbound === true);
-    expect(outbound).toEqual(['transfer.start', 'transfer.run']);
+    expect(outbound).toEqual(['transfer.start', 'transfer.run', 'context.broadcast']);
     const peer = { kind: 'peer', machineId: 'm', nodeId: 'm', grant: grantOfLevel('full', 'all') } as const;
     const key = { kind: 'key', name: 'k', grant: grantOfLevel('collaborate') } as const;
     // Were it remote, too.

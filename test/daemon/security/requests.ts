@@ -16,6 +16,12 @@ const TARGETS = new Map<OperationId, Record<string, unknown>>([
   ['key.grant', { name: 'spare-2', level: 'observe' }],
   ['agent.connect', { label: 'codex' }],
   ['config.change', { changes: { 'logging.level': 'info' } }],
+  ['context.set', { key: 'set', value: 'v' }],
+  ['context.get', { key: 'kept' }],
+  ['context.delete', { key: 'not there' }],
+  ['context.broadcast', { key: 'broadcast', value: 'v' }],
+  ['lease.renew', { name: 'not there', ttl: 1 }],
+  ['lease.release', { name: 'not there' }],
   ['audit.list', { limit: 1 }],
   ['peer.farewell', { reason: 'removed' }],
   // The joiner finds nobody there; with no number, no yes.
@@ -86,6 +92,9 @@ const fileInputFor = (id: OperationId, { file, folder }: About): object => {
   }
 };
 
+/** Nobody takes a lease that was taken. */
+let leases = 0;
+
 /** A sound input for an operation. */
 const inputFor = (id: OperationId, { node, other }: Cast, about: About): Record<string, unknown> => {
   const { turn } = about;
@@ -96,6 +105,7 @@ const inputFor = (id: OperationId, { node, other }: Cast, about: About): Record<
   if (id === 'peer.remove') return { nodeId: `spare-${turn}` };
   if (id === 'key.revoke') return { name: `spare-${turn}` };
   if (id === 'key.add') return { name: `fresh-${turn}` };
+  if (id === 'lease.acquire') return { name: `lease ${(leases += 1)}`, ttl: 60 };
   if (id === 'job.signal') return { jobId: about.jobId, signal: 'SIGCONT' };
   return { ...TARGETS.get(id), ...idsFor(id, about), ...fileInputFor(id, about) };
 };

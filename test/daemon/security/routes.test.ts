@@ -32,7 +32,9 @@ describe('the ways in', () => {
   it(verifies('edge.one-way', 'are the routes of the table, and no other'), () => {
     // Routes are registered without a look at the parts.
     createRouter({} as EdgeParts);
-    expect(registered).toEqual(OPERATION_IDS.map((id) => `${rowOf(id).method} /api/v1${rowOf(id).path}`));
+    expect(registered).toEqual([
+      ...new Set(OPERATION_IDS.map((id) => `${rowOf(id).method} /api/v1${rowOf(id).path.split('?')[0]}`)),
+    ]);
     expect(new Set(registered).size).toBe(registered.length);
   });
 

@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { DISK_PROTOCOL } from '../../../src/daemon/transfers/disk/messages.ts';
 import { DiskThread } from '../../../src/daemon/transfers/disk-thread.ts';
@@ -180,6 +180,16 @@ describe('an end that is open', () => {
     expect(ends.rows()).toEqual([]);
   });
 
+  it(verifies('attack.shares', 'is no more than a caller’s share, whatever others have open'), async () => {
+    for (let count = 0; count < 128; count += 1) await ends.openSource({ paths: ['~'] }, peer('kai'));
+    await expect(ends.openSource({ paths: ['~'] }, peer('kai'))).rejects.toMatchObject({ error: 'too_many_streams' });
+    const { endId } = await ends.openSource({ paths: ['~'] }, peer('maria'));
+    await ends.openSource({ paths: ['~'] }, OWNER);
+    await ends.close({ endId }, peer('maria'));
+    expect(ends.endOf((caller) => caller === 'peer:kai')).toBe(128);
+    await vi.waitFor(() => ends.openSource({ paths: ['~'] }, peer('kai')));
+  });
+
   it('is ended with its caller’s trust', async () => {
     const endId = await openTarget(peer('kai'), 'there');
     expect(ends.endOf((caller) => caller === 'peer:kai')).toBe(1);
@@ -202,6 +212,37 @@ describe('what a peer may reach', () => {
     }
     await expect(openTarget(inFolder('collaborate'), 'private')).rejects.toMatchObject({ error: 'path_denied' });
     await expect(openTarget(inFolder('collaborate'), 'shared/link')).rejects.toMatchObject({ error: 'path_denied' });
+  });
+
+  it(verifies('attack.no-folder', 'is nothing at all below full where its grant lists no folder'), async () => {
+    await writeFile(join(home, '.bashrc'), 'mine');
+    for (const level of ['observe', 'collaborate'] as const) {
+      for (const folders of [undefined, []]) {
+        const grant: Grant = { ...grantOfLevel(level), ...(folders === undefined ? {} : { folders }) };
+        const { roots, failures } = await ends.openSource({ paths: ['.bashrc', '~', '/etc'] }, peer('kai', grant));
+        expect(roots).toEqual([]);
+        expect(failures.map(({ error }) => error)).toEqual(['path_denied', 'path_denied', 'path_denied']);
+        expect(failures[0]?.message).toContain('your grant lists no folder');
+        for (const dest of ['.bashrc', 'new', './'])
+          await expect(openTarget(peer('kai', grant), dest)).rejects.toMatchObject({ error: 'path_denied' });
+      }
+    }
+    const key: Caller = { kind: 'key', name: 'ci', grant: grantOfLevel('collaborate') };
+    await expect(openTarget(key, 'new')).rejects.toMatchObject({ error: 'path_denied' });
+    expect(await readFile(join(home, '.bashrc'), 'utf8')).toBe('mine');
+  });
+
+  it(verifies('attack.login-files', 'is no file below full that a login runs, in a listed home too'), async () => {
+    const grant: Grant = { ...grantOfLevel('collaborate'), folders: [home] };
+    for (const dest of [
+      '.bashrc',
+      '.profile',
+      '.zshenv',
+      '.config/systemd/user/x.service',
+      'Library/LaunchAgents/x.plist',
+    ])
+      await expect(openTarget(peer('kai', grant), dest), dest).rejects.toMatchObject({ error: 'path_denied' });
+    await openTarget(peer('kai', grant), 'notes');
   });
 
   it('is nothing of the node’s own, nor what the config denies, whoever asks', async () => {

@@ -1,0 +1,208 @@
+import { pagesOf } from '../../client/pages.ts';
+import { EXIT } from '../../protocol/errors.ts';
+import type { InputOf, OutputOf } from '../../protocol/operations.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { callerWords } from '../known-names.ts';
+import { duration, localTime, plain, size, table } from '../output.ts';
+import { usageError } from '../parse.ts';
+import { importLines } from '../context-import.ts';
+import { on, there, ttlOf } from '../context-options.ts';
+import { readText } from '../read-text.ts';
+import { parseNumber } from '../values.ts';
+
+type Entry = OutputOf<'context.get'>;
+
+const TEXT = { maxBytes: 1_048_576, tooMuch: 'a value has at most 1 MiB' };
+
+const revisionOf = ({ invocation }: Cli): { ifRevision?: number } => {
+  const revision = invocation.value('if-revision');
+  return revision === undefined ? {} : { ifRevision: parseNumber(revision, 'if-revision') };
+};
+
+/** The value that was typed, or stdin. */
+const valueOf = async (cli: Cli): Promise<string> => {
+  const [, value = ''] = cli.invocation.args;
+  return value === '-' ? readText(cli.io.stdin(), TEXT) : value;
+};
+
+const set: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [key = ''] = invocation.args;
+  const input: InputOf<'context.set'> = { key, value: await valueOf(cli), ...ttlOf(cli), ...revisionOf(cli) };
+  const { client } = await cli.node();
+  const entry = await client.call('context.set', input, on(cli));
+  if (out.json) out.document(entry);
+  const until = entry.expiresAt === undefined ? '' : `, until ${localTime(entry.expiresAt)}`;
+  out.print(`Set ${plain(key)}${there(cli)} (revision ${entry.revision}${until}).`);
+  return EXIT.ok;
+};
+
+const get: Command = async (cli) => {
+  const [key = ''] = cli.invocation.args;
+  const { client } = await cli.node();
+  const entry = await client.call('context.get', { key }, on(cli));
+  if (cli.out.json) cli.out.document(entry);
+  else await cli.io.stdout.writeBytes(Buffer.from(cli.io.stdout.isTTY === true ? `${entry.value}\n` : entry.value));
+  return EXIT.ok;
+};
+
+const remove: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [key = ''] = invocation.args;
+  const { client } = await cli.node();
+  const answer = await client.call('context.delete', { key, ...revisionOf(cli) }, on(cli));
+  if (out.json) out.document(answer);
+  out.print(`Deleted ${plain(key)}${there(cli)}.`);
+  return EXIT.ok;
+};
+
+const SHOWN_VALUE = 48;
+
+/** The beginning of a value, in one line. */
+const glimpse = (value: string): string => {
+  const [line = ''] = value.split(/\r?\n/, 1);
+  const cut = line.length > SHOWN_VALUE ? line.slice(0, SHOWN_VALUE) : line;
+  return plain(cut) + (cut.length < value.length ? '…' : '');
+};
+
+const list: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [prefix] = invocation.args;
+  const node = await cli.node();
+  const input = { limit: 1000, ...(prefix === undefined ? {} : { prefix }) };
+  const now = cli.io.clock.now();
+  let shown = 0;
+  const rows: string[][] = [];
+  const entries: Entry[] = [];
+  for await (const page of pagesOf(node.client, 'context.list', { input, ...on(cli) })) {
+    shown += page.entries.length;
+    if (out.json) entries.push(...page.entries);
+    else rows.push(...page.entries.map((entry) => rowOf(entry, now)));
+  }
+  if (out.json) out.document({ entries });
+  if (shown === 0)
+    out.print(
+      prefix === undefined ? `The context${there(cli)} is empty.` : `No key begins with ${plain(prefix)}${there(cli)}.`,
+    );
+  else
+    out.print(
+      ...table([['KEY', 'VALUE', 'SIZE', 'LEFT', 'REVISION', 'BY'], ...rows.map(await named(node, rows))], out.paint),
+    );
+  return EXIT.ok;
+};
+
+const BY = 5;
+
+/** Ids of nodes as their names here. */
+const named = async (
+  node: Awaited<ReturnType<Cli['node']>>,
+  rows: readonly (readonly string[])[],
+): Promise<(row: string[]) => string[]> => {
+  const by = await callerWords(
+    node,
+    rows.map((row) => `peer:${row[BY]?.split(' ')[0] ?? ''}`),
+  );
+  return (row) => {
+    const [nodeId = '', ...agent] = (row[BY] ?? '').split(' ');
+    return [...row.slice(0, BY), plain([by(`peer:${nodeId}`), ...agent].join(' '))];
+  };
+};
+
+const rowOf = ({ key, value, expiresAt, revision, fromNodeId, agent }: Entry, now: number): string[] => [
+  plain(key),
+  glimpse(value),
+  size(Buffer.byteLength(value)),
+  expiresAt === undefined ? '' : duration(Math.max(0, expiresAt - now)),
+  String(revision),
+  [fromNodeId, ...(agent === undefined ? [] : [`(${agent})`])].join(' '),
+];
+
+const watch: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [prefix] = invocation.args;
+  const key = invocation.value('key');
+  const since = invocation.value('since');
+  if (key !== undefined && prefix !== undefined) throw usageError('a key or a prefix is watched, not both');
+  const { client } = await cli.node();
+  const input = {
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(key === undefined ? {} : { key }),
+    ...(since === undefined ? {} : { since: parseNumber(since, 'since') }),
+  };
+  for await (const { event } of client.events('context.watch', input, on(cli))) {
+    if (out.json) out.document(event);
+    else out.print(...eventLines(event, cli));
+  }
+  return EXIT.ok;
+};
+
+const eventLines = (event: OutputOf<'context.watch'>, { out: { paint }, io }: Cli): string[] => {
+  const time = paint.dim(localTime(io.clock.now()));
+  switch (event.type) {
+    case 'set':
+      return [`${time}  ${paint.bold(plain(event.entry.key))} = ${glimpse(event.entry.value)}`];
+    case 'delete':
+      return [`${time}  ${paint.bold(plain(event.key))} ${event.expired === true ? 'has expired' : 'was deleted'}`];
+    case 'compacted':
+      return [`${time}  ${paint.yellow('changes were missed: this is how things are now')}`];
+    case 'snapshot':
+    case 'ready':
+      return [];
+  }
+};
+
+const broadcast: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [key = ''] = invocation.args;
+  const value = await valueOf(cli);
+  const { client } = await cli.node();
+  const answer = await client.call('context.broadcast', { key, value, ...ttlOf(cli) });
+  const { results } = answer;
+  const missed = results.filter(({ success }) => !success).length;
+  if (out.json) out.document(answer);
+  else if (results.length === 0) out.print('There is no peer to tell. `loopsy pair` finds the first one.');
+  else {
+    const rows = results.map(({ peer, success, error }) => [
+      plain(peer),
+      success ? 'has it' : plain(error?.message ?? ''),
+    ]);
+    out.print(...table([['PEER', plain(key)], ...rows], out.paint));
+  }
+  return missed === 0 && results.length > 0 ? EXIT.ok : EXIT.failed;
+};
+
+const exportAll: Command = async (cli) => {
+  const [prefix] = cli.invocation.args;
+  const { client } = await cli.node();
+  const input = { limit: 1000, ...(prefix === undefined ? {} : { prefix }) };
+  for await (const page of pagesOf(client, 'context.list', { input, ...on(cli) })) {
+    const lines = page.entries.map(({ key, value, ttl }) => `${JSON.stringify({ key, value, ttl })}\n`);
+    await cli.io.stdout.writeBytes(Buffer.from(lines.join('')));
+  }
+  return EXIT.ok;
+};
+
+const importAll: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const { client } = await cli.node();
+  const keep = invocation.has('no-clobber');
+  const counts = await importLines(cli.io.stdin(), {
+    set: (input) => client.call('context.set', { ...input, ...(keep ? { ifRevision: 0 } : {}) }, on(cli)),
+    isKept: (error) => keep && error.error === 'context_conflict',
+  });
+  if (out.json) out.document(counts);
+  const kept = counts.kept === 0 ? '' : `, ${counts.kept} were there already`;
+  out.print(`Set ${counts.set} ${counts.set === 1 ? 'key' : 'keys'}${there(cli)}${kept}.`);
+  return EXIT.ok;
+};
+
+export const commands: Commands = {
+  'context set': set,
+  'context get': get,
+  'context list': list,
+  'context delete': remove,
+  'context watch': watch,
+  'context broadcast': broadcast,
+  'context export': exportAll,
+  'context import': importAll,
+};

@@ -1,0 +1,89 @@
+import { pagesOf } from '../../client/pages.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import type { OutputOf } from '../../protocol/operations.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import { on, there, ttlOf } from '../context-options.ts';
+import { callerWords } from '../known-names.ts';
+import { localTime, plain, table } from '../output.ts';
+import { parseNumber, parseSpan } from '../values.ts';
+
+const DEFAULT_LEASE_S = 60;
+const ASK_AGAIN_MS = 1000;
+
+const showLease = async (cli: Cli, lease: OutputOf<'lease.acquire'>, verb: string): Promise<number> => {
+  if (cli.out.json) cli.out.document(lease);
+  const { name, fence, expiresAt } = lease;
+  cli.out.print(`${verb} ${plain(name)}${there(cli)}, until ${localTime(expiresAt)} (fence ${fence}).`);
+  return EXIT.ok;
+};
+
+const acquire: Command = async (cli) => {
+  const { invocation, io, out } = cli;
+  const [name = ''] = invocation.args;
+  const wait = invocation.value('wait');
+  const endAtMs = io.clock.monotonicMs() + (wait === undefined ? 0 : parseSpan(wait, 'wait'));
+  const node = await cli.node();
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli), name };
+  for (let isSaid = false; ;) {
+    try {
+      return await showLease(cli, await node.client.call('lease.acquire', input, on(cli)), 'You hold');
+    } catch (thrown) {
+      const left = endAtMs - io.clock.monotonicMs();
+      if (!(thrown instanceof LoopsyError) || thrown.error !== 'lease_held' || left <= 0) throw thrown;
+      if (!isSaid && !out.json) out.note(`waiting: ${plain(thrown.message)}`);
+      isSaid = true;
+      await new Promise<void>((resolve) => io.clock.after(Math.min(left, ASK_AGAIN_MS), resolve));
+    }
+  }
+};
+
+const fenceOf = ({ invocation }: Cli): { fence?: number } => {
+  const fence = invocation.value('fence');
+  return fence === undefined ? {} : { fence: parseNumber(fence, 'fence') };
+};
+
+const renew: Command = async (cli) => {
+  const [name = ''] = cli.invocation.args;
+  const { client } = await cli.node();
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli), ...fenceOf(cli), name };
+  return showLease(cli, await client.call('lease.renew', input, on(cli)), 'You still hold');
+};
+
+const release: Command = async (cli) => {
+  const [name = ''] = cli.invocation.args;
+  const { client } = await cli.node();
+  const answer = await client.call('lease.release', { name, ...fenceOf(cli) }, on(cli));
+  if (cli.out.json) cli.out.document(answer);
+  cli.out.print(`Released ${plain(name)}${there(cli)}.`);
+  return EXIT.ok;
+};
+
+const leases: Command = async (cli) => {
+  const { out } = cli;
+  const node = await cli.node();
+  const all: OutputOf<'lease.list'>['leases'] = [];
+  for await (const page of pagesOf(node.client, 'lease.list', { input: { limit: 1000 }, ...on(cli) }))
+    all.push(...page.leases);
+  if (out.json) out.document({ leases: all });
+  if (all.length === 0) {
+    out.print(`No lease is held${there(cli)}.`);
+    return EXIT.ok;
+  }
+  const by = await callerWords(
+    node,
+    all.map(({ owner }) => owner.split(' ')[0] ?? ''),
+  );
+  const rows = all.map(({ name, owner, expiresAt, fence }) => {
+    const [caller = '', ...agent] = owner.split(' ');
+    return [plain(name), plain([by(caller), ...agent].join(' ')), localTime(expiresAt), String(fence)];
+  });
+  out.print(...table([['LEASE', 'HELD BY', 'UNTIL', 'FENCE'], ...rows], out.paint));
+  return EXIT.ok;
+};
+
+export const commands: Commands = {
+  'context lease list': leases,
+  'context lease acquire': acquire,
+  'context lease renew': renew,
+  'context lease release': release,
+};

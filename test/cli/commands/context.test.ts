@@ -1,0 +1,120 @@
+import { Readable } from 'node:stream';
+
+import { describe, expect, it } from 'vitest';
+
+import { LoopsyError } from '../../../src/protocol/errors.ts';
+import { FakeClock } from '../../helpers/clock.ts';
+import { driveClock } from '../../helpers/drive-clock.ts';
+import { verifies } from '../../requirements.ts';
+import { ENTRY, FakeNode, WATCHED } from '../fake-node.ts';
+import { runCli } from '../run-cli.ts';
+
+describe('context get', () => {
+  it(
+    verifies('cli.context.get', 'prints the value and nothing else; where there is none, nothing at all'),
+    async () => {
+      const node = await FakeNode.start();
+      expect(await runCli(['context', 'get', 'build/status'], { dataDir: node.folder })).toEqual({
+        code: 0,
+        stdout: ENTRY.value,
+        stderr: '',
+      });
+      node.on('context.get', () => {
+        throw new LoopsyError('context_not_found');
+      });
+      expect(await runCli(['context', 'get', 'x'], { dataDir: node.folder })).toMatchObject({ code: 1, stdout: '' });
+    },
+  );
+});
+
+describe('context set', () => {
+  it(verifies('cli.context.stdin', 'reads the value from stdin, which is text or refused'), async () => {
+    const node = await FakeNode.start();
+    const set = (stdin: string | Buffer) =>
+      runCli(['context', 'set', 'k', '-'], { dataDir: node.folder, stdin: Readable.from([stdin]) });
+    expect((await set('grüße\n')).code).toBe(0);
+    expect(node.seen.at(-1)?.input).toEqual({ key: 'k', value: 'grüße\n' });
+    const binary = await set(Buffer.of(0xff, 0xfe));
+    expect([binary.code, binary.stderr]).toEqual([2, expect.stringContaining('no text in UTF-8')]);
+    expect((await set('x'.repeat(1_048_577))).stderr).toContain('at most 1 MiB');
+  });
+});
+
+describe('context watch', () => {
+  it(verifies('cli.context.watch', 'prints how things are, then each change; what was missed is said'), async () => {
+    const node = await FakeNode.start();
+    const { stdout } = await runCli(['context', 'watch'], { dataDir: node.folder });
+    const lines = stdout.trimEnd().split('\n');
+    expect(lines.map((line) => line.replace(/^\S+ \S+ {2}/, ''))).toEqual([
+      'changes were missed: this is how things are now',
+      'build/status = green…',
+      'old\\u{202e} was deleted',
+      'b has expired',
+    ]);
+    const json = await runCli(['context', 'watch', '--json'], { dataDir: node.folder });
+    expect(
+      json.stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown),
+    ).toEqual(WATCHED);
+    expect((await runCli(['context', 'watch', 'a', '--key', 'b'], { dataDir: node.folder })).code).toBe(2);
+  });
+});
+
+describe('context broadcast', () => {
+  it(verifies('cli.context.broadcast', 'says of each peer whether it has it; exit 1 where one has not'), async () => {
+    const node = await FakeNode.start();
+    const { code, stdout } = await runCli(['context', 'broadcast', 'k', 'v'], { dataDir: node.folder });
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/maria +has it\nkai +the peer is offline/);
+    node.on('context.broadcast', () => ({ results: [] }));
+    expect((await runCli(['context', 'broadcast', 'k', 'v'], { dataDir: node.folder })).stdout).toContain(
+      'no peer to tell',
+    );
+  });
+});
+
+describe('context export and import', () => {
+  it(verifies('cli.context.import', 'what one prints, the other sets'), async () => {
+    const node = await FakeNode.start();
+    const { stdout } = await runCli(['context', 'export'], { dataDir: node.folder });
+    expect(JSON.parse(stdout)).toEqual({ key: ENTRY.key, value: ENTRY.value, ttl: ENTRY.ttl });
+    const many = Array.from({ length: 100 }, (_, at) => JSON.stringify({ key: `k${at}`, value: `${at}` })).join('\n');
+    const imported = await runCli(['context', 'import'], { dataDir: node.folder, stdin: `${stdout}\n${many}` });
+    expect(imported).toMatchObject({ code: 0, stdout: 'Set 101 keys.\n' });
+    const keys = node.seen.filter(({ id }) => id === 'context.set').map(({ input }) => input['key']);
+    expect(new Set(keys).size).toBe(101);
+  });
+
+  it('leaves alone what is there, and names a line that is none', async () => {
+    const node = await FakeNode.start({
+      'context.set': () => {
+        throw new LoopsyError('context_conflict');
+      },
+    });
+    const run = (stdin: string, ...more: string[]) =>
+      runCli(['context', 'import', ...more], { dataDir: node.folder, stdin });
+    expect((await run('{"key":"a","value":"b"}', '--no-clobber')).stdout).toContain('Set 0 keys, 1 were there already');
+    expect((await run('{"key":"a","value":"b"}')).code).toBe(1);
+    expect((await run('\n{"key":"a"}')).stderr).toContain('line 2 of stdin');
+  });
+});
+
+describe('context lease acquire', () => {
+  it(verifies('cli.context.lease', 'waits for whoever holds it, as long as it is told to'), async () => {
+    const clock = new FakeClock();
+    let asked = 0;
+    const node = await FakeNode.start({
+      'lease.acquire': () => {
+        asked += 1;
+        if (asked < 4) throw new LoopsyError('lease_held', { message: 'held by kai' });
+        return { name: 'deploy', owner: 'owner', fence: 9, expiresAt: clock.now() };
+      },
+    });
+    const acquire = (...more: string[]) =>
+      driveClock(clock, runCli(['context', 'lease', 'acquire', 'deploy', ...more], { dataDir: node.folder, clock }));
+    expect(await acquire()).toMatchObject({ code: 1, stderr: expect.stringContaining('held by kai') });
+    expect(await acquire('--wait', '10s')).toMatchObject({ code: 0, stderr: 'waiting: held by kai\n' });
+  });
+});
