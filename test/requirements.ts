@@ -1,3 +1,4 @@
+import { CONTEXT } from './requirements-context.ts';
 import { TRANSFERS } from './requirements-transfers.ts';
 
 /**
@@ -9,6 +10,7 @@ import { TRANSFERS } from './requirements-transfers.ts';
  */
 export const REQUIREMENTS = {
   ...TRANSFERS,
+  ...CONTEXT,
   // The first five minutes.
   'install.no-scripts': 'the package needs Node ≥ 20, no compiler, no build step and no install script',
   'install.package':

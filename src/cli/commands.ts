@@ -101,7 +101,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       [
         'loopsy selftest kai',
-        'commands, bytes, speed, Ctrl-C, cancel, detached jobs, files; exits 1 if something fails',
+        'commands, bytes, speed, Ctrl-C, cancel, detached jobs, files, context; exits 1 if something fails',
       ],
       ['loopsy selftest', "this machine's own node"],
       ['loopsy selftest kai --json', 'for scripts'],

@@ -13,10 +13,7 @@ export const utf8Length = (text: string): number => {
     const unit = text.charCodeAt(at);
     if (unit > 0x7f) bytes += unit > 0x7ff ? 2 : 1;
     // A pair is two units and four bytes.
-    if (unit >= 0xd800 && unit <= 0xdbff && isLow(text.charCodeAt(at + 1))) {
-      bytes -= 1;
-      at += 1;
-    }
+    if (unit >= 0xd800 && unit <= 0xdbff && isLow(text.charCodeAt(at + 1))) at += 1;
   }
   return bytes;
 };

@@ -21,9 +21,9 @@ class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #time: SteadyTime;
   readonly #followers = new Followers();
-  readonly #accounts = new Map<string, string>();
+  readonly #accounts = new Map<string, { entries: number; bytes: number }>();
   #sweeper: Timer | undefined;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, Kept>();
   #revision = 0;
   #closed = false;
 
@@ -41,9 +41,13 @@ class MemoryStore implements Store {
   }
 
   usage(accounts: string): Usage {
-    const mine = [...this.#accounts].filter(([, account]) => account.startsWith(accounts));
-    const entries = mine.map(([key]) => this.#entries.get(key)).filter((entry) => entry !== undefined);
-    return { entries: entries.length, bytes: entries.reduce((sum, entry) => sum + bytesOf(entry), 0) };
+    const usage = { entries: 0, bytes: 0 };
+    for (const [name, { entries, bytes }] of this.#accounts) {
+      if (!name.startsWith(accounts)) continue;
+      usage.entries += entries;
+      usage.bytes += bytes;
+    }
+    return usage;
   }
 
   follow(prefix: string, listener: (seen: Seen) => void): () => void {
@@ -73,19 +77,20 @@ class MemoryStore implements Store {
     await Promise.resolve();
     for (const change of changes) this.#checkCondition(change);
     const before = within.map(({ accounts }) => this.usage(accounts).bytes);
-    const [entries, accounts] = [new Map(this.#entries), new Map(this.#accounts)];
+    const old = new Map(changes.map((change) => this.#keptOf('put' in change ? change.put : change.delete)));
     this.#revision += 1;
     for (const change of changes) this.#apply(change);
-    within.forEach((budget, at) => {
-      const [had = 0, has] = [before[at], this.usage(budget.accounts).bytes];
-      if (has <= budget.maxBytes || has <= had) return;
-      this.#revision -= 1;
-      restore(this.#entries, entries);
-      restore(this.#accounts, accounts);
-      throw new StoreOverBudget(budget, had);
+    const over = within.find(({ accounts, maxBytes }, at) => {
+      const { bytes } = this.usage(accounts);
+      return bytes > maxBytes && bytes > (before[at] ?? 0);
     });
+    if (over !== undefined) {
+      this.#revision -= 1;
+      for (const [key, kept] of old) this.#put(key, kept);
+      throw new StoreOverBudget(over, before[within.indexOf(over)] ?? 0);
+    }
     this.#followers.tell(this.#revision, changes);
-    this.#planSweep();
+    if (changes.some((change) => 'put' in change && change.expiresAt !== undefined)) this.#planSweep();
     return this.#revision;
   }
 
@@ -104,17 +109,19 @@ class MemoryStore implements Store {
   }
 
   #live(key: string): Entry | undefined {
-    const entry = this.#entries.get(key);
+    const entry = this.#entries.get(key)?.entry;
     return entry !== undefined && (entry.expiresAt ?? Infinity) > this.now() ? entry : undefined;
   }
 
   #within({ from, to }: KeyRange): Entry[] {
     this.#checkOpen();
     const now = this.now();
-    return [...this.#entries.values()].filter(
-      ({ key, expiresAt = Infinity }) =>
-        expiresAt > now && compareUtf8(key, from) >= 0 && (to === undefined || compareUtf8(key, to) < 0),
-    );
+    return [...this.#entries.values()]
+      .map(({ entry }) => entry)
+      .filter(
+        ({ key, expiresAt = Infinity }) =>
+          expiresAt > now && compareUtf8(key, from) >= 0 && (to === undefined || compareUtf8(key, to) < 0),
+      );
   }
 
   #checkCondition(change: Change): void {
@@ -125,43 +132,52 @@ class MemoryStore implements Store {
   }
 
   #apply(change: Change): void {
-    if (!('put' in change)) {
-      this.#remove(change.delete);
-      return;
-    }
+    if (!('put' in change)) return this.#put(change.delete, undefined);
     const { put: key, value, expiresAt, account } = change;
-    this.#remove(key);
-    if (account !== undefined) this.#accounts.set(key, account);
-    this.#entries.set(key, { key, value, revision: this.#revision, ...(expiresAt === undefined ? {} : { expiresAt }) });
+    const entry = { key, value, revision: this.#revision, ...(expiresAt === undefined ? {} : { expiresAt }) };
+    return this.#put(key, account === undefined ? { entry } : { entry, account });
   }
 
-  #remove(key: string): void {
-    this.#entries.delete(key);
-    this.#accounts.delete(key);
+  #keptOf(key: string): [key: string, kept: Kept | undefined] {
+    return [key, this.#entries.get(key)];
+  }
+
+  #put(key: string, kept: Kept | undefined): void {
+    this.#count(this.#entries.get(key), -1);
+    this.#count(kept, 1);
+    if (kept === undefined) this.#entries.delete(key);
+    else this.#entries.set(key, kept);
+  }
+
+  #count(kept: Kept | undefined, sign: 1 | -1): void {
+    if (kept?.account === undefined) return;
+    const { entries, bytes } = this.#accounts.get(kept.account) ?? { entries: 0, bytes: 0 };
+    this.#accounts.set(kept.account, { entries: entries + sign, bytes: bytes + sign * bytesOf(kept.entry) });
   }
 
   #planSweep(): void {
     this.#sweeper?.cancel();
-    const next = Math.min(...[...this.#entries.values()].map(({ expiresAt = Infinity }) => expiresAt));
+    const next = Math.min(...[...this.#entries.values()].map(({ entry: { expiresAt = Infinity } }) => expiresAt));
     if (next !== Infinity) this.#sweeper = this.#clock.after(Math.max(0, next - this.now()), () => this.#sweep());
   }
 
   #sweep(): void {
     const now = this.now();
-    const gone = [...this.#entries.values()].filter(({ expiresAt = Infinity }) => expiresAt <= now);
-    for (const { key } of gone) this.#remove(key);
+    const gone = [...this.#entries.values()].filter(({ entry: { expiresAt = Infinity } }) => expiresAt <= now);
+    for (const { entry } of gone) this.#put(entry.key, undefined);
     if (gone.length > 0 && this.#followers.size > 0) this.#revision += 1;
     this.#followers.tellExpired(
       this.#revision,
-      gone.map(({ key }) => key),
+      gone.map(({ entry }) => entry.key),
     );
     this.#planSweep();
   }
 }
 
-const bytesOf = ({ key, value }: Entry): number => Buffer.byteLength(key) + Buffer.byteLength(value);
+/** An entry, and whose bytes it has. */
+interface Kept {
+  readonly entry: Entry;
+  readonly account?: string;
+}
 
-const restore = <Value>(map: Map<string, Value>, before: ReadonlyMap<string, Value>): void => {
-  map.clear();
-  for (const [key, value] of before) map.set(key, value);
-};
+const bytesOf = ({ key, value }: Entry): number => Buffer.byteLength(key) + Buffer.byteLength(value);

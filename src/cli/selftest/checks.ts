@@ -1,5 +1,6 @@
 import { median, shortTime, type SelftestCheck } from './check.ts';
 import { COMMAND_CHECKS } from './commands.ts';
+import { context } from './context.ts';
 import { detached } from './detached.ts';
 import { files } from './files.ts';
 
@@ -23,4 +24,4 @@ const way: SelftestCheck = {
 };
 
 /** Everything that the self-test tries, in order. */
-export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached, files];
+export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached, files, context];

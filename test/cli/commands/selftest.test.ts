@@ -36,6 +36,7 @@ describe('selftest', () => {
       'cancel failed',
       'detached failed',
       'files failed',
+      'context failed',
     ]);
   });
 

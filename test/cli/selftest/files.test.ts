@@ -59,7 +59,7 @@ describe('the check of files', () => {
       expect(there).toMatchObject({ to: 'maria', dest: expect.stringMatching(/^~\/\.loopsy-selftest-[0-9a-f]{8}$/) });
       expect(back).toMatchObject({ from: 'maria', sources: [there?.['dest']] });
       expect(big).toMatchObject({ to: 'maria', dest: `${String(there?.['dest'])}/big.bin` });
-      expect(CHECKS.at(-1)?.name).toBe('files');
+      expect(CHECKS.map(({ name }) => name)).toContain('files');
     },
   );
 

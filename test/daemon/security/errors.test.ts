@@ -12,6 +12,7 @@ import { type InProcessNode, startNode } from '../../helpers/in-process-node.ts'
 import { makeMachine, type TestMachine } from '../../helpers/trust-desk.ts';
 import { verifies } from '../../requirements.ts';
 import { LAN } from './cast.ts';
+import { provokeContext } from './provoke-context.ts';
 import { openStream } from './streams.ts';
 
 /** What programs rely on, by hand. */
@@ -203,14 +204,7 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
     });
   },
   transfer_not_found: () => owner('GET', `/transfers/${'0'.repeat(26)}`),
-  context_not_found: () => owner('GET', '/context/nothing'),
-  context_too_large: () => owner('PUT', '/context/large', { value: 'x'.repeat(1_048_577) }),
-  context_conflict: () => owner('PUT', '/context/new', { value: 'x', ifRevision: 7 }),
-  lease_held: async () => {
-    await owner('POST', '/leases/held', { ttl: 60 });
-    return owner('POST', '/leases/held', { ttl: 60 });
-  },
-  lease_lost: () => owner('PUT', '/leases/nothing', { ttl: 60 }),
+  ...provokeContext((...asked) => owner(...asked)),
   rate_limited: async () => {
     const run = (): Promise<Answer> =>
       node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+
+import { verifies } from '../../requirements.ts';
+import { callBy, CLAUDE, deskOf, KAI, MARIA, OWNER } from './desk.ts';
+
+const ME = callBy(OWNER);
+
+describe('a lease', () => {
+  it(verifies('context.lease', 'is held by one, for its time, and each holder has a greater fence'), async () => {
+    const { leases, clock } = await deskOf();
+    const first = await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI, 'agent:claude'));
+    expect(first).toMatchObject({ owner: `peer:${'k'.repeat(32)} agent:claude`, expiresAt: clock.now() + 60_000 });
+    const until = new Date(clock.now() + 60_000).toISOString();
+    await expect(leases.acquire({ name: 'db', ttl: 60 }, callBy(MARIA))).rejects.toMatchObject({
+      error: 'lease_held',
+      message: `the lease "db" is held by kai agent:claude, until ${until}`,
+      details: { owner: first.owner, expiresAt: first.expiresAt },
+    });
+    clock.advance(60_000);
+    const second = await leases.acquire({ name: 'db', ttl: 1 }, callBy(MARIA));
+    expect(second.fence).toBeGreaterThan(first.fence);
+    clock.advance(1000);
+    expect(leases.list({})).toEqual({ leases: [] });
+  });
+
+  it('is renewed by its holder alone, and keeps its fence', async () => {
+    const { leases, clock } = await deskOf();
+    const { fence } = await leases.acquire({ name: 'db', ttl: 10 }, callBy(CLAUDE));
+    clock.advance(9000);
+    for (let round = 0; round < 3; round += 1) {
+      const renewed = await leases.renew({ name: 'db', ttl: 10, fence }, callBy(CLAUDE));
+      expect(renewed).toMatchObject({ fence, expiresAt: clock.now() + 10_000 });
+      clock.advance(9000);
+    }
+    await expect(leases.renew({ name: 'db', ttl: 10 }, ME)).rejects.toMatchObject({ error: 'lease_held' });
+    clock.advance(1000);
+    await expect(leases.renew({ name: 'db', ttl: 10 }, callBy(CLAUDE))).rejects.toMatchObject({ error: 'lease_lost' });
+  });
+
+  it(verifies('context.lease-twins', 'of two that are one caller is held by the one that has its fence'), async () => {
+    const { leases, clock } = await deskOf();
+    const { fence } = await leases.acquire({ name: 'db', ttl: 1 }, ME);
+    await expect(leases.acquire({ name: 'db', ttl: 1 }, ME)).rejects.toThrow('owner, as you are');
+    clock.advance(1000);
+    await leases.acquire({ name: 'db', ttl: 10 }, ME);
+    await expect(leases.renew({ name: 'db', ttl: 10, fence }, ME)).rejects.toMatchObject({ error: 'lease_lost' });
+    await expect(leases.release({ name: 'db', fence }, ME)).rejects.toMatchObject({ error: 'lease_lost' });
+  });
+
+  it('is given back by its holder, and may be broken by the owner of the node', async () => {
+    const { leases } = await deskOf();
+    await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI));
+    await expect(leases.release({ name: 'db' }, callBy(MARIA))).rejects.toMatchObject({ error: 'lease_held' });
+    expect(await leases.release({ name: 'db' }, callBy(KAI))).toEqual({ success: true, name: 'db' });
+    await expect(leases.release({ name: 'db' }, callBy(KAI))).rejects.toMatchObject({ error: 'lease_lost' });
+    await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI));
+    await leases.release({ name: 'db' }, ME);
+    await leases.acquire({ name: 'db', ttl: 60 }, callBy(MARIA));
+  });
+
+  it('is taken by one of many that race', async () => {
+    const { leases } = await deskOf();
+    const races = await Promise.allSettled(
+      [KAI, MARIA, CLAUDE, OWNER].map((caller) => leases.acquire({ name: 'db', ttl: 60 }, callBy(caller))),
+    );
+    expect(races.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+  });
+
+  it('takes no more room than a peer has', async () => {
+    const { leases } = await deskOf();
+    const name = (at: number): string => `${at}${'x'.repeat(500)}`;
+    let taken = 0;
+    const all = Promise.all(
+      Array.from({ length: 2500 }, async (_, at) => {
+        await leases.acquire({ name: name(at), ttl: 60 }, callBy(KAI));
+        taken += 1;
+      }),
+    );
+    await expect(all).rejects.toMatchObject({ error: 'context_full' });
+    await leases.acquire({ name: 'mine', ttl: 60 }, ME);
+    expect(taken).toBeLessThan(2500);
+  });
+});

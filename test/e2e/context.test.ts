@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { eventsOf, jsonOf } from '../helpers/e2e-shapes.ts';
+import { connectMachines, Machine } from '../helpers/nodes.ts';
+import { until } from '../helpers/process-facts.ts';
+import { verifies } from '../requirements.ts';
+
+const EXTRA = 'rateLimits:\n  context: 10000\n';
+
+let kai: Machine;
+let maria: Machine;
+
+beforeAll(async () => {
+  kai = await Machine.create('kai', { extra: EXTRA });
+  maria = await Machine.create('maria', { extra: EXTRA });
+  await connectMachines(kai, maria);
+}, 60_000);
+
+afterAll(async () => {
+  for (const machine of [kai, maria]) await machine?.remove();
+});
+
+describe('two machines', () => {
+  it(
+    verifies('context.two-nodes', 'read what the other sets, with who wrote it; a lease taken here is refused there'),
+    async () => {
+      const { nodeId } = await jsonOf(kai, 'system.status', ['status']);
+      const set = await jsonOf(kai, 'context.set', ['context', 'set', 'plan', 'ship it', '--peer', 'maria']);
+      expect(set).toMatchObject({ key: 'plan', fromNodeId: nodeId });
+      expect((await maria.run(['context', 'get', 'plan'])).stdout).toBe('ship it');
+      expect((await kai.run(['context', 'get', 'plan'])).code).toBe(1);
+      expect((await maria.run(['context', 'list'])).stdout).toMatch(/plan +ship it +7 B .* kai$/m);
+
+      const lease = await jsonOf(maria, 'lease.acquire', ['context', 'lease', 'acquire', 'db', '--ttl', '1m']);
+      const refused = await kai.run(['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
+      expect(refused).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('the lease "db" is held by owner, until'),
+      });
+      await maria.run(['context', 'lease', 'release', 'db', '--fence', String(lease.fence)]);
+      const taken = await jsonOf(kai, 'lease.acquire', ['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
+      expect(taken.fence).toBeGreaterThan(lease.fence);
+      const held = await maria.run(['context', 'lease', 'acquire', 'db']);
+      expect(held.stderr).toContain('held by kai, until');
+    },
+  );
+
+  it(
+    verifies('context.watch-resume', 'watch each other, over a restart of the node that is watched'),
+    { timeout: 40_000 },
+    async () => {
+      const watcher = kai.spawn(['context', 'watch', 'w/', '--peer', 'maria', '--json']);
+      let text = '';
+      watcher.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      const told = () => eventsOf('context.watch', text.slice(0, text.lastIndexOf('\n') + 1));
+      await until(() => Promise.resolve(told().some(({ type }) => type === 'ready')), 10_000);
+      await maria.run(['context', 'set', 'w/1', 'one']);
+      await until(() => Promise.resolve(text.includes('"one"')), 10_000);
+      await maria.run(['stop']);
+      await maria.start();
+      await maria.run(['context', 'set', 'w/2', 'two']);
+      await until(() => Promise.resolve(text.includes('"two"')), 20_000);
+      watcher.kill('SIGINT');
+      const state = new Map<string, string>();
+      for (const event of told()) {
+        if (event.type === 'snapshot') state.clear();
+        if (event.type === 'set') state.set(event.entry.key, event.entry.value);
+      }
+      expect([...state]).toEqual([
+        ['w/1', 'one'],
+        ['w/2', 'two'],
+      ]);
+    },
+  );
+
+  it(
+    verifies('context.broadcast', 'are told of by a broadcast, and the one that is away is named'),
+    { timeout: 40_000 },
+    async () => {
+      const told = await jsonOf(kai, 'context.broadcast', ['context', 'broadcast', 'freeze', 'now', '--ttl', '60']);
+      expect(told.results).toEqual([{ peer: 'maria', success: true, revision: expect.any(Number) }]);
+      expect((await maria.run(['context', 'get', 'freeze'])).stdout).toBe('now');
+      await maria.run(['stop']);
+      try {
+        const missed = await kai.run(['context', 'broadcast', 'freeze', 'later', '--json']);
+        expect(missed.code).toBe(1);
+        expect(JSON.parse(missed.stdout)).toMatchObject({ results: [{ peer: 'maria', success: false }] });
+      } finally {
+        await maria.start();
+      }
+    },
+  );
+});
