@@ -14,5 +14,13 @@ export const CONTEXT = {
   'context.watch-slow': 'a watcher that does not read costs the writer nothing',
   'context.model': 'any history of concurrent sets, conditions, deletes, expiry and watches equals a model',
   'context.two-nodes': 'a value that is set here is read there, and a lease that is taken here is refused there',
+  'bench.context-put-redis': 'durable PUT, 32 at once, ≥ 0.35 × redis with appendfsync always',
+  'bench.context-put-nats': 'durable PUT, 32 at once, ≥ 0.7 × NATS KV',
+  'bench.context-get': 'GET ≥ 60 % of an empty fastify route',
+  'bench.context-flat-put': 'PUT at 1 to 1,000,000 entries within 1.5 ×',
+  'bench.context-flat-get': 'GET at 1 to 1,000,000 entries within 1.5 ×',
+  'bench.context-flat-list': 'a page of a list at 1,000 to 1,000,000 entries within 1.5 ×',
+  'bench.context-watchers': '1,000 watchers on one key are told within 100 ms of the first',
+  'bench.context-deaf': 'a watcher that does not read does not slow the writer',
   'context.broadcast': 'a broadcast sets a key on every peer that is online, and names the absent ones',
 } as const;

@@ -67,30 +67,30 @@ export const deskOf = async (
   return { context, leases, store, clock, events };
 };
 
-/** The next event of a watch; undefined where none is there yet. */
-export const nextOf = async (source: StreamSource, waitTurns = 3): Promise<ContextEvent | undefined> => {
-  let event: ContextEvent | undefined;
-  const reading = pendingOf(source).then((read) => (event = read));
-  for (let turn = 0; event === undefined && turn < waitTurns; turn += 1)
-    await new Promise((resolve) => setImmediate(resolve));
-  if (event !== undefined) PENDING.delete(source);
-  void reading;
-  return event;
-};
-
+/** Reads that found nothing are the next one's. */
 const PENDING = new Map<StreamSource, Promise<ContextEvent | undefined>>();
 
-/** A read that found nothing is the next one's. */
 const pendingOf = (source: StreamSource): Promise<ContextEvent | undefined> => {
   const known = PENDING.get(source);
   if (known !== undefined) return known;
-  const reading = source
-    .next()
-    .then((piece) =>
-      piece === undefined ? undefined : (JSON.parse(Buffer.from(piece.bytes).toString()) as ContextEvent),
-    );
+  const reading = source.next().then((piece) => {
+    return piece === undefined ? undefined : (JSON.parse(Buffer.from(piece.bytes).toString()) as ContextEvent);
+  });
   PENDING.set(source, reading);
   return reading;
+};
+
+const TURNS = 3;
+
+/** The next event of a watch; undefined where none is there yet. */
+export const nextOf = async (source: StreamSource): Promise<ContextEvent | undefined> => {
+  const turns = async (): Promise<undefined> => {
+    for (let turn = 0; turn < TURNS; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    return undefined;
+  };
+  const event = await Promise.race([pendingOf(source), turns()]);
+  if (event !== undefined) PENDING.delete(source);
+  return event;
 };
 
 /** An event in a few words: `set a=1`, `delete b`, `ready`. */

@@ -58,14 +58,7 @@ const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number
   config_invalid: [9011, 422],
 };
 /** What the steps of a pairing answer: shown by its own tests. */
-const PAIRING = [
-  'pair_not_open',
-  'pair_expired',
-  'pair_wrong_code',
-  'pair_busy',
-  'pair_open',
-  'pair_refused',
-] as const satisfies readonly ErrorName[];
+const PAIRING = (Object.keys(ERRORS) as ErrorName[]).filter((name) => name.startsWith('pair_'));
 /** What moving files answers where disks, names and other transfers are in the way: shown by its own tests. */
 const TRANSFERS = [
   'transfer_failed',
