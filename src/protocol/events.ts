@@ -43,6 +43,14 @@ export const eventSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('file.written'), ...common, file: oneFileSchema }),
   z.object({ type: z.literal('file.read'), ...common, file: oneFileSchema }),
   z.object({
+    type: z.literal('file.failed'),
+    ...common,
+    file: oneFileSchema.extend({
+      error: z.string().describe("the catalogue's name of why it was not written"),
+      message: z.string(),
+    }),
+  }),
+  z.object({
     type: z.literal('gap'),
     ...common,
     reason: z.string().describe('why what happened before is not told: read the lists again'),

@@ -32,6 +32,8 @@ const wordsOf = (event: Event, words: Words): string => {
     case 'file.written':
     case 'file.read':
       return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}, ${size(event.file.bytes)}`;
+    case 'file.failed':
+      return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}; failed: ${plain(event.file.message)}`;
     case 'gap':
       return plain(event.reason);
   }

@@ -72,7 +72,7 @@ export class Transfers implements Service {
   constructor(options: TransfersOptions) {
     const { clock, log, platform, home, journalDir, alwaysDenied, rules, here, store, keepDays } = options;
     this.#options = options;
-    this.news = new TransferNews(options.events);
+    this.news = new TransferNews(options.events, log);
     const data = () =>
       ({
         protocol: DISK_PROTOCOL,

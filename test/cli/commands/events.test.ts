@@ -15,6 +15,7 @@ describe('events', () => {
       'transfer\\.started  this machine: /srv/kai/x and 2 more to maria:inbox/$',
       'transfer\\.ended  this machine: /srv/kai/x to maria:inbox/; failed, 0 files, 20 MB, 1 failed: full\\\\u\\{202e\\}$',
       'file\\.written  maria: /home/kai/a, 5 B$',
+      'file\\.failed  maria: /home/kai/b; failed: it does not fit$',
       'gap  not kept$',
     ];
     expect(lines).toHaveLength(wanted.length);
