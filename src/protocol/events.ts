@@ -23,6 +23,7 @@ const movedSchema = transferSchema
     bytes: true,
     error: true,
     message: true,
+    at: true,
   })
   .extend({
     source: z.string().describe('the first of what is moved'),

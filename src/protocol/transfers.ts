@@ -83,7 +83,14 @@ const placeSchema = z.object({
   name: z.string().describe('how this node calls it'),
   nodeId: z.string(),
 });
-const failureSchema = z.object({ path: z.string(), error: z.string(), message: z.string() });
+const endSchema = z.enum(['source', 'target']).describe('the machine that it is about: `from`, or `to`');
+const failureSchema = z.object({
+  path: z.string(),
+  error: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  at: endSchema.optional(),
+});
 const countsSchema = z.object({
   found: z.int().describe('files at the source, as far as they have been counted'),
   done: z.int(),
@@ -131,6 +138,7 @@ export const transferSchema = z.object({
   error: z.string().optional().describe("the catalogue's name of what ended it, or kept any file from arriving"),
   message: z.string().optional(),
   hint: z.string().optional(),
+  at: endSchema.optional(),
   failures: z.array(failureSchema).describe('the first thousand; `files.failed` counts all'),
 });
 
@@ -273,6 +281,8 @@ export type Transfer = z.infer<typeof transferSchema>;
 export type TransferEvent = z.infer<typeof transferEventSchema>;
 /** A node, as this one calls it. */
 export type Place = z.infer<typeof placeSchema>;
+/** One of the two machines of a transfer. */
+export type TransferEnd = z.infer<typeof endSchema>;
 /** What did not arrive, and why. */
 export type TransferFailure = z.infer<typeof failureSchema>;
 /** A page of files. */

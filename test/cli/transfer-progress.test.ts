@@ -51,6 +51,11 @@ describe('the progress of a transfer', () => {
     },
   );
 
+  it(verifies('cli.transfer.progress', 'has no rate before anything has arrived'), async () => {
+    const underWay = { ...half, bytes: { found: 20_000_000, sent: 8_000_000, done: 0 } };
+    expect(await shown([underWay, underWay], { tty: true, columns: 120 })).not.toContain('B/s');
+  });
+
   it('fits into a narrow terminal', async () => {
     const stderr = await shown([half], { tty: true, columns: 40 });
     for (const line of stderr.split('\r\u001B[K')) expect(line.length).toBeLessThan(40);

@@ -1,6 +1,8 @@
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -51,6 +53,51 @@ describe('a transfer that the receiver’s owner cancels', () => {
       expect(await list()).toEqual([]);
       expect(await readdir(b.home)).not.toContain('unwanted');
       expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
+});
+
+describe('an error', () => {
+  it(
+    verifies('transfers.errors.where', 'says on which machine, by the path that was given, and what to do next'),
+    async () => {
+      await writeFile(join(a.home, 'note'), 'x');
+      await symlink('/etc', join(a.home, 'to-etc'));
+      await mkdir(join(a.home, 'odd'), { recursive: true });
+      await promisify(execFile)('mkfifo', [join(a.home, 'odd', 'pipe')]);
+      await symlink('/etc', join(a.home, 'odd', 'out'));
+      await writeFile(join(a.home, 'odd', '.loopsy-0123'), 'x');
+      await writeLarge(join(b.home, 'big'), MOST + 1);
+      await mkdir(join(b.home, 'a folder'), { recursive: true });
+      const said = async (args: string[], input?: string): Promise<string> => {
+        const { code, stderr } = await a.run(args, input);
+        expect(code, stderr).not.toBe(0);
+        return stderr;
+      };
+      const config = 'transfer.allowedPaths in its config.yaml';
+      const outside = await said(['send', 'far', '/etc/hostname', 'h']);
+      expect(outside).toContain('"/etc/hostname" is outside transfer.allowedPaths (on this machine)');
+      expect(outside).toContain(config);
+      const there = await said(['send', 'far', 'note', '/etc/x']);
+      expect(there).toContain('"/etc/x" is outside transfer.allowedPaths (on far)');
+      expect(there).toContain(config);
+      expect(await said(['send', 'far', 'to-etc', 'x'])).toContain(
+        'leads by a link outside transfer.allowedPaths (on this',
+      );
+      expect(await said(['send', 'far', 'nowhere', 'x'])).toMatch(/is not there \(on this machine\)\n.*localhost/);
+      expect(await said(['pull', 'far', 'big', './'])).toContain(`"big" has ${MOST + 1} bytes`);
+      const odd = await said(['send', 'far', 'odd', 'odd']);
+      expect(odd).toContain(
+        '"odd/pipe" is neither a file nor a folder nor a link (on this machine)\n  only those can be sent',
+      );
+      expect(odd).toContain(
+        '"odd/out" is a link that leads out of the tree (to "/etc") (on this machine)\n  name what',
+      );
+      expect(odd).not.toContain('rename it');
+      expect(await said(['send', 'far', '-', 'a folder'], 'x')).toMatch(/"a folder" is a folder\n.*which file in it/);
+      expect(await said(['send', 'far', '-', 'stream'], 'x'.repeat(MOST + 1))).toContain(
+        `"stream" has more than ${MOST} bytes`,
+      );
     },
   );
 });

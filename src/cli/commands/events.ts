@@ -3,7 +3,7 @@ import type { Event } from '../../protocol/events.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { callerWords } from '../known-names.ts';
 import { localTime, plain, size, count } from '../output.ts';
-import { endName, placeWords, type Reader } from '../transfer-words.ts';
+import { endName, placeWords, reasonWords, type Reader } from '../transfer-words.ts';
 
 const events: Command = async (cli) => {
   const node = await cli.node();
@@ -40,12 +40,13 @@ const wordsOf = (event: Event, words: Words): string => {
 };
 
 const movedWords = ({ type, transfer }: Extract<Event, { type: `transfer.${string}` }>, reader: Reader): string => {
-  const { from, to, source, more, dest, path, files, bytes, outcome, message } = transfer;
+  const { from, to, source, more, dest, path, files, bytes, outcome } = transfer;
   const what = `${plain(source)}${more === 0 ? '' : ` and ${more} more`}`;
   const way = `${endName(from, reader)}: ${what} to ${placeWords(to, path ?? dest, reader)}`;
   if (type === 'transfer.started') return way;
   const failed = files.failed === 0 ? '' : `, ${files.failed} failed`;
-  const why = message === undefined ? '' : `: ${plain(message)}`;
+  const reason = reasonWords(transfer, reader);
+  const why = reason === '' ? '' : `: ${reason}`;
   return `${way}; ${outcome ?? 'ended'}, ${count(files.done, 'file')}, ${size(bytes.done)}${failed}${why}`;
 };
 

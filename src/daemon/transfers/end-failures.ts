@@ -1,6 +1,6 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Transfer, TransferFailure } from '../../protocol/transfers.ts';
-import type { Failed } from './format.ts';
+import { failedOf, failureOf, type Failed } from './format.ts';
 import { failedIn } from './way.ts';
 
 /** As many as a record keeps. */
@@ -37,14 +37,15 @@ export class EndFailures {
   takeThrown(thrown: unknown): void {
     if (!(thrown instanceof LoopsyError)) return;
     const path = thrown.details?.['path'];
-    if (typeof path === 'string') this.#add([path, thrown.error, thrown.message]);
+    if (typeof path === 'string') this.#add(failedOf(path, thrown));
   }
 
-  #add([path, error, message]: Failed): void {
+  #add(failed: Failed): void {
+    const [path, error, message] = failed;
     // After a cut the same is answered again.
     if (this.#kept.has(path)) return;
     this.#count += 1;
-    if (this.#kept.size < MAX_KEPT) this.#kept.set(path, { path, error, message });
+    if (this.#kept.size < MAX_KEPT) this.#kept.set(path, failureOf(failed));
     const kind = this.#kinds.get(error) ?? { count: 0, message };
     kind.count += 1;
     this.#kinds.set(error, kind);

@@ -6,6 +6,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
+import { endIn } from './format.ts';
 import { Mover } from './mover.ts';
 import { Progress } from './progress.ts';
 import { Throttle } from './throttle.ts';
@@ -39,7 +40,7 @@ export class Movement {
   readonly #startedAt: number;
   readonly #startedAtMs: number;
   #show: Timer | undefined;
-  #ending: Pick<Transfer, 'outcome' | 'endedAt' | 'duration' | 'error' | 'message' | 'hint'> | undefined;
+  #ending: Pick<Transfer, 'outcome' | 'endedAt' | 'duration' | 'error' | 'message' | 'hint' | 'at'> | undefined;
   /** Resolves when it has ended, however. */
   readonly ended: Promise<void>;
 
@@ -109,11 +110,13 @@ export class Movement {
       this.#end({ outcome: isDone ? 'done' : 'failed' });
     } catch (thrown) {
       const error = this.#errorOf(thrown);
+      const at = endIn(error.details?.['at']);
       this.#end({
         outcome: error.error === 'transfer_cancelled' ? 'cancelled' : 'failed',
         error: error.error,
         message: error.message,
         ...(error.hint === undefined ? {} : { hint: error.hint }),
+        ...(at === undefined ? {} : { at }),
       });
     }
   }
@@ -126,7 +129,7 @@ export class Movement {
     return new LoopsyError('internal', { message, cause: why });
   }
 
-  #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint'>): void {
+  #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint' | 'at'>): void {
     const { clock } = this.#options;
     this.#show?.cancel();
     this.#progress.waiting = false;

@@ -22,6 +22,7 @@ import type { DiskThread } from './disk-thread.ts';
 import { EndFailures } from './end-failures.ts';
 import { type EndLeaving, type OpenEnd, refusedRow, rowOfEnd } from './end-row.ts';
 import type { Body } from './pour.ts';
+import { failureOf, type Failed } from './format.ts';
 import { countIn } from './way.ts';
 
 /** One step of a target: its bytes, and who counts them. */
@@ -73,8 +74,8 @@ export class OpenEnds {
     return this.#opening({ role: 'source', about, boot: input.boot }, caller, async ({ endId, failures: seen }) => {
       const { paths, exclude = [], gitignore = false } = input;
       const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
-      const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: [string, string, string][] };
-      const failures = failed.map(([path, error, message]) => ({ path, error, message }));
+      const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: Failed[] };
+      const failures = failed.map((one) => failureOf(one));
       seen.take({ failed });
       return { endId, platform: platformOf(platform), roots, failures };
     });

@@ -1,5 +1,5 @@
-import type { Transfer, TransferFailure } from '../../protocol/transfers.ts';
-import type { Failed } from './format.ts';
+import type { Transfer, TransferEnd, TransferFailure } from '../../protocol/transfers.ts';
+import { failureOf, type Failed } from './format.ts';
 
 const MAX_FAILURES = 1000;
 
@@ -51,10 +51,11 @@ export class Progress {
     this.#changed();
   }
 
-  fail(failed: readonly Failed[]): void {
-    for (const [path, error, message] of failed) {
+  /** `at`: the end that says so. */
+  fail(failed: readonly Failed[], at?: TransferEnd): void {
+    for (const one of failed) {
       this.files.failed += 1;
-      if (this.failures.length < MAX_FAILURES) this.failures.push({ path, error, message });
+      if (this.failures.length < MAX_FAILURES) this.failures.push(failureOf(one, at));
     }
     if (failed.length > 0) this.#changed();
   }

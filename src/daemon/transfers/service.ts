@@ -18,6 +18,7 @@ import type { Ends } from './ends.ts';
 import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
 import type { Publisher } from '../events/bus.ts';
 import { listTransfers } from './list-transfers.ts';
+import { locatedEnds } from './located-ends.ts';
 import { endedStream, Movement } from './movement.ts';
 import { OpenEnds } from './open-ends.ts';
 import { Progress } from './progress.ts';
@@ -301,14 +302,14 @@ export class Transfers implements Service {
   #endsOf(input: TransferInput, { from, to }: { from: Place; to: Place }, caller: Caller): Ends {
     const { forward } = this.#options;
     const context = (signal: AbortSignal): EndContext => ({ caller, signal });
-    return {
+    return locatedEnds({
       source: (signal) =>
         input.from === undefined
           ? localSource(this.ends, from, context(signal))
           : peerSource(forward, from, context(signal)),
       target: (signal) =>
         input.to === undefined ? localTarget(this.ends, to, context(signal)) : peerTarget(forward, to, context(signal)),
-    };
+    });
   }
 
   #ended(movement: Movement, input: TransferInput): void {

@@ -50,7 +50,7 @@ export class TransferNews {
 
 const movedOf = ({ sources, ...row }: Transfer): Moved => {
   const { transferId, role, from, to, dest, path, outcome, caller, startedAt, endedAt, files, bytes } = row;
-  const { error, message } = row;
+  const { error, message, at } = row;
   return {
     transferId,
     role,
@@ -68,5 +68,6 @@ const movedOf = ({ sources, ...row }: Transfer): Moved => {
     bytes,
     error,
     message,
+    at,
   };
 };

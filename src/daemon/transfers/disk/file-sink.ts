@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { isRecord } from '../../../protocol/record.ts';
 import type { Draft } from './draft.ts';
-import { fileError, fileFault, tooLarge } from './faults.ts';
+import { endless, fileError, fileFault } from './faults.ts';
 import { NEW_FILE_MODE } from './file-writer.ts';
 import type { Sink } from './incoming.ts';
 import type { FilePlace, WriteFile } from './messages.ts';
@@ -65,8 +65,9 @@ export class FileSink implements Sink {
 
   async #openDraft(dest: string): Promise<void> {
     const { limits, mayWriteRunning } = this.#write;
-    const { platform, basename } = this.#parts.around;
-    const roots = [{ name: basename(dest), type: 'file' as const }];
+    const { platform } = this.#parts.around;
+    // Errors name it as it was asked for.
+    const roots = [{ name: dest, type: 'file' as const }];
     this.#target = new Target(this.#parts, {
       ...PLAIN,
       dest,
@@ -89,7 +90,7 @@ export class FileSink implements Sink {
     const { maxFileSize } = this.#parts.around;
     const shown = this.#write.place.destPath ?? 'the file';
     this.#size += bytes.length;
-    if (this.#size > maxFileSize) throw tooLarge(shown, this.#size, maxFileSize);
+    if (this.#size > maxFileSize) throw endless(shown, maxFileSize);
     this.#hash.update(bytes);
     try {
       this.#put(bytes);

@@ -16,7 +16,11 @@ export async function* readFile(
   const real = await guard.check(path, limits);
   let fd: number | undefined;
   try {
-    if (lstatSync(real).isDirectory()) throw fileError('wrong_type', path, 'is a folder');
+    if (lstatSync(real).isDirectory())
+      throw fileError('wrong_type', path, [
+        'is a folder',
+        { hint: '`loopsy pull` fetches folders; name a file for this' },
+      ]);
     const opened = openReal(real, path);
     fd = opened.fd;
     const { size, mtimeMs, ctimeMs } = opened.stats;
