@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
-import { jobIdSchema, peerRefSchema } from './ids.ts';
+import { peerRefSchema, timeIdSchema } from './ids.ts';
 import { pageInput, pageOutput } from './page.ts';
 import { platformSchema } from './system.ts';
 
 /** A path as a person or a program writes it: `~/x`, relative to the home, `C:\x`, `/c/x`. The guard decides about it. */
 const pathSchema = z.string().min(1).max(4096);
 /** Sortable by time, as a job's. */
-const transferIdSchema = jobIdSchema;
+const transferIdSchema = timeIdSchema('transfer');
 const bytesSchema = z.int().min(0);
 /** Lower-case hex. */
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 has 64 hex digits');
@@ -108,7 +108,9 @@ export const transferSchema = z.object({
   to: placeSchema,
   sources: z.array(z.string()),
   dest: z.string(),
-  state: z.enum(['running', 'waiting', 'ended']).describe('waiting: for a node that is away'),
+  state: z
+    .enum(['running', 'waiting', 'ended'])
+    .describe('waiting: for a node that is away, or that takes no more for a while'),
   outcome: z
     .enum(['done', 'failed', 'cancelled', 'lost'])
     .optional()
@@ -135,7 +137,10 @@ export const transferSchema = z.object({
     .string()
     .optional()
     .describe('of one moved file, as it lies at the destination: sha256 over the sha256 of each 4 MiB'),
-  error: z.string().optional().describe("the catalogue's name of what ended it, or kept any file from arriving"),
+  error: z
+    .string()
+    .optional()
+    .describe("the catalogue's name of what ended it, kept files from arriving, or lets it wait"),
   message: z.string().optional(),
   hint: z.string().optional(),
   at: endSchema.optional(),
@@ -159,6 +164,7 @@ export const transferCancelSchema = z.object({
   success: z.literal(true),
   transferId: transferIdSchema,
   state: z.enum(['cancelled', 'ended']),
+  resumable: z.boolean().describe('true where the same transfer, begun again, goes on where it was'),
 });
 
 // ── the two ends, as nodes speak to each other ──────────────────────────────────────────────────────────────────────

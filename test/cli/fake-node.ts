@@ -318,7 +318,7 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'transfer.follow': moving(MOVED),
   'transfer.list': () => ({ transfers: [TRANSFER] }),
   'transfer.get': () => MOVED,
-  'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled' }),
+  'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled', resumable: true }),
   'key.show': () => ({ key: 'a'.repeat(64) }),
   'key.generate': () => ({ key: 'b'.repeat(64) }),
   'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT }] }),

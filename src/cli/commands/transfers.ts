@@ -141,9 +141,12 @@ const cancel: Command = async ({ invocation, node, out }) => {
   const peer = peerNamed(invocation.value('peer'));
   const answer = await client.call('transfer.cancel', { transferId: invocation.args[0] ?? '' }, { peer });
   if (out.json) out.document(answer);
-  out.print(answer.state === 'ended' ? 'It had ended before.' : 'Ended; what has arrived stays.');
+  out.print(answer.state === 'ended' ? 'It had ended before.' : answer.resumable ? RESUMABLE : UNWANTED);
   return EXIT.ok;
 };
+
+const RESUMABLE = 'Ended; what has arrived stays, and the same command goes on where it was.';
+const UNWANTED = 'Ended. Files that were complete stay, the others are gone, and the sender is told.';
 
 export const commands: Commands = {
   'transfers list': list,

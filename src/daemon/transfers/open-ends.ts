@@ -52,6 +52,12 @@ const LOOK_MS = 60_000;
 /** Cancelled ones whose movers are told so. */
 const MAX_CANCELLED = 1000;
 
+/** What its mover may do then. */
+const CANCELLED = {
+  source: 'ask there before you run it again: it goes on where it was',
+  target: 'ask there before you run it again: of files that were not complete nothing was kept',
+} as const;
+
 const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
   platform === 'win32' || platform === 'darwin' ? platform : 'linux';
 
@@ -59,7 +65,7 @@ const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
 export class OpenEnds {
   readonly #parts: OpenEndsParts;
   readonly #open = new Map<string, OpenEnd>();
-  readonly #cancelled = new Set<string>();
+  readonly #cancelled = new Map<string, OpenEnd['role']>();
   #look: Timer | undefined;
 
   constructor(parts: OpenEndsParts) {
@@ -144,15 +150,19 @@ export class OpenEnds {
     await this.#close(end, leaving);
   }
 
-  /** The owner of this machine, or who opened it, wants no more of it: its mover is told so, and nothing waits to be gone on with. */
-  async cancel(endId: string, caller: Caller): Promise<void> {
+  /**
+   * The owner of this machine, or who opened it, wants no more of it: its mover is told so. Of what is written here
+   * nothing waits to be gone on with. @returns true where it can be gone on with.
+   */
+  async cancel(endId: string, caller: Caller): Promise<boolean> {
     const end = this.#of(endId, caller);
-    this.#cancelled.add(endId);
-    for (const oldest of this.#cancelled) {
+    this.#cancelled.set(endId, end.role);
+    for (const oldest of this.#cancelled.keys()) {
       if (this.#cancelled.size <= MAX_CANCELLED) break;
       this.#cancelled.delete(oldest);
     }
     await this.#close(end, { outcome: 'cancelled' }, 'unwanted');
+    return end.role === 'source';
   }
 
   /** True where it is open here. */
@@ -238,9 +248,10 @@ export class OpenEnds {
   }
 
   #gone(endId: string): LoopsyError {
-    return this.#cancelled.has(endId)
-      ? new LoopsyError('transfer_cancelled', { message: 'the transfer was cancelled on the other machine' })
-      : new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+    const role = this.#cancelled.get(endId);
+    if (role === undefined)
+      return new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+    return new LoopsyError('transfer_cancelled', { message: 'the transfer was cancelled', hint: CANCELLED[role] });
   }
 
   /** What fails because its end was closed under it says that: it is no fault of a file. */

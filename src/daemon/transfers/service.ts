@@ -205,14 +205,16 @@ export class Transfers implements Service {
     const row = this.get({ transferId }, caller);
     const movement = this.#movements.get(transferId);
     if (movement === undefined && this.ends.knows(transferId)) {
-      await this.ends.cancel(transferId, caller);
-      return { success: true, transferId, state: 'cancelled' };
+      const resumable = await this.ends.cancel(transferId, caller);
+      return { success: true, transferId, state: 'cancelled', resumable };
     }
-    if (movement === undefined || row.state === 'ended') return { success: true, transferId, state: 'ended' };
+    if (movement === undefined || row.state === 'ended')
+      return { success: true, transferId, state: 'ended', resumable: false };
     movement.cancel();
     if ((await withTimeLimit(movement.ended, CANCEL_LIMIT_MS, this.#options.clock)) === TIMED_OUT)
       throw new LoopsyError('request_timeout', { message: 'the transfer is ending, and takes its time' });
-    return { success: true, transferId, state: movement.row().outcome === 'cancelled' ? 'cancelled' : 'ended' };
+    const isCancelled = movement.row().outcome === 'cancelled';
+    return { success: true, transferId, state: isCancelled ? 'cancelled' : 'ended', resumable: isCancelled };
   }
 
   /** Newest first; other nodes' readings and writings here are among them. */

@@ -119,9 +119,19 @@ describe('transfers show', () => {
 });
 
 describe('transfers cancel', () => {
+  it.each([
+    [true, 'Ended; what has arrived stays, and the same command goes on where it was.\n'],
+    [false, 'Ended. Files that were complete stay, the others are gone, and the sender is told.\n'],
+  ])(verifies('transfers.refused', 'says what stays: %s'), async (resumable, text) => {
+    const node = await FakeNode.start({
+      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled', resumable }),
+    });
+    expect((await runCli(['transfers', 'cancel', TRANSFER_ID], { dataDir: node.folder })).stdout).toBe(text);
+  });
+
   it('says where there was nothing to end', async () => {
     const node = await FakeNode.start({
-      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'ended' }),
+      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'ended', resumable: false }),
     });
     const { stdout } = await runCli(['transfers', 'cancel', TRANSFER_ID], { dataDir: node.folder });
     expect(stdout).toBe('It had ended before.\n');
