@@ -1,6 +1,6 @@
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
-import { Absence, wasCut } from './absence.ts';
+import { Absence, goesOn, wasCut } from './absence.ts';
 import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, type Paint } from './output.ts';
@@ -51,7 +51,7 @@ async function* eventsOf(
   { node, first, peer, signal }: Following,
   progress: Progress,
 ): AsyncGenerator<TransferEvent> {
-  const away = new Absence(cli, 'transfer', progress.say);
+  const away = new Absence(cli, goesOn('transfer'), progress.say);
   let asked = node;
   let source = first;
   let latest: Transfer | undefined;
