@@ -5,7 +5,7 @@ const FOLDER: OptionSpec = {
   name: 'folder',
   value: 'path',
   repeat: true,
-  summary: 'a folder that files and tasks may use (features to come; repeatable)',
+  summary: 'a folder that files may be read from or written to (repeatable)',
 };
 const EXPIRES: OptionSpec = {
   name: 'expires',
@@ -20,7 +20,7 @@ const REACH: OptionSpec = {
 };
 const LEVEL: ArgSpec = { name: 'level', choices: ['observe', 'collaborate', 'full'] };
 const LEVEL_DETAILS =
-  'observe: see the state; read context, and files in listed folders (features to come)\ncollaborate: the same today; write context and files there, send messages, run tasks there (features to come)\nfull: run any command, so anything that you can do here';
+  'observe: see the state; read files in listed folders (context to come)\ncollaborate: the same, and write files there (context, messages and tasks to come)\nfull: run any command, so anything that you can do here';
 
 /** How machines come to trust each other, and what they may. */
 export const PEER_COMMANDS: readonly CommandSpec[] = [
@@ -107,10 +107,7 @@ export const PEER_COMMANDS: readonly CommandSpec[] = [
     options: [FOLDER, EXPIRES],
     examples: [
       ['loopsy peers grant kai observe', 'read only'],
-      [
-        'loopsy peers grant kai collaborate --folder ~/work --expires 30d',
-        'for a month; in one folder (features to come)',
-      ],
+      ['loopsy peers grant kai collaborate --folder ~/work --expires 30d', 'for a month; files of one folder'],
     ],
     details: LEVEL_DETAILS,
   },
