@@ -89,6 +89,8 @@ const secondsLeft = ({ counting, bytes }: Transfer, perSecond: number): number |
 
 const waitingWords = (transfer: Transfer, reader: Reader): string => {
   const reason = reasonWords(transfer, reader);
+  // It is there, and has said so itself.
+  if (transfer.error === 'rate_limited') return `waiting: ${reason}`;
   const why = reason === '' ? '' : ` (${reason})`;
   return `waiting for ${awayNames(transfer, reader)} …${why}`;
 };

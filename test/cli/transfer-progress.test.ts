@@ -71,6 +71,17 @@ describe('the progress of a transfer', () => {
     expect(await shown([half, why, half, why], {})).toMatch(/^(loopsy: waiting for maria … \(it is offline\)\n){2}$/);
   });
 
+  it(verifies('cli.transfer.rate', 'says that a machine takes no more for a while, and which'), async () => {
+    const limited = {
+      ...half,
+      state: 'waiting' as const,
+      error: 'rate_limited',
+      message: 'too many',
+      at: 'target' as const,
+    };
+    expect(await shown([limited, limited], {})).toBe('loopsy: waiting: too many (on maria)\n');
+  });
+
   it(
     verifies('cli.transfer.progress', 'is a plain line every ten seconds elsewhere, and none with --quiet'),
     async () => {

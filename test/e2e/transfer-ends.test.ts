@@ -46,13 +46,48 @@ describe('a transfer that the receiver’s owner cancels', () => {
         (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
       await until(async () => (await list()).length > 0, 10_000);
       const [incoming] = await list();
-      expect((await b.run(['transfers', 'cancel', incoming?.transferId ?? ''])).code).toBe(0);
+      const cancelled = await b.run(['transfers', 'cancel', incoming?.transferId ?? '']);
+      expect([cancelled.code, cancelled.stdout]).toEqual([0, expect.stringContaining('the others are gone')]);
       const { code, stdout } = await sending;
       expect(code).toBe(1);
-      expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled' });
+      const hint = expect.stringContaining('nothing was kept');
+      expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled', at: 'target', hint });
       expect(await list()).toEqual([]);
       expect(await readdir(b.home)).not.toContain('unwanted');
       expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
+});
+
+describe('a machine that takes no more transfers for a while', () => {
+  it(
+    verifies('cli.transfer.rate', 'is said to do so, and waited for, whatever is sent'),
+    { timeout: 60_000 },
+    async () => {
+      const [from, to] = [
+        await Machine.create('hasty'),
+        await Machine.create('calm', { extra: 'rateLimits:\n  transfer: 12\n' }),
+      ];
+      try {
+        await connectMachines(from, to);
+        await writeFile(join(from.home, 'note'), 'x');
+        const send = (): Promise<{ code: number | null; stderr: string }> => from.run(['send', 'calm', 'note', 'note']);
+        let sent = await send();
+        for (let count = 0; count < 14 && sent.stderr === ''; count += 1) sent = await send();
+        expect(sent).toMatchObject({
+          code: 0,
+          stderr: expect.stringMatching(/^loopsy: waiting: more than 12 .*\(on calm\)\n$/),
+        });
+        const bytes = 'x'.repeat(1_000_000);
+        let piped = await from.run(['send', 'calm', '-', 'piped'], bytes);
+        for (let count = 0; count < 3 && piped.stderr === ''; count += 1)
+          piped = await from.run(['send', 'calm', '-', 'piped'], bytes);
+        expect(piped).toMatchObject({ code: 0, stderr: expect.stringMatching(/too many requests: waiting \d+ s/) });
+        expect(await readFile(join(to.home, 'piped'), 'utf8')).toBe(bytes);
+      } finally {
+        await from.remove();
+        await to.remove();
+      }
     },
   );
 });

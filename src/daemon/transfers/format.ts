@@ -46,10 +46,7 @@ const ownHint = ({ error, hint = '' }: LoopsyError): string => {
 };
 
 /** The same with names; `said`: the end that says so. */
-export const failureOf = (
-  [path, error, message, hint = '', at]: Failed,
-  said: TransferEnd | undefined = undefined,
-): TransferFailure => {
+export const failureOf = ([path, error, message, hint = '', at]: Failed, said?: TransferEnd): TransferFailure => {
   const end = at ?? said;
   return { path, error, message, ...(hint === '' ? {} : { hint }), ...(end === undefined ? {} : { at: end }) };
 };

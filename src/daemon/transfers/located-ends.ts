@@ -44,7 +44,7 @@ const locatedTarget = (end: TargetEnd): TargetEnd => ({
 });
 
 /** The same two ends, whose errors say which of them they are of. */
-export const locatedEnds = ({ source, target }: Ends): Ends => ({
-  source: (signal) => locatedSource(source(signal)),
-  target: (signal) => locatedTarget(target(signal)),
+export const locatedEnds = (ends: Ends): Ends => ({
+  source: (signal) => locatedSource(ends.source(signal)),
+  target: (signal) => locatedTarget(ends.target(signal)),
 });

@@ -71,7 +71,8 @@ export class Movement {
   row(): Transfer {
     const { input, from, to, clock } = this.#options;
     const { waiting } = this.#progress;
-    const ending = this.#ending ?? { duration: clock.monotonicMs() - this.#startedAtMs };
+    const duration = clock.monotonicMs() - this.#startedAtMs;
+    const ending = this.#ending ?? { duration, ...(waiting === undefined ? {} : reasonOf(waiting)) };
     return {
       transferId: this.id,
       role: 'mover',
@@ -79,7 +80,7 @@ export class Movement {
       to,
       sources: input.sources,
       dest: input.dest,
-      state: this.#ending === undefined ? (waiting ? 'waiting' : 'running') : 'ended',
+      state: this.#ending === undefined ? (waiting === undefined ? 'running' : 'waiting') : 'ended',
       caller: this.caller,
       ...(input.detach === true ? { detached: true } : {}),
       ...(input.dryRun === true ? { dryRun: true } : {}),
@@ -110,13 +111,9 @@ export class Movement {
       this.#end({ outcome: isDone ? 'done' : 'failed' });
     } catch (thrown) {
       const error = this.#errorOf(thrown);
-      const at = endIn(error.details?.['at']);
       this.#end({
         outcome: error.error === 'transfer_cancelled' ? 'cancelled' : 'failed',
-        error: error.error,
-        message: error.message,
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
-        ...(at === undefined ? {} : { at }),
+        ...reasonOf(error),
       });
     }
   }
@@ -132,7 +129,7 @@ export class Movement {
   #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint' | 'at'>): void {
     const { clock } = this.#options;
     this.#show?.cancel();
-    this.#progress.waiting = false;
+    this.#progress.waiting = undefined;
     this.#progress.counting = false;
     this.#progress.current = undefined;
     this.#ending = { ...ending, endedAt: clock.now(), duration: clock.monotonicMs() - this.#startedAtMs };
@@ -148,6 +145,17 @@ export class Movement {
     });
   }
 }
+
+/** Why it ended, or waits. */
+const reasonOf = ({
+  error,
+  message,
+  hint,
+  details,
+}: LoopsyError): Pick<Transfer, 'error' | 'message' | 'hint' | 'at'> => {
+  const at = endIn(details?.['at']);
+  return { error, message, ...(hint === undefined ? {} : { hint }), ...(at === undefined ? {} : { at }) };
+};
 
 /** One reader. It gets the state of the moment in which it reads: a slow one gets fewer, none of them old. */
 class MovementFollower implements StreamSource {

@@ -39,7 +39,7 @@ export class Mover {
     const { progress, clock, signal, patienceMs, throttle } = parts;
     this.#parts = parts;
     this.#progress = progress;
-    const onWaiting = (waits: boolean): void => progress.wait(waits);
+    const onWaiting = (why: LoopsyError | undefined): void => progress.wait(why);
     this.#patience = new Patience({ clock, signal, patienceMs, onWaiting });
     this.#sender = new FileSender({ patience: this.#patience, progress, throttle, signal });
   }

@@ -30,7 +30,8 @@ export interface PatienceParts {
   readonly signal: AbortSignal;
   /** How long a node may be away, ms. */
   readonly patienceMs: number;
-  readonly onWaiting: (waits: boolean) => void;
+  /** Told why it waits; undefined: it does no more. */
+  readonly onWaiting: (why: LoopsyError | undefined) => void;
 }
 
 /** What lies between two attempts. */
@@ -54,7 +55,7 @@ export class Patience {
   contact(): void {
     this.#contacts += 1;
     this.#contactMs = this.#parts.clock.monotonicMs();
-    this.#parts.onWaiting(false);
+    this.#parts.onWaiting(undefined);
   }
 
   /** Does it, and again while the connection breaks. @throws what is no absence, or has lasted too long. */
@@ -105,7 +106,7 @@ export class Patience {
     const { clock, signal, patienceMs, onWaiting } = this.#parts;
     const retryAfterMs = why instanceof LoopsyError ? Number(why.details?.['retryAfterMs'] ?? 0) : 0;
     if (retryAfterMs === 0 && clock.monotonicMs() - this.#contactMs > patienceMs) throw why;
-    onWaiting(true);
+    onWaiting(why instanceof LoopsyError ? why : undefined);
     await pause(Math.max(pauseMs, retryAfterMs), { clock, signal });
     signal.throwIfAborted();
   }

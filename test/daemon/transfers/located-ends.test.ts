@@ -15,21 +15,24 @@ const failing = (error: LoopsyError): Ends => {
     yield Buffer.from('x');
     throw error;
   }
+  const fail = async (): Promise<never> => {
+    throw error;
+  };
   const source: SourceEnd = {
     place,
     partBytes: 1,
-    open: () => Promise.reject(error),
+    open: fail,
     read: async () => broken(),
     close: async () => undefined,
   };
   const target: TargetEnd = {
     place,
-    open: () => Promise.reject(error),
+    open: fail,
     write: async (_, body) => {
       if (typeof body === 'object') for await (const _chunk of body as AsyncIterable<Uint8Array>) continue;
       throw error;
     },
-    put: () => Promise.reject(error),
+    put: fail,
     close: async () => undefined,
   };
   return locatedEnds({ source: () => source, target: () => target });
