@@ -92,6 +92,30 @@ describe('a machine that takes no more transfers for a while', () => {
   );
 });
 
+describe('a transfer under way', () => {
+  /** What is said of one when this has been done in its middle. */
+  const saidAfter = async (what: () => Promise<unknown>): Promise<{ code: number | null; stderr: string }> => {
+    const sending = a.run(['send', 'far', 'under-way', './', '--limit', '1M']);
+    const isSeen = async (): Promise<boolean> =>
+      (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers.some(({ bytes }) => bytes.sent > 0);
+    await until(isSeen, 10_000);
+    await what();
+    return sending;
+  };
+
+  it('fails with the reason where it may not go on, and where its own node stops; nobody is waited for', async () => {
+    await writeLarge(join(a.home, 'under-way'), 2_900_000);
+    const narrowed = await saidAfter(() => b.run(['peers', 'grant', 'near', 'observe']));
+    expect(narrowed).toMatchObject({ code: 4, stderr: expect.stringContaining('no scope "files:write"') });
+    await b.run(['peers', 'grant', 'near', 'full']);
+    const stopped = await saidAfter(() => a.run(['stop']));
+    expect(stopped).toMatchObject({ code: 3, stderr: expect.stringContaining('the node stopped') });
+    for (const { stderr } of [narrowed, stopped]) expect(stderr).not.toContain('waiting');
+    await a.start();
+    expect((await a.run(['send', 'far', 'under-way', './'])).code).toBe(0);
+  });
+});
+
 describe('an error', () => {
   it(
     verifies('transfers.errors.where', 'says on which machine, by the path that was given, and what to do next'),
