@@ -128,6 +128,7 @@ export const ERRORS = {
     hint: '`loopsy transfers list --all` shows them',
   }),
   transfer_cancelled: row([4013, 409, EXIT.failed], 'the transfer was cancelled'),
+  range_unsatisfiable: row([4014, 416, EXIT.usage], 'the file has no such bytes'),
   pair_not_open: row([8001, 404, EXIT.failed], 'no pairing is open there', {
     hint: 'run `loopsy pair` on the other machine and enter the code that it shows',
   }),

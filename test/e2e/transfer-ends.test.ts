@@ -243,6 +243,7 @@ describe('POST /transfer/push, asked for what can not be', () => {
       await mkdir(join(b.home, 'folder'), { recursive: true });
       await writeFile(join(b.home, 'old'), 'old');
       await writeFile(join(b.home, 'folder', 'file'), 'x');
+      await promisify(execFile)('mkfifo', [join(b.home, 'pipe')]);
       const cases: [Record<string, string>, number, string][] = [
         [{ destPath: 'folder' }, 409, 'wrong_type'],
         [{ destPath: 'missing/x' }, 404, 'file_not_found'],
@@ -255,6 +256,8 @@ describe('POST /transfer/push, asked for what can not be', () => {
         [{ destPath: 'old', checksum: '0'.repeat(64) }, 422, 'checksum_mismatch'],
         [{ destPath: 'old', checksum: 'x' }, 400, 'invalid_request'],
         [{}, 400, 'invalid_request'],
+        [{ destPath: 'old', cheksum: '0'.repeat(64) }, 400, 'invalid_request'],
+        [{ destPath: 'pipe' }, 409, 'wrong_type'],
       ];
       for (const [fields, status, name] of cases)
         expect(await push(fields), JSON.stringify(fields)).toEqual({ status, name });
@@ -265,10 +268,36 @@ describe('POST /transfer/push, asked for what can not be', () => {
         name: 'file_too_large',
       });
       expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('old');
+      expect((await stat(join(b.home, 'pipe'))).isFIFO()).toBe(true);
       expect(await draftsIn(b.home)).toEqual([]);
       expect(await push({ destPath: 'old' })).toEqual({ status: 200 });
       expect(await push({ destPath: 'limit' }, new Uint8Array(MOST))).toEqual({ status: 200 });
       expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('new');
     },
   );
+});
+
+describe('POST /transfer/pull', () => {
+  it(verifies('transfers.bad-input', 'says how large a file is that has no such range, of a peer too'), async () => {
+    const { url, token } = await a.registration();
+    for (const [machine, query] of [
+      [a, ''],
+      [b, '?peer=far'],
+    ] as const) {
+      await writeFile(join(machine.home, 'five'), '12345');
+      await writeFile(join(machine.home, 'none'), '');
+      const ask = async (sourcePath: string, range: string): Promise<unknown[]> => {
+        const answer = await fetch(`${url}/api/v1/transfer/pull${query}`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', range },
+          body: JSON.stringify({ sourcePath }),
+        });
+        const text = await answer.text();
+        return [answer.status, answer.headers.get('content-range'), answer.ok ? text : JSON.parse(text).error.name];
+      };
+      expect(await ask('five', 'bytes=5-')).toEqual([416, 'bytes */5', 'range_unsatisfiable']);
+      expect(await ask('none', 'bytes=-3')).toEqual([416, 'bytes */0', 'range_unsatisfiable']);
+      expect(await ask('five', 'bytes=3-9')).toEqual([206, 'bytes 3-4/5', '45']);
+    }
+  });
 });

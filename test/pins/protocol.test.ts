@@ -108,6 +108,7 @@ const ERROR_ROWS = `
   4011 wrong_type 409 exit 1
   4012 transfer_not_found 404 exit 1
   4013 transfer_cancelled 409 exit 1
+  4014 range_unsatisfiable 416 exit 2
   8001 pair_not_open 404 exit 1
   8002 pair_expired 410 exit 1
   8003 pair_wrong_code 403 exit 1
