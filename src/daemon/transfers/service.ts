@@ -218,10 +218,10 @@ export class Transfers implements Service {
   }
 
   /** Newest first; other nodes' readings and writings here are among them. */
-  list(
+  async list(
     { state, cursor, limit = DEFAULT_PAGE }: ParsedInputOf<'transfer.list'>,
     caller: Caller,
-  ): OutputOf<'transfer.list'> {
+  ): Promise<OutputOf<'transfer.list'>> {
     const all = state === 'all';
     const movements = [...this.#movements.values()].map((movement) => movement.row());
     const now = [...movements, ...this.ends.rows()].filter((row) => all || row.state !== 'ended');
