@@ -92,11 +92,12 @@ export const whatWords = ({ sources, dest }: Transfer): string => {
 
 /** What a transfer did, or a dry run would do, in one line. */
 export const summaryOf = (transfer: Transfer, reader: Reader): string => {
-  const { files, removed, dryRun } = transfer;
+  const { files, removed, dryRun, leaves } = transfer;
   const isDry = dryRun === true;
   const moved = movedWords(transfer);
   const tail = removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`];
-  const were = `${isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were')} there already`;
+  const verb = isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were');
+  const were = `${verb} there already${leaves === undefined ? '' : LEFT[leaves]}`;
   if (moved !== undefined) {
     const skipped = files.skipped === 0 ? [] : [`${files.skipped} ${were}`];
     return [headOf(transfer, moved, reader), ...skipped, ...tail].join('; ');
@@ -104,6 +105,9 @@ export const summaryOf = (transfer: Transfer, reader: Reader): string => {
   if (files.skipped === 0) return [nothingWords(transfer, reader), ...tail].join('; ');
   return [`${count(files.skipped, 'file')} ${were}: ${targetWords(transfer, reader)}`, ...tail].join('; ');
 };
+
+/** Not all of it is the same. */
+const LEFT = { existing: ', and left alone', newer: ', as new or newer' } as const;
 
 const plural = (number: number, one: string, many: string): string => (number === 1 ? one : many);
 

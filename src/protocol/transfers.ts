@@ -118,6 +118,10 @@ export const transferSchema = z.object({
   caller: z.string(),
   detached: z.literal(true).optional(),
   dryRun: z.literal(true).optional(),
+  leaves: z
+    .enum(['existing', 'newer'])
+    .optional()
+    .describe('what was left alone, and counts as skipped, though it may differ: with noClobber, update'),
   startedAt: z.int(),
   endedAt: z.int().optional(),
   duration: z.number().describe('ms'),

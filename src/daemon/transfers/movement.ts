@@ -84,6 +84,7 @@ export class Movement {
       caller: this.caller,
       ...(input.detach === true ? { detached: true } : {}),
       ...(input.dryRun === true ? { dryRun: true } : {}),
+      ...leavesOf(input),
       startedAt: this.#startedAt,
       ...ending,
       ...this.#progress.snapshot(this.isOver),
@@ -145,6 +146,11 @@ export class Movement {
     });
   }
 }
+
+const leavesOf = ({ noClobber, update }: TransferInput): Pick<Transfer, 'leaves'> => {
+  if (noClobber === true) return { leaves: 'existing' };
+  return update === true ? { leaves: 'newer' } : {};
+};
 
 /** Why it ended, or waits. */
 const reasonOf = ({

@@ -162,6 +162,14 @@ describe('the end of a transfer', () => {
       '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to /srv/kai/in; 2 removed',
     ],
     [{ files: { found: 1, done: 0, skipped: 1, failed: 0 } }, '1 file was there already: maria:inbox/'],
+    [
+      { files: { found: 1, done: 0, skipped: 1, failed: 0 }, leaves: 'existing' },
+      '1 file was there already, and left alone: maria:inbox/',
+    ],
+    [
+      { files: { found: 2, done: 0, skipped: 2, failed: 0 }, leaves: 'newer', dryRun: true },
+      '2 files are there already, as new or newer: maria:inbox/',
+    ],
     [{ files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'there was nothing to send'],
     [
       {
