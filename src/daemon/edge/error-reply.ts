@@ -23,22 +23,18 @@ export const toLoopsyError = (thrown: unknown, log: Log): LoopsyError => {
   });
 };
 
-/** For a field that nobody looks at. */
-export const unknownField = (field: string, known: readonly string[]): LoopsyError => {
-  const near = nearest(field, known);
-  return new LoopsyError('invalid_request', {
-    message: `there is no field "${field}" here`,
-    hint: near === undefined ? `the fields are: ${known.join(', ') || 'none'}` : `did you mean "${near}"?`,
-    details: { field },
-  });
-};
-
 /** Names the first field that does not fit, and for an unknown one the nearest that exists. */
 export const invalidInput = (error: z.ZodError, known: readonly string[]): LoopsyError => {
   const issue = error.issues[0];
   if (issue === undefined) return new LoopsyError('invalid_request');
   if (issue.code === 'unrecognized_keys') {
-    return unknownField(issue.keys[0] ?? '', known);
+    const field = issue.keys[0] ?? '';
+    const near = nearest(field, known);
+    return new LoopsyError('invalid_request', {
+      message: `there is no field "${field}" here`,
+      hint: near === undefined ? `the fields are: ${known.join(', ') || 'none'}` : `did you mean "${near}"?`,
+      details: { field },
+    });
   }
   const field = issue.path.join('.');
   return new LoopsyError('invalid_request', {

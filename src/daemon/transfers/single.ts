@@ -4,7 +4,6 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import type { FileList } from '../../protocol/transfers.ts';
 import { HEADERS } from '../../protocol/requests.ts';
-import { unknownField } from '../edge/error-reply.ts';
 import type { Caller } from '../../trust/caller.ts';
 import type { ByteAnswer, Call } from '../edge/call.ts';
 import type { ByteRange, FilePlace, WholeFile } from './disk/messages.ts';
@@ -95,7 +94,12 @@ const FIELDS = ['destPath', 'checksum'];
 /** A checksum that is not looked at would be worse than none: no field is passed over. */
 const placeOf = (fields: Readonly<Record<string, string | undefined>>): { destPath?: string; checksum?: string } => {
   const other = Object.keys(fields).find((name) => !FIELDS.includes(name));
-  if (other !== undefined) throw unknownField(other, FIELDS);
+  if (other !== undefined)
+    throw new LoopsyError('invalid_request', {
+      message: `there is no field "${other}" in this form`,
+      hint: `the fields are: ${FIELDS.join(', ')}, and file`,
+      details: { field: other },
+    });
   const { destPath, checksum } = fields;
   if (checksum !== undefined && !SHA256.test(checksum))
     throw new LoopsyError('invalid_request', {

@@ -174,7 +174,7 @@ describe('the disk', () => {
       disk.take({ id: single, end: 'end' });
       expect(await answerOf(batch)).toMatchObject({
         done: 1,
-        failed: [['tree/closed/a', 'path_denied', expect.any(String)]],
+        failed: [['tree/closed/a', 'path_denied', expect.any(String), expect.stringContaining('config.yaml')]],
       });
       expect(await answerOf(single)).toBe('path_denied');
       expect([
