@@ -35,7 +35,7 @@ export class Rewindable {
   /** Nobody wants the rest. */
   leave(): void {
     // What ends it may wait for its next chunk.
-    void this.#source.return?.();
+    this.#source.return?.().catch(() => undefined);
   }
 
   /** @returns false at the end. */
