@@ -8,6 +8,10 @@ export const TRANSFERS = {
   'transfers.contents': '--checksum sends what has other contents, and nothing else',
   'transfers.bad-input': 'bad input is refused, each with its own reason; nothing of it stays',
   'transfers.changed': 'a source that changes while it is read is said; the old file at the target stays',
+  'transfers.errors.where':
+    'an error says on which machine it happened, by the path that was given, and what to do next',
+  'cli.transfer.rate': 'where a machine takes no more for a while, that is said, and waited out; also with stdin',
+  'transfers.list.own': 'a list of transfers says nothing of what is not the caller’s',
   'transfers.ends.own': 'what is open for one peer is read, written and closed by that peer alone',
   'transfers.ends.restart': 'a mover that was started anew finds the files free that its earlier start had open',
   'transfers.ends.folders': 'a peer reaches what its grant names, and nothing by links or `..`',

@@ -3,7 +3,7 @@ import { LoopsyError } from '../protocol/errors.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 
-/** What outlives its node is waited for so long, and the node is asked for so often. */
+/** A node is waited for so long, and the node is asked for so often. */
 const AWAY_MS = 60_000;
 const LOOK_MS = 250;
 
@@ -13,6 +13,9 @@ export const wasCut = (thrown: unknown): boolean =>
   thrown.cause !== undefined &&
   (thrown.error === 'outcome_unknown' || thrown.error === 'node_not_running');
 
+/** Of what outlives its node. */
+export const goesOn = (what: string): string => `the ${what} goes on, and is followed again when the node is back`;
+
 /** How a wait for the node is taken. */
 export interface Waiting {
   readonly signal: AbortSignal;
@@ -20,17 +23,17 @@ export interface Waiting {
   readonly why: unknown;
 }
 
-/** The time in which the node is away of something that goes on without it. */
+/** The time in which the node is away of something that is followed. */
 export class Absence {
   readonly #cli: Pick<Cli, 'io' | 'node'>;
-  readonly #what: string;
+  readonly #note: string;
   readonly #say: (text: string) => void;
   #sinceMs: number | undefined;
 
-  /** `what` goes on; `say` is told so once for each absence. */
-  constructor(cli: Pick<Cli, 'io' | 'node'>, what: string, say: (text: string) => void) {
+  /** `say` is told `note` once for each absence. */
+  constructor(cli: Pick<Cli, 'io' | 'node'>, note: string, say: (text: string) => void) {
     this.#cli = cli;
-    this.#what = what;
+    this.#note = note;
     this.#say = say;
   }
 
@@ -51,9 +54,7 @@ export class Absence {
       } catch (thrown) {
         if (!(thrown instanceof LoopsyError) || thrown.error !== 'node_not_running') throw thrown;
       }
-      if (!said) {
-        this.#say(`loopsy: the node is away; the ${this.#what} goes on, and is followed again when the node is back`);
-      }
+      if (!said) this.#say(`loopsy: the node is away; ${this.#note}`);
       said = true;
       await sleep(LOOK_MS, io.clock);
     }

@@ -1,6 +1,6 @@
 import { createClient, type Client } from '../client/client.ts';
 import { readJson } from '../client/errors.ts';
-import type { Transport } from '../client/transport.ts';
+import type { Transport, TransportResponse } from '../client/transport.ts';
 import type { Registration } from '../config/read-registration.ts';
 import { newChallenge, verifyProof } from '../kernel/token-proof.ts';
 import { LoopsyError } from '../protocol/errors.ts';
@@ -8,6 +8,7 @@ import type { OutputOf } from '../protocol/operations.ts';
 import type { HEADERS } from '../protocol/requests.ts';
 import { BASE_PATH, VERSION } from '../protocol/version.ts';
 import { OneSocket } from './one-socket.ts';
+import { Rewindable } from './rewindable.ts';
 
 // The types tie these names to the table without loading it.
 const CHALLENGE: (typeof HEADERS)['challenge'] = 'loopsy-challenge';
@@ -112,18 +113,29 @@ const isProven = async (registration: Registration): Promise<boolean> => {
   }
 };
 
-/** Waits once where the node says when to come again, and says so. */
+/** Waits once where the node says when to come again, and says so. A body that has not left for good leaves again. */
 const waitingOut =
   (transport: Transport, note: (text: string) => void): Transport =>
   async (request) => {
-    const response = await transport(request);
-    const seconds = Number(response.header('retry-after') ?? Number.NaN);
-    const repeatable = request.body === undefined || typeof request.body === 'string';
-    if (response.status !== 429 || !repeatable || !(seconds <= MAX_RETRY_AFTER_S)) return response;
-    note(`too many requests: waiting ${seconds} s, as the node asks`);
-    await readJson(response);
-    await pause(seconds * 1000, request.signal);
-    return transport(request);
+    const { body, signal } = request;
+    const rewindable = typeof body === 'object' ? new Rewindable(body) : undefined;
+    const send = (): Promise<TransportResponse> =>
+      transport(rewindable === undefined ? request : { ...request, body: rewindable.bytes() });
+    let isTaken = false;
+    try {
+      let response = await send();
+      const seconds = Number(response.header('retry-after') ?? Number.NaN);
+      if (response.status === 429 && rewindable?.isWhole !== false && seconds <= MAX_RETRY_AFTER_S) {
+        note(`too many requests: waiting ${seconds} s, as the node asks`);
+        await readJson(response);
+        await pause(seconds * 1000, signal);
+        response = await send();
+      }
+      isTaken = response.status < 400;
+      return response;
+    } finally {
+      if (!isTaken) rewindable?.leave();
+    }
   };
 
 const pause = (ms: number, signal: AbortSignal | undefined): Promise<void> =>

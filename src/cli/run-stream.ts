@@ -4,7 +4,7 @@ import { decodeJson, type StreamPiece } from '../client/client.ts';
 import { ERRORS, EXIT, errorFromBody, LoopsyError } from '../protocol/errors.ts';
 import { FRAME } from '../protocol/frames.ts';
 import type { JobEvent, JobOutcome, JobStarted } from '../protocol/jobs.ts';
-import { Absence, wasCut } from './absence.ts';
+import { Absence, goesOn, wasCut } from './absence.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { duration, plain, size } from './output.ts';
@@ -113,7 +113,7 @@ async function* resuming<Item>(cli: Cli, form: Form<Item>, following: Following)
   let source = form.first;
   let since = following.since ?? 0;
   let started: JobStarted | undefined;
-  const away = new Absence(cli, 'job', cli.out.note);
+  const away = new Absence(cli, goesOn('job'), cli.out.note);
   for (let failures = 0; ;) {
     const before = since;
     try {

@@ -2,7 +2,15 @@ import type { Transfer } from '../protocol/transfers.ts';
 import type { Cli } from './cli.ts';
 import { isLive, LiveLine, RecentRate } from './live-line.ts';
 import { plain, size, spent } from './output.ts';
-import { awayNames, bytesWords, filesWords, percentOf, type Reader } from './transfer-words.ts';
+import {
+  arrivedBytes,
+  awayNames,
+  bytesWords,
+  filesWords,
+  percentOf,
+  reasonWords,
+  type Reader,
+} from './transfer-words.ts';
 
 /** Where nobody looks at a terminal, a line is written so often. */
 const SAY_MS = 10_000;
@@ -34,7 +42,7 @@ const liveProgress = ({ io: { stderr, clock }, out }: Cli, reader: Reader): Prog
   return {
     show: (transfer) => {
       latest = transfer;
-      rate.add(clock.monotonicMs(), transfer.bytes.sent);
+      rate.add(clock.monotonicMs(), arrivedBytes(transfer));
       line.changed();
     },
     say: (text) => {
@@ -80,7 +88,10 @@ const secondsLeft = ({ counting, bytes }: Transfer, perSecond: number): number |
     : Math.ceil((bytes.found - bytes.done) / perSecond);
 
 const waitingWords = (transfer: Transfer, reader: Reader): string => {
-  const why = transfer.message === undefined ? '' : ` (${plain(transfer.message)})`;
+  const reason = reasonWords(transfer, reader);
+  // It is there, and has said so itself.
+  if (transfer.error === 'rate_limited') return `waiting: ${reason}`;
+  const why = reason === '' ? '' : ` (${reason})`;
   return `waiting for ${awayNames(transfer, reader)} …${why}`;
 };
 
@@ -94,7 +105,7 @@ const plainProgress = ({ io: { clock }, out }: Cli, reader: Reader): Progress =>
   };
   return {
     show: (transfer) => {
-      rate.add(clock.monotonicMs(), transfer.bytes.sent);
+      rate.add(clock.monotonicMs(), arrivedBytes(transfer));
       const isWaiting = transfer.state === 'waiting';
       if (isWaiting && !wasWaiting) say(waitingWords(transfer, reader));
       wasWaiting = isWaiting;

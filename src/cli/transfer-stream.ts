@@ -1,11 +1,11 @@
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
-import { Absence, wasCut } from './absence.ts';
+import { Absence, goesOn, wasCut } from './absence.ts';
 import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
-import { AGAIN, errorOf, failureHints, failureLines, missedWords, summaryOf, type Reader } from './transfer-words.ts';
+import { AGAIN, errorOf, failureGroups, missedWords, summaryOf, type Reader } from './transfer-words.ts';
 
 /** One event of a stream, as the client gives it. */
 interface StreamEvent {
@@ -51,7 +51,7 @@ async function* eventsOf(
   { node, first, peer, signal }: Following,
   progress: Progress,
 ): AsyncGenerator<TransferEvent> {
-  const away = new Absence(cli, 'transfer', progress.say);
+  const away = new Absence(cli, goesOn('transfer'), progress.say);
   let asked = node;
   let source = first;
   let latest: Transfer | undefined;
@@ -94,25 +94,31 @@ const endedEarly = ({ detached }: Transfer, thrown: unknown): unknown => {
 
 /** What became of it: a summary, what did not arrive, and why it ended where it did not end well. */
 const report = ({ out, invocation }: Cli, transfer: Transfer, reader: Reader): number => {
-  const error = errorOf(transfer);
+  const error = errorOf(transfer, reader);
   const missed = missedWords(transfer);
   const code = error?.exit ?? (missed === undefined ? EXIT.ok : EXIT.failed);
   if (out.json) return code;
   if (error === undefined && !invocation.has('quiet')) out.print(summaryOf(transfer, reader));
-  for (const line of reasonLines(transfer, out.paint)) out.note(line);
+  for (const line of reasonLines(transfer, { paint: out.paint, reader })) out.note(line);
   return code;
 };
 
 /** What did not arrive, and why it ended; what one line has said is not said again. */
-const reasonLines = (transfer: Transfer, paint: Paint): string[] => {
-  const error = errorOf(transfer);
+const reasonLines = (
+  transfer: Transfer,
+  { paint, reader }: { readonly paint: Paint; readonly reader: Reader },
+): string[] => {
+  const error = errorOf(transfer, reader);
   const missed = missedWords(transfer);
-  const failures = failureLines(transfer);
+  const failures = failureGroups(transfer, reader);
   const [errorLine = '', ...hints] = error === undefined ? [] : errorLines(error.toBody(), paint);
   if (failures.length === 0 || missed === undefined) return error === undefined ? [] : [errorLine, ...hints];
-  const isSaid = error === undefined || transfer.failures.some(({ message }) => message === error.message);
-  const more = error === undefined ? failureHints(transfer).map((hint) => `  ${paint.dim(hint)}`) : hints;
-  return [...failures, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine]), ...more];
+  const isSaid = error === undefined || transfer.failures.some(({ message }) => message === transfer.message);
+  const known = failures.flatMap(({ lines, hint }) => [
+    ...lines,
+    ...(hint === undefined ? [] : [`  ${paint.dim(hint)}`]),
+  ]);
+  return [...known, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine, ...hints])];
 };
 
 /** What this process ends with where a signal ended it. */

@@ -1,5 +1,5 @@
 import { ERRORS, errorFromBody, LoopsyError, type ErrorRow } from '../protocol/errors.ts';
-import type { Transfer, TransferFailure } from '../protocol/transfers.ts';
+import type { Transfer, TransferEnd, TransferFailure } from '../protocol/transfers.ts';
 import { count, plain, size, spent } from './output.ts';
 
 /** A node as a transfer names it. */
@@ -17,6 +17,14 @@ export const endName = ({ nodeId, name }: End, { here }: Reader): string =>
 /** A path, with the name of its machine where that is another one. */
 export const placeWords = (end: End, path: string, { here }: Reader): string =>
   end.nodeId === here ? plain(path) : `${plain(end.name)}:${plain(path)}`;
+
+/** Behind a message: the machine that it is about. Where both are one, nobody asks. */
+const onWords = ({ from, to }: Pick<Transfer, 'from' | 'to'>, at: TransferEnd | undefined, reader: Reader): string =>
+  at === undefined || from.nodeId === to.nodeId ? '' : ` (on ${endName(at === 'source' ? from : to, reader)})`;
+
+/** Why it ended, or waits, where it says so. */
+export const reasonWords = (moved: Pick<Transfer, 'from' | 'to' | 'message' | 'at'>, reader: Reader): string =>
+  moved.message === undefined ? '' : `${plain(moved.message)}${onWords(moved, moved.at, reader)}`;
 
 /** The machines that a transfer may wait for. */
 export const awayNames = ({ from, to }: Transfer, { here }: Reader): string => {
@@ -51,12 +59,27 @@ export const stateWords = (transfer: Transfer): string => {
   const { state, outcome, files, detached, dryRun } = transfer;
   const percent = percentOf(transfer);
   const progress = percent === undefined ? (transfer.counting ? [' counting'] : []) : [` ${percent}%`];
+  const isFailed = state === 'ended' && outcome === 'failed';
   return [
-    state === 'ended' ? (outcome ?? 'ended') : [state, ...progress].join(''),
-    ...(files.failed > 0 ? [`${files.failed} failed`] : []),
+    isFailed
+      ? `failed${failedWords(transfer)}`
+      : state === 'ended'
+        ? (outcome ?? 'ended')
+        : [state, ...progress].join(''),
+    ...(files.failed > 0 && !isFailed ? [`${files.failed} failed`] : []),
     ...(dryRun === true ? ['dry run'] : []),
     ...(detached === true ? ['detached'] : []),
   ].join(', ');
+};
+
+/** `: 2 of 9 files, disk full` */
+const failedWords = ({ files, error }: Transfer): string => {
+  const all = Math.max(files.found, files.done + files.skipped + files.failed);
+  const why = [
+    ...(files.failed === 0 ? [] : [files.failed === all ? count(all, 'file') : `${files.failed} of ${all} files`]),
+    ...(error === undefined ? [] : [plain(error.replaceAll('_', ' '))]),
+  ];
+  return why.length === 0 ? '' : `: ${why.join(', ')}`;
 };
 
 /** What is moved: `a.txt, b.txt and 3 more`. */
@@ -69,11 +92,12 @@ export const whatWords = ({ sources, dest }: Transfer): string => {
 
 /** What a transfer did, or a dry run would do, in one line. */
 export const summaryOf = (transfer: Transfer, reader: Reader): string => {
-  const { files, removed, dryRun } = transfer;
+  const { files, removed, dryRun, leaves } = transfer;
   const isDry = dryRun === true;
   const moved = movedWords(transfer);
   const tail = removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`];
-  const were = `${isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were')} there already`;
+  const verb = isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were');
+  const were = `${verb} there already${leaves === undefined ? '' : LEFT[leaves]}`;
   if (moved !== undefined) {
     const skipped = files.skipped === 0 ? [] : [`${files.skipped} ${were}`];
     return [headOf(transfer, moved, reader), ...skipped, ...tail].join('; ');
@@ -81,6 +105,9 @@ export const summaryOf = (transfer: Transfer, reader: Reader): string => {
   if (files.skipped === 0) return [nothingWords(transfer, reader), ...tail].join('; ');
   return [`${count(files.skipped, 'file')} ${were}: ${targetWords(transfer, reader)}`, ...tail].join('; ');
 };
+
+/** Not all of it is the same. */
+const LEFT = { existing: ', and left alone', newer: ', as new or newer' } as const;
 
 const plural = (number: number, one: string, many: string): string => (number === 1 ? one : many);
 
@@ -98,11 +125,16 @@ const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
     const amount = files.skipped === 0 ? `, ${size(bytes.done)},` : '';
     return `would ${verbOf(transfer, reader)} ${moved}${amount} ${way}`;
   }
-  // What went over the wire holds more than bytes of files, and what broke on the way went twice.
-  const sent = Math.min(bytes.sent, bytes.done);
+  const sent = arrivedBytes(transfer);
   const rate = sent > 0 && duration > 0 ? ` (${size((sent / duration) * 1000)}/s)` : '';
   return `${moved}, ${size(sent)} in ${spent(duration)}${rate} ${way}`;
 };
+
+/**
+ * Bytes that were moved, and have arrived. What went over the wire holds more than bytes of files, and what broke on the
+ * way went twice; what is there may have been there before.
+ */
+export const arrivedBytes = ({ bytes }: Transfer): number => Math.min(bytes.sent, bytes.done);
 
 /** Undefined where nothing was moved. */
 const movedWords = ({ files, folders, links }: Transfer): string | undefined => {
@@ -126,24 +158,39 @@ const wayWords = (transfer: Transfer, reader: Reader): string => {
 
 const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => placeWords(to, path ?? dest, reader);
 
-/** One line for each failure that is known, and how many more there were. */
-export const failureLines = (transfer: Transfer): string[] => {
+/** Some failures with one and the same thing to do about them. */
+export interface FailureGroup {
+  readonly lines: readonly string[];
+  readonly hint: string | undefined;
+}
+
+/** A line for each failure that is known, and how many more there were. */
+export const failureGroups = (transfer: Transfer, reader: Reader): FailureGroup[] => {
   const { failures, files } = transfer;
   const more = files.failed - failures.length;
   // Where one thing kept all from arriving, its own line says so.
-  if (more <= 0 && failures.every(({ message }) => message === errorOf(transfer)?.message)) return [];
-  return [...failures.map(failureLine), ...(more > 0 ? [`and ${more} more`] : [])];
+  if (more <= 0 && failures.every(({ message }) => message === transfer.message)) return [];
+  const groups = new Map<string, string[]>();
+  for (const failure of failures) {
+    const hint = failureHint(failure);
+    const lines = groups.get(hint) ?? [];
+    lines.push(`${plain(failure.path)}: ${plain(failure.message)}${onWords(transfer, failure.at, reader)}`);
+    groups.set(hint, lines);
+  }
+  const known = Array.from(groups, ([hint, lines]) => ({ lines, hint: hint === '' ? undefined : plain(hint) }));
+  return more > 0 ? [...known, { lines: [moreWords(transfer, more, reader)], hint: undefined }] : known;
 };
 
-const failureLine = ({ path, message }: TransferFailure): string => `${plain(path)}: ${plain(message)}`;
-
-/** What to do about failures, as the catalogue has it: a few words for each kind. */
-export const failureHints = ({ failures }: Transfer): string[] => {
-  const rows = new Set(failures.flatMap(({ error }): ErrorRow[] => (isKnown(error) ? [ERRORS[error]] : [])));
-  return [...rows].flatMap(({ hint }) => (hint === undefined ? [] : [hint])).slice(0, MAX_HINTS);
+/** What its other machine could not read or write is known there. */
+const moreWords = ({ role, failures, from, to }: Transfer, more: number, reader: Reader): string => {
+  if (role === 'mover' || failures.length > 0) return `and ${more} more`;
+  return `${count(more, 'file')} did not arrive: ${endName(role === 'target' ? from : to, reader)} knows why`;
 };
 
-const MAX_HINTS = 3;
+const failureHint = ({ hint, error }: TransferFailure): string => {
+  const row: ErrorRow | undefined = isKnown(error) ? ERRORS[error] : undefined;
+  return hint ?? row?.hint ?? '';
+};
 
 /** Undefined where everything arrived; else `2 of 30 files did not arrive`. */
 export const missedWords = ({ files, failures, dryRun }: Transfer): string | undefined => {
@@ -155,14 +202,17 @@ export const missedWords = ({ files, failures, dryRun }: Transfer): string | und
 };
 
 /** Why a transfer as a whole did not come to its end; undefined where it did, and single files alone failed. */
-export const errorOf = (transfer: Transfer): LoopsyError | undefined => {
+export const errorOf = (transfer: Transfer, reader: Reader): LoopsyError | undefined => {
   const { outcome, error, message } = transfer;
   if (outcome === 'done' || outcome === undefined) return undefined;
   if (outcome === 'failed' && error === undefined && missedWords(transfer) !== undefined) return undefined;
   const ending = ENDINGS[outcome];
   const text = message ?? (error !== undefined && isKnown(error) ? ERRORS[error].message : ending.message);
   const hint = transfer.hint ?? (error === undefined || error === 'transfer_cancelled' ? AGAIN : undefined);
-  const body = { error: { name: error ?? ending.error, message: text, ...(hint === undefined ? {} : { hint }) } };
+  const on = onWords(transfer, transfer.at, reader);
+  const body = {
+    error: { name: error ?? ending.error, message: `${text}${on}`, ...(hint === undefined ? {} : { hint }) },
+  };
   return errorFromBody(body) ?? new LoopsyError('internal');
 };
 

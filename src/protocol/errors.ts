@@ -99,7 +99,7 @@ export const ERRORS = {
   job_not_found: row([3006, 404, EXIT.failed], 'no job has that id', { hint: '`loopsy jobs list` shows them' }),
   path_denied: row([4001, 403, EXIT.notAuthorised], 'this path is not allowed'),
   file_not_found: row([4002, 404, EXIT.failed], 'there is no such file or folder', {
-    hint: '`loopsy ls <peer> <path>` shows what is there',
+    hint: '`loopsy ls <machine> <path>` shows what is there; this machine is called localhost',
   }),
   file_too_large: row([4003, 413, EXIT.failed], 'the file is larger than this node takes or gives', {
     hint: 'the owner of that node can change transfer.maxFileSize in its config.yaml',
@@ -115,9 +115,11 @@ export const ERRORS = {
     hint: '`loopsy transfers list` on both machines shows it',
   }),
   disk_full: row([4008, 507, EXIT.failed], 'there is not enough space on the disk there', {
-    hint: 'make room there, and run the same command again: what has arrived is not sent twice',
+    hint: 'make room there, and run the same command again',
   }),
-  disk_read_only: row([4009, 403, EXIT.failed], 'that place can not be written to'),
+  disk_read_only: row([4009, 403, EXIT.failed], 'that place can not be written to', {
+    hint: 'name another place, or make that disk writable',
+  }),
   name_unusable: row([4010, 422, EXIT.failed], 'this name can not be used there', {
     hint: 'rename it, or leave it out with --exclude',
   }),
@@ -126,6 +128,7 @@ export const ERRORS = {
     hint: '`loopsy transfers list --all` shows them',
   }),
   transfer_cancelled: row([4013, 409, EXIT.failed], 'the transfer was cancelled'),
+  range_unsatisfiable: row([4014, 416, EXIT.usage], 'the file has no such bytes'),
   context_not_found: row([5001, 404, EXIT.failed], 'there is no such key', {
     hint: '`loopsy context list` shows what is there',
   }),

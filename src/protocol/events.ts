@@ -23,6 +23,7 @@ const movedSchema = transferSchema
     bytes: true,
     error: true,
     message: true,
+    at: true,
   })
   .extend({
     source: z.string().describe('the first of what is moved'),
@@ -42,6 +43,14 @@ export const eventSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('transfer.ended'), ...common, transfer: movedSchema }),
   z.object({ type: z.literal('file.written'), ...common, file: oneFileSchema }),
   z.object({ type: z.literal('file.read'), ...common, file: oneFileSchema }),
+  z.object({
+    type: z.literal('file.failed'),
+    ...common,
+    file: oneFileSchema.extend({
+      error: z.string().describe("the catalogue's name of why it was not written"),
+      message: z.string(),
+    }),
+  }),
   z.object({
     type: z.literal('context.changed'),
     ...common,

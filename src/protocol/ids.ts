@@ -11,8 +11,12 @@ export const fingerprintSchema = z
   .transform((text) => text.replaceAll(':', '').toLowerCase())
   .pipe(z.string().regex(/^[0-9a-f]{64}$/, 'a fingerprint has 64 hex digits'));
 
-/** A job's id: sortable by time, 26 characters of Crockford's base32. */
-export const jobIdSchema = z.string().regex(/^[0-9a-hjkmnp-tv-z]{26}$/, 'a job id has 26 characters');
+/** An id of something that began: sortable by time, 26 characters of Crockford's base32. */
+export const timeIdSchema = (what: string): z.ZodString =>
+  z.string().regex(/^[0-9a-hjkmnp-tv-z]{26}$/, `a ${what} id has 26 characters`);
+
+/** A job's id. */
+export const jobIdSchema = timeIdSchema('job');
 
 /** The id of one effect, made by the first node: 32 hex digits. */
 export const requestIdSchema = z.string().regex(/^[0-9a-f]{32}$/, 'a request id has 32 hex digits');

@@ -226,7 +226,8 @@ export const OPERATIONS = {
   'file.pull': operation({
     summary: 'Read one file', method: 'POST', path: '/transfer/pull', access: 'files:read', remote: true, effect: false,
     limit: 'transfer', audit: ['sourcePath'], kind: 'download', input: transfers.filePullSchema,
-    output: transfers.targetWrittenSchema, errors: [...READ_ERRORS, 'source_changed', 'wrong_type'], cli: 'pull',
+    output: transfers.targetWrittenSchema, cli: 'pull',
+    errors: [...READ_ERRORS, 'source_changed', 'wrong_type', 'range_unsatisfiable'],
   }),
   'transfer.start': operation({
     summary: 'Move files between nodes, behind the answer', method: 'POST', path: '/transfers', access: 'files:write',

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
-import { jobIdSchema, peerRefSchema } from './ids.ts';
+import { peerRefSchema, timeIdSchema } from './ids.ts';
 import { pageInput, pageOutput } from './page.ts';
 import { platformSchema } from './system.ts';
 
 /** A path as a person or a program writes it: `~/x`, relative to the home, `C:\x`, `/c/x`. The guard decides about it. */
 const pathSchema = z.string().min(1).max(4096);
 /** Sortable by time, as a job's. */
-const transferIdSchema = jobIdSchema;
+const transferIdSchema = timeIdSchema('transfer');
 const bytesSchema = z.int().min(0);
 /** Lower-case hex. */
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'a sha256 has 64 hex digits');
@@ -83,7 +83,14 @@ const placeSchema = z.object({
   name: z.string().describe('how this node calls it'),
   nodeId: z.string(),
 });
-const failureSchema = z.object({ path: z.string(), error: z.string(), message: z.string() });
+const endSchema = z.enum(['source', 'target']).describe('the machine that it is about: `from`, or `to`');
+const failureSchema = z.object({
+  path: z.string(),
+  error: z.string(),
+  message: z.string(),
+  hint: z.string().optional(),
+  at: endSchema.optional(),
+});
 const countsSchema = z.object({
   found: z.int().describe('files at the source, as far as they have been counted'),
   done: z.int(),
@@ -101,7 +108,9 @@ export const transferSchema = z.object({
   to: placeSchema,
   sources: z.array(z.string()),
   dest: z.string(),
-  state: z.enum(['running', 'waiting', 'ended']).describe('waiting: for a node that is away'),
+  state: z
+    .enum(['running', 'waiting', 'ended'])
+    .describe('waiting: for a node that is away, or that takes no more for a while'),
   outcome: z
     .enum(['done', 'failed', 'cancelled', 'lost'])
     .optional()
@@ -109,6 +118,10 @@ export const transferSchema = z.object({
   caller: z.string(),
   detached: z.literal(true).optional(),
   dryRun: z.literal(true).optional(),
+  leaves: z
+    .enum(['existing', 'newer'])
+    .optional()
+    .describe('what was left alone, and counts as skipped, though it may differ: with noClobber, update'),
   startedAt: z.int(),
   endedAt: z.int().optional(),
   duration: z.number().describe('ms'),
@@ -128,9 +141,13 @@ export const transferSchema = z.object({
     .string()
     .optional()
     .describe('of one moved file, as it lies at the destination: sha256 over the sha256 of each 4 MiB'),
-  error: z.string().optional().describe("the catalogue's name of what ended it, or kept any file from arriving"),
+  error: z
+    .string()
+    .optional()
+    .describe("the catalogue's name of what ended it, kept files from arriving, or lets it wait"),
   message: z.string().optional(),
   hint: z.string().optional(),
+  at: endSchema.optional(),
   failures: z.array(failureSchema).describe('the first thousand; `files.failed` counts all'),
 });
 
@@ -151,6 +168,7 @@ export const transferCancelSchema = z.object({
   success: z.literal(true),
   transferId: transferIdSchema,
   state: z.enum(['cancelled', 'ended']),
+  resumable: z.boolean().describe('true where the same transfer, begun again, goes on where it was'),
 });
 
 // ── the two ends, as nodes speak to each other ──────────────────────────────────────────────────────────────────────
@@ -273,6 +291,8 @@ export type Transfer = z.infer<typeof transferSchema>;
 export type TransferEvent = z.infer<typeof transferEventSchema>;
 /** A node, as this one calls it. */
 export type Place = z.infer<typeof placeSchema>;
+/** One of the two machines of a transfer. */
+export type TransferEnd = z.infer<typeof endSchema>;
 /** What did not arrive, and why. */
 export type TransferFailure = z.infer<typeof failureSchema>;
 /** A page of files. */

@@ -27,6 +27,15 @@ const OPENED_BY = {
   'grant.folders': 'it with `loopsy peers grant … --folder <path>` or `loopsy key grant … --folder <path>`',
 } as const;
 
+/** Nothing opens these. */
+const NEVER_OPEN = "is loopsy's own or the system's, and never open";
+
+/** A path as it was asked for, and as the system would write it. */
+interface Asked {
+  readonly given: string;
+  readonly native: string;
+}
+
 /** What narrows a request further. */
 export interface PathLimits {
   /** The folders of the caller's grant; the path must be in one of them too. */
@@ -112,10 +121,10 @@ export class PathGuard {
       real = await this.#resolve(native);
     } catch (error) {
       // What lies outside is outside, whatever is there: nobody finds out by asking.
-      await this.#judge(native, given, limits);
+      await this.#judge(native, { given, native }, limits);
       throw pathDenied(given, 'can not be followed to its end', { reason: errorCode(error) ?? 'link' });
     }
-    return this.#judge(real, given, limits);
+    return this.#judge(real, { given, native }, limits);
   }
 
   /**
@@ -123,7 +132,7 @@ export class PathGuard {
    * @throws {LoopsyError} `path_denied`.
    */
   recheck(realPath: string, limits: PathLimits = {}): Promise<SafePath> {
-    return this.#judge(realPath, realPath, limits);
+    return this.#judge(realPath, { given: realPath, native: realPath }, limits);
   }
 
   /**
@@ -138,28 +147,40 @@ export class PathGuard {
     });
     if (closed.length === 0) return undefined;
     return (real) => {
-      const root = closed.find((candidate) => this.#isIn(candidate, real, foldWide));
+      const isClosed = (root: Root): boolean => this.#isIn(root, real, foldWide);
+      if (always.some(isClosed)) return pathDenied(real, NEVER_OPEN);
+      const root = denied.find(isClosed);
       if (root === undefined) return undefined;
-      return this.#denied(real, `is denied here by transfer.deniedPaths (${root.text})`, 'transfer.deniedPaths');
+      return this.#denied(real, `is denied by transfer.deniedPaths (${root.text})`, 'transfer.deniedPaths');
     };
   }
 
-  async #judge(real: string, given: string, { folders }: PathLimits): Promise<SafePath> {
+  async #judge(real: string, { given, native }: Asked, { folders }: PathLimits): Promise<SafePath> {
     const { allowed, denied, always } = await this.#currentRoots();
     const isClosed = (root: Root): boolean => this.#isIn(root, real, foldWide);
-    if (always.some(isClosed)) throw pathDenied(given, "is loopsy's own or the system's, and never open");
+    if (always.some(isClosed)) throw pathDenied(given, NEVER_OPEN);
     const closed = denied.find(isClosed);
-    if (closed !== undefined)
-      throw this.#denied(given, `is denied here by transfer.deniedPaths (${closed.text})`, 'transfer.deniedPaths');
-    const isOpen = (root: Root): boolean => this.#isIn(root, real, foldNarrow);
-    if (!allowed.some(isOpen)) throw this.#denied(given, 'is outside transfer.allowedPaths', 'transfer.allowedPaths');
-    if (folders !== undefined && !(await this.#limitsOf(folders)).some(isOpen)) {
-      const why =
-        folders.length === 0
-          ? 'is closed to you: your grant lists no folder'
-          : 'is outside the folders that you were granted';
-      throw this.#denied(given, why, 'grant.folders');
+    // As it is written it may be open: then who reads `is outside` would not believe it.
+    const isAlright = (roots: readonly Root[]): boolean =>
+      real !== native && roots.some((root) => this.#isIn(root, native, foldNarrow));
+    if (closed !== undefined) {
+      const why = `denied by transfer.deniedPaths (${closed.text})`;
+      const isBehindLink = isAlright(allowed) && !this.#isIn(closed, native, foldWide);
+      throw this.#denied(
+        given,
+        isBehindLink ? `leads by a link to what is ${why}` : `is ${why}`,
+        'transfer.deniedPaths',
+      );
     }
+    const isOpen = (root: Root): boolean => this.#isIn(root, real, foldNarrow);
+    const whereIs = (roots: readonly Root[]): string => (isAlright(roots) ? 'leads by a link' : 'is');
+    if (!allowed.some(isOpen))
+      throw this.#denied(given, `${whereIs(allowed)} outside transfer.allowedPaths`, 'transfer.allowedPaths');
+    const granted = folders === undefined ? undefined : await this.#limitsOf(folders);
+    if (granted?.length === 0)
+      throw this.#denied(given, 'is closed to you: your grant lists no folder', 'grant.folders');
+    if (granted !== undefined && !granted.some(isOpen))
+      throw this.#denied(given, `${whereIs(granted)} outside the folders that you were granted`, 'grant.folders');
     // The one place where a checked path is made.
     return real as SafePath;
   }

@@ -253,6 +253,7 @@ export const EVENTS = [
   { type: 'transfer.started', at: 1_799_999_990_000, transfer: { ...MOVING, source: '/srv/kai/x', more: 2 } },
   { type: 'transfer.ended', at: 1_799_999_991_400, transfer: { ...MOVING, source: '/srv/kai/x', more: 0, outcome: 'failed', message: 'full\u202E', files: { found: 1, done: 0, skipped: 0, failed: 1 } } },
   { type: 'file.written', at: 1_799_999_992_000, file: { path: '/home/kai/a', bytes: 5, caller: 'peer:maria' } },
+  { type: 'file.failed', at: 1_799_999_992_500, file: { path: '/home/kai/b', bytes: 0, caller: 'peer:maria', error: 'disk_full', message: 'it does not fit' } },
   { type: 'gap', at: 1_799_999_993_000, reason: 'not kept' },
 ].map((event) => eventSchema.parse(event)); // prettier-ignore
 
@@ -332,7 +333,7 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'transfer.follow': moving(MOVED),
   'transfer.list': () => ({ transfers: [TRANSFER] }),
   'transfer.get': () => MOVED,
-  'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled' }),
+  'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled', resumable: true }),
   'context.set': ({ input }) => ({ ...ENTRY, key: input['key'], value: input['value'] }),
   'context.get': () => ENTRY,
   'context.delete': ({ input }) => ({ success: true, key: input['key'], revision: 8 }),

@@ -99,7 +99,7 @@ describe('the words of a command line', () => {
   });
 
   it('knows only the commands that are there', () => {
-    for (const later of ['shell', 'context', 'mcp', 'session', 'dashboard']) {
+    for (const later of ['shell', 'message', 'mcp', 'session', 'dashboard']) {
       expect(refusal(later).message).toContain(`there is no command "loopsy ${later}"`);
     }
   });
@@ -190,7 +190,7 @@ describe('the commands as data', () => {
     for (const { path, examples } of COMMANDS) {
       expect(examples.length, path).toBeGreaterThan(0);
       for (const [line] of examples) {
-        if (!line.startsWith('loopsy ') || /[|>']/.test(line)) continue;
+        if (!line.startsWith('loopsy ') || /[|<>'"]/.test(line)) continue;
         expect(parseCommandLine(line.split(' ').slice(1)).spec?.path, line).toBe(path);
       }
     }

@@ -51,6 +51,11 @@ describe('the progress of a transfer', () => {
     },
   );
 
+  it(verifies('cli.transfer.progress', 'has no rate before anything has arrived'), async () => {
+    const underWay = { ...half, bytes: { found: 20_000_000, sent: 8_000_000, done: 0 } };
+    expect(await shown([underWay, underWay], { tty: true, columns: 120 })).not.toContain('B/s');
+  });
+
   it('fits into a narrow terminal', async () => {
     const stderr = await shown([half], { tty: true, columns: 40 });
     for (const line of stderr.split('\r\u001B[K')) expect(line.length).toBeLessThan(40);
@@ -64,6 +69,17 @@ describe('the progress of a transfer', () => {
     const why = { ...waiting, message: 'it is offline' };
     expect(await shown([waiting, why, why], {})).toBe('loopsy: waiting for maria …\n');
     expect(await shown([half, why, half, why], {})).toMatch(/^(loopsy: waiting for maria … \(it is offline\)\n){2}$/);
+  });
+
+  it(verifies('cli.transfer.rate', 'says that a machine takes no more for a while, and which'), async () => {
+    const limited = {
+      ...half,
+      state: 'waiting' as const,
+      error: 'rate_limited',
+      message: 'too many',
+      at: 'target' as const,
+    };
+    expect(await shown([limited, limited], {})).toBe('loopsy: waiting: too many (on maria)\n');
   });
 
   it(

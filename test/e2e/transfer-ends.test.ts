@@ -1,6 +1,8 @@
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
@@ -44,13 +46,117 @@ describe('a transfer that the receiver’s owner cancels', () => {
         (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
       await until(async () => (await list()).length > 0, 10_000);
       const [incoming] = await list();
-      expect((await b.run(['transfers', 'cancel', incoming?.transferId ?? ''])).code).toBe(0);
+      const cancelled = await b.run(['transfers', 'cancel', incoming?.transferId ?? '']);
+      expect([cancelled.code, cancelled.stdout]).toEqual([0, expect.stringContaining('the others are gone')]);
       const { code, stdout } = await sending;
       expect(code).toBe(1);
-      expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled' });
+      const hint = expect.stringContaining('nothing was kept');
+      expect(endOf(stdout)).toMatchObject({ outcome: 'cancelled', error: 'transfer_cancelled', at: 'target', hint });
       expect(await list()).toEqual([]);
       expect(await readdir(b.home)).not.toContain('unwanted');
       expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
+});
+
+describe('a machine that takes no more transfers for a while', () => {
+  it(
+    verifies('cli.transfer.rate', 'is said to do so, and waited for, whatever is sent'),
+    { timeout: 60_000 },
+    async () => {
+      const [from, to] = [
+        await Machine.create('hasty'),
+        await Machine.create('calm', { extra: 'rateLimits:\n  transfer: 12\n' }),
+      ];
+      try {
+        await connectMachines(from, to);
+        await writeFile(join(from.home, 'note'), 'x');
+        const send = (): Promise<{ code: number | null; stderr: string }> => from.run(['send', 'calm', 'note', 'note']);
+        let sent = await send();
+        for (let count = 0; count < 14 && sent.stderr === ''; count += 1) sent = await send();
+        expect(sent).toMatchObject({
+          code: 0,
+          stderr: expect.stringMatching(/^loopsy: waiting: more than 12 .*\(on calm\)\n$/),
+        });
+        const bytes = 'x'.repeat(1_000_000);
+        let piped = await from.run(['send', 'calm', '-', 'piped'], bytes);
+        for (let count = 0; count < 3 && piped.stderr === ''; count += 1)
+          piped = await from.run(['send', 'calm', '-', 'piped'], bytes);
+        expect(piped).toMatchObject({ code: 0, stderr: expect.stringMatching(/too many requests: waiting \d+ s/) });
+        expect(await readFile(join(to.home, 'piped'), 'utf8')).toBe(bytes);
+      } finally {
+        await from.remove();
+        await to.remove();
+      }
+    },
+  );
+});
+
+describe('a transfer under way', () => {
+  /** What is said of one when this has been done in its middle. */
+  const saidAfter = async (what: () => Promise<unknown>): Promise<{ code: number | null; stderr: string }> => {
+    const sending = a.run(['send', 'far', 'under-way', './', '--limit', '1M']);
+    const isSeen = async (): Promise<boolean> =>
+      (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers.some(({ bytes }) => bytes.sent > 0);
+    await until(isSeen, 10_000);
+    await what();
+    return sending;
+  };
+
+  it('fails with the reason where it may not go on, and where its own node stops; nobody is waited for', async () => {
+    await writeLarge(join(a.home, 'under-way'), 2_900_000);
+    const narrowed = await saidAfter(() => b.run(['peers', 'grant', 'near', 'observe']));
+    expect(narrowed).toMatchObject({ code: 4, stderr: expect.stringContaining('no scope "files:write"') });
+    await b.run(['peers', 'grant', 'near', 'full']);
+    const stopped = await saidAfter(() => a.run(['stop']));
+    expect(stopped).toMatchObject({ code: 3, stderr: expect.stringContaining('the node stopped') });
+    for (const { stderr } of [narrowed, stopped]) expect(stderr).not.toContain('waiting');
+    await a.start();
+    expect((await a.run(['send', 'far', 'under-way', './'])).code).toBe(0);
+  });
+});
+
+describe('an error', () => {
+  it(
+    verifies('transfers.errors.where', 'says on which machine, by the path that was given, and what to do next'),
+    async () => {
+      await writeFile(join(a.home, 'note'), 'x');
+      await symlink('/etc', join(a.home, 'to-etc'));
+      await mkdir(join(a.home, 'odd'), { recursive: true });
+      await promisify(execFile)('mkfifo', [join(a.home, 'odd', 'pipe')]);
+      await symlink('/etc', join(a.home, 'odd', 'out'));
+      await writeFile(join(a.home, 'odd', '.loopsy-0123'), 'x');
+      await writeLarge(join(b.home, 'big'), MOST + 1);
+      await mkdir(join(b.home, 'a folder'), { recursive: true });
+      const said = async (args: string[], input?: string): Promise<string> => {
+        const { code, stderr } = await a.run(args, input);
+        expect(code, stderr).not.toBe(0);
+        return stderr;
+      };
+      const config = 'transfer.allowedPaths in its config.yaml';
+      const outside = await said(['send', 'far', '/etc/hostname', 'h']);
+      expect(outside).toContain('"/etc/hostname" is outside transfer.allowedPaths (on this machine)');
+      expect(outside).toContain(config);
+      const there = await said(['send', 'far', 'note', '/etc/x']);
+      expect(there).toContain('"/etc/x" is outside transfer.allowedPaths (on far)');
+      expect(there).toContain(config);
+      expect(await said(['send', 'far', 'to-etc', 'x'])).toContain(
+        'leads by a link outside transfer.allowedPaths (on this',
+      );
+      expect(await said(['send', 'far', 'nowhere', 'x'])).toMatch(/is not there \(on this machine\)\n.*localhost/);
+      expect(await said(['pull', 'far', 'big', './'])).toContain(`"big" has ${MOST + 1} bytes`);
+      const odd = await said(['send', 'far', 'odd', 'odd']);
+      expect(odd).toContain(
+        '"odd/pipe" is neither a file nor a folder nor a link (on this machine)\n  only those can be sent',
+      );
+      expect(odd).toContain(
+        '"odd/out" is a link that leads out of the tree (to "/etc") (on this machine)\n  name what',
+      );
+      expect(odd).not.toContain('rename it');
+      expect(await said(['send', 'far', '-', 'a folder'], 'x')).toMatch(/"a folder" is a folder\n.*which file in it/);
+      expect(await said(['send', 'far', '-', 'stream'], 'x'.repeat(MOST + 1))).toContain(
+        `"stream" has more than ${MOST} bytes`,
+      );
     },
   );
 });
@@ -137,6 +243,7 @@ describe('POST /transfer/push, asked for what can not be', () => {
       await mkdir(join(b.home, 'folder'), { recursive: true });
       await writeFile(join(b.home, 'old'), 'old');
       await writeFile(join(b.home, 'folder', 'file'), 'x');
+      await promisify(execFile)('mkfifo', [join(b.home, 'pipe')]);
       const cases: [Record<string, string>, number, string][] = [
         [{ destPath: 'folder' }, 409, 'wrong_type'],
         [{ destPath: 'missing/x' }, 404, 'file_not_found'],
@@ -149,6 +256,8 @@ describe('POST /transfer/push, asked for what can not be', () => {
         [{ destPath: 'old', checksum: '0'.repeat(64) }, 422, 'checksum_mismatch'],
         [{ destPath: 'old', checksum: 'x' }, 400, 'invalid_request'],
         [{}, 400, 'invalid_request'],
+        [{ destPath: 'old', cheksum: '0'.repeat(64) }, 400, 'invalid_request'],
+        [{ destPath: 'pipe' }, 409, 'wrong_type'],
       ];
       for (const [fields, status, name] of cases)
         expect(await push(fields), JSON.stringify(fields)).toEqual({ status, name });
@@ -159,10 +268,36 @@ describe('POST /transfer/push, asked for what can not be', () => {
         name: 'file_too_large',
       });
       expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('old');
+      expect((await stat(join(b.home, 'pipe'))).isFIFO()).toBe(true);
       expect(await draftsIn(b.home)).toEqual([]);
       expect(await push({ destPath: 'old' })).toEqual({ status: 200 });
       expect(await push({ destPath: 'limit' }, new Uint8Array(MOST))).toEqual({ status: 200 });
       expect(await readFile(join(b.home, 'old'), 'utf8')).toBe('new');
     },
   );
+});
+
+describe('POST /transfer/pull', () => {
+  it(verifies('transfers.bad-input', 'says how large a file is that has no such range, of a peer too'), async () => {
+    const { url, token } = await a.registration();
+    for (const [machine, query] of [
+      [a, ''],
+      [b, '?peer=far'],
+    ] as const) {
+      await writeFile(join(machine.home, 'five'), '12345');
+      await writeFile(join(machine.home, 'none'), '');
+      const ask = async (sourcePath: string, range: string): Promise<unknown[]> => {
+        const answer = await fetch(`${url}/api/v1/transfer/pull${query}`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', range },
+          body: JSON.stringify({ sourcePath }),
+        });
+        const text = await answer.text();
+        return [answer.status, answer.headers.get('content-range'), answer.ok ? text : JSON.parse(text).error.name];
+      };
+      expect(await ask('five', 'bytes=5-')).toEqual([416, 'bytes */5', 'range_unsatisfiable']);
+      expect(await ask('none', 'bytes=-3')).toEqual([416, 'bytes */0', 'range_unsatisfiable']);
+      expect(await ask('five', 'bytes=3-9')).toEqual([206, 'bytes 3-4/5', '45']);
+    }
+  });
 });

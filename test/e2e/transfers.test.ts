@@ -191,7 +191,33 @@ describe('a full disk', () => {
       expect(await draftsIn(disk.folder)).toEqual([]);
       await rm(file);
       const received = await b.json<{ transfers: Transfer[] }>(['transfers', 'list', '--all']);
-      expect(received.transfers[0]).toMatchObject({ role: 'target', outcome: 'failed', files: { failed: 1 } });
+      const end = { role: 'target', outcome: 'failed', error: 'disk_full', path: join(disk.folder, 'old') };
+      expect(received.transfers[0]).toMatchObject({ ...end, files: { failed: 1 } });
+      const { stdout } = await b.run(['transfers', 'show', received.transfers[0]?.transferId ?? '']);
+      expect(stdout).toMatch(/^error +.*does not fit/m);
+      const events = b.spawn(['events', '--json']);
+      let told = '';
+      events.stdout?.setEncoding('utf8').on('data', (text: string) => (told += text));
+      await disk.fill();
+      // A follower hears of what happens after it has come.
+      await until(async () => {
+        const piped = await a.run(['send', 'far', '-', join(disk.folder, 'piped')], 'x'.repeat(100_000));
+        expect(piped.code).toBe(1);
+        return told.includes('file.failed');
+      }, 20_000);
+      const path = join(disk.folder, 'piped');
+      expect(eventsOf('event.follow', told)).toContainEqual(
+        expect.objectContaining({ type: 'file.failed', file: expect.objectContaining({ path, error: 'disk_full' }) }),
+      );
+      await mkdir(join(a.home, 'many'));
+      for (const name of ['one', 'two']) await writeFile(join(a.home, 'many', name), name);
+      expect((await a.run(['send', 'far', 'many', join(disk.folder, 'many')])).code).toBe(1);
+      await until(async () => told.includes('transfer.ended'), 5000);
+      events.kill('SIGINT');
+      expect(eventsOf('event.follow', told)).toContainEqual(
+        expect.objectContaining({ type: 'transfer.ended', transfer: expect.objectContaining({ error: 'disk_full' }) }),
+      );
+      expect(await readFile(b.path('logs', 'node.log'), 'utf8')).toContain('a disk is full');
       expect((await b.run(['status'])).code).toBe(0);
     },
   );
@@ -229,6 +255,13 @@ describe('what happens to files', () => {
       await writeFile(join(a.home, 'told'), String(Math.random()));
       return (await a.run(['send', '--quiet', 'far', 'told', './'])).code === 0 && isTold();
     }, 20_000);
+    await b.run(['restart']);
+    const before = told[1]?.length ?? 0;
+    await until(async () => {
+      await writeFile(join(a.home, 'told'), String(Math.random()));
+      return (await a.run(['send', '--quiet', 'far', 'told', './'])).code === 0 && (told[1]?.length ?? 0) > before + 1;
+    }, 20_000);
+    await until(async () => told[1]?.at(-1)?.includes('transfer.ended') === true, 5000);
     for (const child of followers) child.kill('SIGINT');
     const events = told.map((lines) => lines.flatMap((line) => eventsOf('event.follow', line)));
     expect(events[0]?.at(-1)).toMatchObject({ type: 'transfer.ended', transfer: { role: 'mover', outcome: 'done' } });

@@ -118,6 +118,7 @@ const ERROR_ROWS = `
   4011 wrong_type 409 exit 1
   4012 transfer_not_found 404 exit 1
   4013 transfer_cancelled 409 exit 1
+  4014 range_unsatisfiable 416 exit 2
   5001 context_not_found 404 exit 1
   5002 context_too_large 413 exit 1
   5003 context_full 507 exit 1

@@ -168,6 +168,20 @@ describe('the path guard', () => {
       }),
     );
     expect(new Set(messages)).toEqual(new Set(['it is outside transfer.allowedPaths']));
+    await symlink('/etc', join(root, 'home/a/to-etc'));
+    await symlink(join(root, 'home/.ssh'), join(root, 'home/a/to-ssh'));
+    const messageOf = (given: string): Promise<string> =>
+      guard.check(given).then(String, (error: Error) => error.message);
+    expect(await messageOf('a/to-etc/passwd')).toBe('"a/to-etc/passwd" leads by a link outside transfer.allowedPaths');
+    expect(await messageOf('a/to-ssh')).toBe(
+      '"a/to-ssh" leads by a link to what is denied by transfer.deniedPaths (~/.ssh)',
+    );
+    expect(await messageOf('.ssh')).toBe('".ssh" is denied by transfer.deniedPaths (~/.ssh)');
+    // What nobody can open is not said to have a key that opens it.
+    const closed = await guard.closedBelow(await guard.check('~'));
+    expect(closed?.(join(root, 'home/.loopsy/x'))).toMatchObject({ message: expect.stringContaining('never open') });
+    expect(closed?.(join(root, 'home/.loopsy/x'))?.hint).toBeUndefined();
+    expect(closed?.(join(root, 'home/.ssh/x'))?.hint).toContain('transfer.deniedPaths');
   });
 
   it(

@@ -9,7 +9,7 @@ import {
   bytesWords,
   endName,
   errorOf,
-  failureLines,
+  failureGroups,
   filesWords,
   placeWords,
   stateWords,
@@ -72,13 +72,14 @@ const show: Command = async ({ invocation, node, out }) => {
     return EXIT.ok;
   }
   const by = await callerWords(local, [transfer.caller]);
-  const rows = factsOf(transfer, { here: local.health.nodeId }, by(transfer.caller));
+  const reader = { here: local.health.nodeId };
+  const rows = factsOf(transfer, reader, by(transfer.caller));
   out.print(
     ...facts(
       rows.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])),
       out.paint,
     ),
-    ...failureLines(transfer).map((line) => `${out.paint.red('!')} ${line}`),
+    ...failureGroups(transfer, reader).flatMap(({ lines }) => lines.map((line) => `${out.paint.red('!')} ${line}`)),
   );
   return EXIT.ok;
 };
@@ -89,7 +90,7 @@ const factsOf = (
   by: string,
 ): readonly (readonly [name: string, value: string | undefined])[] => {
   const { files, from, to, sources, dest, path, removed } = transfer;
-  const error = errorOf(transfer);
+  const error = errorOf(transfer, reader);
   const more = [
     ...(files.skipped > 0 ? [`${files.skipped} were there already`] : []),
     ...(files.failed > 0 ? [`${files.failed} failed`] : []),
@@ -107,7 +108,8 @@ const factsOf = (
     ['bytes', `${bytesWords(transfer)}, ${size(transfer.bytes.sent)} sent`],
     ['checksum', transfer.checksum],
     ['error', error === undefined ? undefined : plain(error.message)],
-    ['next', error?.hint === undefined ? undefined : plain(error.hint)],
+    // What to do next is for who began it.
+    ['next', error?.hint === undefined || transfer.role !== 'mover' ? undefined : plain(error.hint)],
   ];
 };
 
@@ -139,9 +141,12 @@ const cancel: Command = async ({ invocation, node, out }) => {
   const peer = peerNamed(invocation.value('peer'));
   const answer = await client.call('transfer.cancel', { transferId: invocation.args[0] ?? '' }, { peer });
   if (out.json) out.document(answer);
-  out.print(answer.state === 'ended' ? 'It had ended before.' : 'Ended; what has arrived stays.');
+  out.print(answer.state === 'ended' ? 'It had ended before.' : answer.resumable ? RESUMABLE : UNWANTED);
   return EXIT.ok;
 };
+
+const RESUMABLE = 'Ended; what has arrived stays, and the same command goes on where it was.';
+const UNWANTED = 'Ended. Files that were complete stay, the others are gone, and the sender is told.';
 
 export const commands: Commands = {
   'transfers list': list,

@@ -84,7 +84,7 @@ const move = async ({ client, signal }: Bench, input: TransferInput): Promise<vo
   if (ended === undefined) throw mismatch('the stream ended before the transfer did');
   const [failure] = ended.failures;
   if (failure !== undefined) throw mismatch(`${plain(failure.path)}: ${plain(failure.message)}`);
-  const error = errorOf(ended);
+  const error = errorOf(ended, { here: '' });
   if (error !== undefined) throw error;
 };
 

@@ -43,6 +43,7 @@ export const sendJsonText = (
   response.writeHead(status, {
     ...GUARD_HEADERS,
     ...(status < 400 ? {} : retryAfter(text)),
+    ...(status === 416 ? wholeSize(text) : {}),
     'content-type': 'application/json; charset=utf-8',
     'content-length': Buffer.byteLength(text),
   });
@@ -71,6 +72,12 @@ export const endAnswer = ({ request, response }: Pick<Exchange, 'request' | 'res
   request.once('end', end).once('close', end);
   request.on('error', () => undefined);
   request.resume();
+};
+
+/** How large what was asked for is, of which there is no such part: a peer's too. */
+const wholeSize = (text: string): Record<string, string> => {
+  const size = /"size":(\d{1,16})\b/.exec(text)?.[1];
+  return size === undefined ? {} : { 'content-range': `bytes */${size}` };
 };
 
 /** When to come again, where an error says so: one of a peer's too, which is passed on as text. */

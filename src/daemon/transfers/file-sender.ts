@@ -1,6 +1,6 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { Stamp } from '../../protocol/transfers.ts';
-import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, SMALL_BYTES, type Entry } from './format.ts';
+import { BATCH_BYTES, BATCH_FILES, CHUNK_BYTES, encodeHeader, failedOf, SMALL_BYTES, type Entry } from './format.ts';
 import { isAway, isForgotten, type Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { readRange } from './range-reader.ts';
@@ -160,7 +160,7 @@ export class FileSender {
     this.#parts.signal.throwIfAborted();
     if (!(thrown instanceof LoopsyError) || isAway(thrown) || isForgotten(thrown)) throw thrown;
     if (ABOUT_ALL.has(thrown.error)) throw thrown;
-    this.#parts.progress.fail([[shownIn(way, entry), thrown.error, thrown.message]]);
+    this.#parts.progress.fail([failedOf(shownIn(way, entry), thrown)]);
     if (file === undefined) return;
     // Where it is gone already, nothing of it is left.
     await way.target.write('drop', '{}', { file }).catch(() => undefined);

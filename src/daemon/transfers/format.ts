@@ -1,8 +1,9 @@
-import { LoopsyError } from '../../protocol/errors.ts';
+import { type ErrorRow, ERRORS, LoopsyError } from '../../protocol/errors.ts';
+import type { TransferEnd, TransferFailure } from '../../protocol/transfers.ts';
 
 /**
  * The bytes that two ends exchange. A *group* is a part of the manifest as JSON. A *batch* is the contents of small
- * files: for each `length u32, bytes, verdict u8`, and behind the verdict 1 `length u16, JSON {error, message}`; where it
+ * files: for each `length u32, bytes, verdict u8`, and behind the verdict 1 `length u16, JSON {error, message, hint}`; where it
  * goes to a target, `length u32, JSON of the files` stands before it. All numbers are big-endian.
  */
 
@@ -23,8 +24,36 @@ export type Entry = readonly [
   link?: string,
 ];
 
-/** What did not arrive, and why: path, name of the error, message. */
-export type Failed = readonly [path: string, error: string, message: string];
+/**
+ * What did not arrive, and why: path, name of the error, message, what to do next (empty: what the catalogue says), and
+ * at which end it failed (not there: at the one that says so).
+ */
+export type Failed = readonly [path: string, error: string, message: string, hint?: string, at?: TransferEnd];
+
+/** An error as what kept one file from arriving. */
+export const failedOf = (path: string, thrown: LoopsyError): Failed => {
+  const { error, message, details } = thrown;
+  const own = ownHint(thrown);
+  const at = endIn(details?.['at']);
+  if (at !== undefined) return [path, error, message, own, at];
+  return own === '' ? [path, error, message] : [path, error, message, own];
+};
+
+/** What the catalogue does not say anyway. */
+const ownHint = ({ error, hint = '' }: LoopsyError): string => {
+  const row: ErrorRow = ERRORS[error];
+  return hint === row.hint ? '' : hint;
+};
+
+/** The same with names; `said`: the end that says so. */
+export const failureOf = ([path, error, message, hint = '', at]: Failed, said?: TransferEnd): TransferFailure => {
+  const end = at ?? said;
+  return { path, error, message, ...(hint === '' ? {} : { hint }), ...(end === undefined ? {} : { at: end }) };
+};
+
+/** The end that an error says it is about. */
+export const endIn = (value: unknown): TransferEnd | undefined =>
+  value === 'source' || value === 'target' ? value : undefined;
 
 /** A part of a manifest. */
 export interface Group {
@@ -77,8 +106,11 @@ export const encodeHeader = (value: unknown): Buffer => {
 };
 
 /** What stands behind a file's bytes where they are not to be used. */
-export const encodeVerdict = ({ error, message }: LoopsyError): Buffer => {
-  const text = Buffer.from(JSON.stringify({ error, message: message.slice(0, MAX_MESSAGE_CHARACTERS) }));
+export const encodeVerdict = (why: LoopsyError): Buffer => {
+  const { error, message } = why;
+  const hint = ownHint(why);
+  const said = { error, message: message.slice(0, MAX_MESSAGE_CHARACTERS), ...(hint === '' ? {} : { hint }) };
+  const text = Buffer.from(JSON.stringify(said));
   const verdict = Buffer.allocUnsafe(3 + text.length);
   verdict.writeUInt8(1);
   verdict.writeUInt16BE(text.length, 1);
@@ -89,6 +121,9 @@ export const encodeVerdict = ({ error, message }: LoopsyError): Buffer => {
 const malformed = (what: string): LoopsyError =>
   new LoopsyError('invalid_request', { message: `the bytes of this transfer are malformed: ${what}` });
 
+/** Why a source says that a file's bytes are not to be used. */
+export type Verdict = Pick<TransferFailure, 'error' | 'message' | 'hint'>;
+
 /** What a batch reader is told to do, in the order of the bytes. */
 export interface BatchTaker {
   /** The header; its files follow. @returns how many there are; undefined: `resume` will say it. */
@@ -96,7 +131,7 @@ export interface BatchTaker {
   begin(index: number, length: number): void;
   bytes(index: number, bytes: Uint8Array): void;
   /** `failure` is there where the source says that the bytes are not to be used. */
-  end(index: number, failure: { readonly error: string; readonly message: string } | undefined): void;
+  end(index: number, failure: Verdict | undefined): void;
 }
 
 type Step =
@@ -198,7 +233,7 @@ export class BatchReader {
       case 'failure-length':
         return this.#expect('failure', Math.max(1, whole.readUInt16BE()));
       case 'failure':
-        return this.#next(failureOf(parse(whole)));
+        return this.#next(verdictOf(parse(whole)));
       default:
         throw malformed(this.#step);
     }
@@ -210,7 +245,7 @@ export class BatchReader {
     this.#expect(count === 0 ? 'done' : 'length');
   }
 
-  #next(failure: { readonly error: string; readonly message: string } | undefined): void {
+  #next(failure: Verdict | undefined): void {
     this.#taker.end(this.#index, failure);
     this.#index += 1;
     this.#expect(this.#index === this.#count ? 'done' : 'length');
@@ -225,11 +260,12 @@ const parse = (bytes: Buffer): unknown => {
   }
 };
 
-const failureOf = (value: unknown): { error: string; message: string } => {
+const verdictOf = (value: unknown): Verdict => {
   const fields = typeof value === 'object' && value !== null ? value : {};
-  const { error, message } = fields as { error?: unknown; message?: unknown };
+  const { error, message, hint } = fields as { error?: unknown; message?: unknown; hint?: unknown };
   return {
     error: typeof error === 'string' ? error : 'transfer_failed',
     message: typeof message === 'string' ? message : '',
+    ...(typeof hint === 'string' ? { hint } : {}),
   };
 };

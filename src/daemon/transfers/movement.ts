@@ -6,6 +6,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
+import { endIn } from './format.ts';
 import { Mover } from './mover.ts';
 import { Progress } from './progress.ts';
 import { Throttle } from './throttle.ts';
@@ -39,7 +40,7 @@ export class Movement {
   readonly #startedAt: number;
   readonly #startedAtMs: number;
   #show: Timer | undefined;
-  #ending: Pick<Transfer, 'outcome' | 'endedAt' | 'duration' | 'error' | 'message' | 'hint'> | undefined;
+  #ending: Pick<Transfer, 'outcome' | 'endedAt' | 'duration' | 'error' | 'message' | 'hint' | 'at'> | undefined;
   /** Resolves when it has ended, however. */
   readonly ended: Promise<void>;
 
@@ -70,7 +71,8 @@ export class Movement {
   row(): Transfer {
     const { input, from, to, clock } = this.#options;
     const { waiting } = this.#progress;
-    const ending = this.#ending ?? { duration: clock.monotonicMs() - this.#startedAtMs };
+    const duration = clock.monotonicMs() - this.#startedAtMs;
+    const ending = this.#ending ?? { duration, ...(waiting === undefined ? {} : reasonOf(waiting)) };
     return {
       transferId: this.id,
       role: 'mover',
@@ -78,10 +80,11 @@ export class Movement {
       to,
       sources: input.sources,
       dest: input.dest,
-      state: this.#ending === undefined ? (waiting ? 'waiting' : 'running') : 'ended',
+      state: this.#ending === undefined ? (waiting === undefined ? 'running' : 'waiting') : 'ended',
       caller: this.caller,
       ...(input.detach === true ? { detached: true } : {}),
       ...(input.dryRun === true ? { dryRun: true } : {}),
+      ...leavesOf(input),
       startedAt: this.#startedAt,
       ...ending,
       ...this.#progress.snapshot(this.isOver),
@@ -111,9 +114,7 @@ export class Movement {
       const error = this.#errorOf(thrown);
       this.#end({
         outcome: error.error === 'transfer_cancelled' ? 'cancelled' : 'failed',
-        error: error.error,
-        message: error.message,
-        ...(error.hint === undefined ? {} : { hint: error.hint }),
+        ...reasonOf(error),
       });
     }
   }
@@ -126,10 +127,10 @@ export class Movement {
     return new LoopsyError('internal', { message, cause: why });
   }
 
-  #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint'>): void {
+  #end(ending: Pick<Transfer, 'outcome' | 'error' | 'message' | 'hint' | 'at'>): void {
     const { clock } = this.#options;
     this.#show?.cancel();
-    this.#progress.waiting = false;
+    this.#progress.waiting = undefined;
     this.#progress.counting = false;
     this.#progress.current = undefined;
     this.#ending = { ...ending, endedAt: clock.now(), duration: clock.monotonicMs() - this.#startedAtMs };
@@ -145,6 +146,22 @@ export class Movement {
     });
   }
 }
+
+const leavesOf = ({ noClobber, update }: TransferInput): Pick<Transfer, 'leaves'> => {
+  if (noClobber === true) return { leaves: 'existing' };
+  return update === true ? { leaves: 'newer' } : {};
+};
+
+/** Why it ended, or waits. */
+const reasonOf = ({
+  error,
+  message,
+  hint,
+  details,
+}: LoopsyError): Pick<Transfer, 'error' | 'message' | 'hint' | 'at'> => {
+  const at = endIn(details?.['at']);
+  return { error, message, ...(hint === undefined ? {} : { hint }), ...(at === undefined ? {} : { at }) };
+};
 
 /** One reader. It gets the state of the moment in which it reads: a slow one gets fewer, none of them old. */
 class MovementFollower implements StreamSource {

@@ -39,7 +39,7 @@ export class Mover {
     const { progress, clock, signal, patienceMs, throttle } = parts;
     this.#parts = parts;
     this.#progress = progress;
-    const onWaiting = (waits: boolean): void => progress.wait(waits);
+    const onWaiting = (why: LoopsyError | undefined): void => progress.wait(why);
     this.#patience = new Patience({ clock, signal, patienceMs, onWaiting });
     this.#sender = new FileSender({ patience: this.#patience, progress, throttle, signal });
   }
@@ -85,7 +85,10 @@ export class Mover {
     const { sources, exclude, gitignore } = input;
     const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name, boot });
     this.#patience.contact();
-    this.#progress.fail(opened.failures.map(({ path, error, message }) => [path, error, message]));
+    this.#progress.fail(
+      opened.failures.map(({ path, error, message, hint = '' }) => [path, error, message, hint]),
+      'source',
+    );
     const [first] = opened.failures;
     if (opened.roots.length === 0 && first !== undefined) throw asError(first);
     const roots = opened.roots.map(({ name, type }) => ({ name, type }));
@@ -150,7 +153,7 @@ export class Mover {
   #found({ files, bytes, failed, last }: Group): void {
     this.#progress.files.found += files;
     this.#progress.bytes.found += bytes;
-    this.#progress.fail(failed);
+    this.#progress.fail(failed, 'source');
     if (last) this.#progress.counting = false;
     this.#progress.touch();
   }
@@ -201,5 +204,9 @@ const refuseInside = ({ roots, platform }: SourceOpened, paths: readonly string[
 const isErrorName = (name: string): name is keyof typeof ERRORS => Object.hasOwn(ERRORS, name);
 
 /** Nothing could be read at all: the first reason is that of all. */
-const asError = ({ path, error, message }: TransferFailure): LoopsyError =>
-  new LoopsyError(isErrorName(error) ? error : 'transfer_failed', { message, details: { path } });
+const asError = ({ path, error, message, hint }: TransferFailure): LoopsyError =>
+  new LoopsyError(isErrorName(error) ? error : 'transfer_failed', {
+    message,
+    details: { path, at: 'source' },
+    ...(hint === undefined ? {} : { hint }),
+  });

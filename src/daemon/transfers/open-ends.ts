@@ -20,25 +20,11 @@ import type { Span } from './disk/incoming.ts';
 import type { Rest } from './disk/journal.ts';
 import type { StepWrite } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
+import { EndFailures } from './end-failures.ts';
+import { type EndLeaving, type OpenEnd, refusedRow, rowOfEnd } from './end-row.ts';
 import type { Body } from './pour.ts';
-
-/** What is open on this node's disk, and for whom. */
-interface OpenEnd {
-  readonly endId: string;
-  readonly role: 'source' | 'target';
-  readonly caller: string;
-  /** The peer's node; empty for this node's own movers. */
-  readonly nodeId: string;
-  /** The mover's start, where it has said it. */
-  readonly boot: string | undefined;
-  readonly about: Pick<Transfer, 'from' | 'to' | 'sources' | 'dest'>;
-  readonly startedAt: number;
-  readonly startedAtMs: number;
-  readonly release: () => void;
-  usedAtMs: number;
-  bytes: number;
-  busy: number;
-}
+import { failureOf, type Failed } from './format.ts';
+import { countIn } from './way.ts';
 
 /** One step of a target: its bytes, and who counts them. */
 type EndWrite = Omit<StepWrite, 'endId'> & {
@@ -69,6 +55,12 @@ const SHARES = { what: 'transfers', each: 128, owner: 1000 };
 /** Cancelled ones whose movers are told so. */
 const MAX_CANCELLED = 1000;
 
+/** What its mover may do then. */
+const CANCELLED = {
+  source: 'ask there before you run it again: it goes on where it was',
+  target: 'ask there before you run it again: of files that were not complete nothing was kept',
+} as const;
+
 const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
   platform === 'win32' || platform === 'darwin' ? platform : 'linux';
 
@@ -76,7 +68,7 @@ const platformOf = (platform: NodeJS.Platform): SourceOpened['platform'] =>
 export class OpenEnds {
   readonly #parts: OpenEndsParts;
   readonly #open = new Map<string, OpenEnd>();
-  readonly #cancelled = new Set<string>();
+  readonly #cancelled = new Map<string, OpenEnd['role']>();
   readonly #shares = new Shares(SHARES);
   #look: Timer | undefined;
 
@@ -89,11 +81,12 @@ export class OpenEnds {
     const { disk, platform, here, placeOf } = this.#parts;
     const to = caller.kind === 'peer' ? placeOf(caller) : { name: input.to ?? '', nodeId: '' };
     const about = { from: here(), to, sources: input.paths, dest: '' };
-    return this.#opening({ role: 'source', about, boot: input.boot }, caller, async (endId) => {
+    return this.#opening({ role: 'source', about, boot: input.boot }, caller, async ({ endId, failures: seen }) => {
       const { paths, exclude = [], gitignore = false } = input;
       const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
-      const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: [string, string, string][] };
-      const failures = failed.map(([path, error, message]) => ({ path, error, message }));
+      const { roots, failed } = answer as { roots: SourceOpened['roots']; failed: Failed[] };
+      const failures = failed.map((one) => failureOf(one));
+      seen.take({ failed });
       return { endId, platform: platformOf(platform), roots, failures };
     });
   }
@@ -102,7 +95,8 @@ export class OpenEnds {
     const { disk, platform, here, placeOf } = this.#parts;
     const from = caller.kind === 'peer' ? placeOf(caller) : { name: input.from ?? '', nodeId: '' };
     const about = { from, to: here(), sources: input.roots.map(({ name }) => name), dest: input.dest };
-    return this.#opening({ role: 'target', about, boot: input.boot }, caller, async (endId) => {
+    return this.#opening({ role: 'target', about, boot: input.boot }, caller, async (end) => {
+      const { endId } = end;
       const answer = await disk.call('target.open', {
         endId,
         journalKey: [callerName(caller), input.source, input.dest].join('\n'),
@@ -118,6 +112,7 @@ export class OpenEnds {
         digest: input.digest === true,
       });
       const { paths } = answer as { paths: string[] };
+      if (paths.length === 1) end.path = paths[0];
       return { endId, platform: platformOf(platform), paths };
     });
   }
@@ -125,18 +120,26 @@ export class OpenEnds {
   /** Bytes of a source. @throws {LoopsyError} `transfer_not_found` for what is not the caller's. */
   read(endId: string, want: SourceWant, caller: Caller): AsyncIterable<Uint8Array> {
     const end = this.#of(endId, caller, 'source');
-    return this.#counted(end, this.#parts.disk.read({ endId, want }));
+    return this.#counted(end, want, this.#parts.disk.read({ endId, want }));
   }
 
   /** One step of a target. @throws {LoopsyError} `transfer_not_found` for what is not the caller's. */
   async write(endId: string, caller: Caller, { body, onBytes, ...step }: EndWrite): Promise<unknown> {
     const end = this.#of(endId, caller, 'target');
-    const isContent = step.step === 'put' || step.step === 'batch';
+    const isPut = step.step === 'put';
+    const isContent = isPut || step.step === 'batch';
     const count = (bytes: number): void => {
-      if (isContent) end.bytes += bytes;
+      if (isContent) end.sent += bytes;
+      if (isPut) end.done += bytes;
       onBytes?.(bytes);
     };
-    return this.#busy(end, () => this.#parts.disk.write({ endId, ...step }, body, { onBytes: count }));
+    return this.#busy(end, async () => {
+      const answer = await this.#parts.disk.write({ endId, ...step }, body, { onBytes: count });
+      end.failures.take(answer);
+      // Around the files of a batch stands more than they have.
+      if (step.step === 'batch') end.done += countIn(answer, 'bytes');
+      return answer;
+    });
   }
 
   /** Takes a stretch of a large file, and says how far it has come. */
@@ -151,15 +154,19 @@ export class OpenEnds {
     await this.#close(end, leaving);
   }
 
-  /** The owner of this machine, or who opened it, wants no more of it: its mover is told so, and nothing waits to be gone on with. */
-  async cancel(endId: string, caller: Caller): Promise<void> {
+  /**
+   * The owner of this machine, or who opened it, wants no more of it: its mover is told so. Of what is written here
+   * nothing waits to be gone on with. @returns true where it can be gone on with.
+   */
+  async cancel(endId: string, caller: Caller): Promise<boolean> {
     const end = this.#of(endId, caller);
-    this.#cancelled.add(endId);
-    for (const oldest of this.#cancelled) {
+    this.#cancelled.set(endId, end.role);
+    for (const oldest of this.#cancelled.keys()) {
       if (this.#cancelled.size <= MAX_CANCELLED) break;
       this.#cancelled.delete(oldest);
     }
     await this.#close(end, { outcome: 'cancelled' }, 'unwanted');
+    return end.role === 'source';
   }
 
   /** True where it is open here. */
@@ -198,33 +205,44 @@ export class OpenEnds {
   async #opening<T>(
     facts: Pick<OpenEnd, 'role' | 'about' | 'boot'>,
     caller: Caller,
-    open: (endId: string) => Promise<T>,
+    open: (end: OpenEnd) => Promise<T>,
   ): Promise<T> {
     const { clock } = this.#parts;
     await this.#closeOlder(caller, facts.boot);
-    const endId = timeId(clock);
-    const release = this.#held(caller);
+    const end = this.#endOf(facts, caller, this.#held(caller));
     try {
-      const opened = await open(endId);
-      const now = clock.monotonicMs();
-      const end = {
-        ...facts,
-        endId,
-        caller: callerName(caller),
-        nodeId: nodeIdOf(caller),
-        release,
-        startedAt: clock.now(),
-        startedAtMs: now,
-        usedAtMs: now,
-      };
-      this.#open.set(endId, { ...end, bytes: 0, busy: 0 });
-      if (isOfPeer(end)) this.#parts.onOpen(this.#row({ ...end, bytes: 0 }));
+      const opened = await open(end);
+      end.usedAtMs = clock.monotonicMs();
+      this.#open.set(end.endId, end);
+      if (isOfPeer(end)) this.#parts.onOpen(this.#row(end));
       this.#look ??= clock.every(LOOK_MS, () => this.#forgetOld());
       return opened;
     } catch (thrown) {
-      release();
+      end.release();
+      // What somebody else tried here is to be seen by the owner, too.
+      if (isOfPeer(end) && thrown instanceof LoopsyError) this.#parts.onEnd(refusedRow(end, clock, thrown));
       throw thrown;
     }
+  }
+
+  #endOf(facts: Pick<OpenEnd, 'role' | 'about' | 'boot'>, caller: Caller, release: () => void): OpenEnd {
+    const { clock } = this.#parts;
+    const now = clock.monotonicMs();
+    return {
+      ...facts,
+      endId: timeId(clock),
+      caller: callerName(caller),
+      nodeId: nodeIdOf(caller),
+      release,
+      failures: new EndFailures(),
+      path: undefined,
+      startedAt: clock.now(),
+      startedAtMs: now,
+      usedAtMs: now,
+      sent: 0,
+      done: 0,
+      busy: 0,
+    };
   }
 
   /** What an earlier start of the same node has left: nobody comes back for it, and its files are to be gone on with. */
@@ -244,14 +262,17 @@ export class OpenEnds {
   }
 
   #gone(endId: string): LoopsyError {
-    return this.#cancelled.has(endId)
-      ? new LoopsyError('transfer_cancelled', { message: 'the transfer was cancelled on the other machine' })
-      : new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+    const role = this.#cancelled.get(endId);
+    if (role === undefined)
+      return new LoopsyError('transfer_not_found', { message: `nothing is open here under the id ${endId}` });
+    return new LoopsyError('transfer_cancelled', { message: 'the transfer was cancelled', hint: CANCELLED[role] });
   }
 
   /** What fails because its end was closed under it says that: it is no fault of a file. */
-  #whyOf({ endId }: OpenEnd, thrown: unknown): unknown {
-    return this.#open.has(endId) ? thrown : this.#gone(endId);
+  #whyOf({ endId, failures }: OpenEnd, thrown: unknown): unknown {
+    if (!this.#open.has(endId)) return this.#gone(endId);
+    failures.takeThrown(thrown);
+    return thrown;
   }
 
   async #busy<T>(end: OpenEnd, work: () => Promise<T>): Promise<T> {
@@ -266,13 +287,15 @@ export class OpenEnds {
     }
   }
 
-  async *#counted(end: OpenEnd, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  async *#counted(end: OpenEnd, want: SourceWant, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
     end.busy += 1;
     try {
       for await (const chunk of chunks) {
-        end.bytes += chunk.length;
+        end.sent += chunk.length;
+        if (want.kind === 'range') end.done += chunk.length;
         yield chunk;
       }
+      if (want.kind === 'batch') end.done += want.files.reduce((sum, [, , size]) => sum + size, 0);
     } catch (thrown) {
       throw this.#whyOf(end, thrown);
     } finally {
@@ -282,13 +305,13 @@ export class OpenEnds {
   }
 
   /** Nobody waits for it; a thread that has ended has let go of its files. */
-  #closeBehind(end: OpenEnd, leaving: Omit<EndClose, 'endId'>): void {
+  #closeBehind(end: OpenEnd, leaving: EndLeaving): void {
     this.#close(end, leaving).catch(() => undefined);
   }
 
   async #close(
     end: OpenEnd,
-    leaving: Omit<EndClose, 'endId'>,
+    leaving: EndLeaving,
     rest: Rest = leaving.outcome === 'done' ? 'none' : 'kept',
   ): Promise<void> {
     if (!this.#open.delete(end.endId)) return;
@@ -300,29 +323,8 @@ export class OpenEnds {
     }
   }
 
-  #row(
-    { endId, role, caller, about, startedAt, startedAtMs, bytes }: Omit<OpenEnd, 'usedAtMs' | 'busy'>,
-    leaving?: Omit<EndClose, 'endId'>,
-  ): Transfer {
-    const { clock } = this.#parts;
-    const { files = 0, failed = 0, outcome = 'lost' } = leaving ?? {};
-    return {
-      transferId: endId,
-      role,
-      ...about,
-      state: leaving === undefined ? 'running' : 'ended',
-      ...(leaving === undefined ? {} : { outcome, endedAt: clock.now() }),
-      caller,
-      startedAt,
-      duration: clock.monotonicMs() - startedAtMs,
-      counting: false,
-      files: { found: files + failed, done: files, skipped: 0, failed },
-      folders: 0,
-      links: 0,
-      removed: 0,
-      bytes: { found: bytes, sent: bytes, done: bytes },
-      failures: [],
-    };
+  #row(end: OpenEnd, leaving?: EndLeaving): Transfer {
+    return rowOfEnd(end, this.#parts.clock, leaving);
   }
 
   #forgetOld(): void {

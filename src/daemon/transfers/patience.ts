@@ -4,6 +4,8 @@ import { LoopsyError } from '../../protocol/errors.ts';
 
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2000;
+/** What is over sooner is a cut, and no absence: nobody needs to hear of it. */
+const NOTICED_MS = 1000;
 
 /** Errors of a node that is away, or of a connection that broke: trying again may help. */
 const AWAY: ReadonlySet<string> = new Set([
@@ -30,7 +32,8 @@ export interface PatienceParts {
   readonly signal: AbortSignal;
   /** How long a node may be away, ms. */
   readonly patienceMs: number;
-  readonly onWaiting: (waits: boolean) => void;
+  /** Told why it waits; undefined: it does no more. */
+  readonly onWaiting: (why: LoopsyError | undefined) => void;
 }
 
 /** What lies between two attempts. */
@@ -44,6 +47,8 @@ export class Patience {
   readonly #parts: PatienceParts;
   #contactMs: number;
   #contacts = 0;
+  /** When it failed for the first time after the last contact. */
+  #failedMs: number | undefined;
 
   constructor(parts: PatienceParts) {
     this.#parts = parts;
@@ -54,7 +59,8 @@ export class Patience {
   contact(): void {
     this.#contacts += 1;
     this.#contactMs = this.#parts.clock.monotonicMs();
-    this.#parts.onWaiting(false);
+    this.#failedMs = undefined;
+    this.#parts.onWaiting(undefined);
   }
 
   /** Does it, and again while the connection breaks. @throws what is no absence, or has lasted too long. */
@@ -104,8 +110,11 @@ export class Patience {
   async #wait(why: unknown, pauseMs: number): Promise<void> {
     const { clock, signal, patienceMs, onWaiting } = this.#parts;
     const retryAfterMs = why instanceof LoopsyError ? Number(why.details?.['retryAfterMs'] ?? 0) : 0;
-    if (retryAfterMs === 0 && clock.monotonicMs() - this.#contactMs > patienceMs) throw why;
-    onWaiting(true);
+    const now = clock.monotonicMs();
+    if (retryAfterMs === 0 && now - this.#contactMs > patienceMs) throw why;
+    this.#failedMs ??= now;
+    const isLong = Math.max(retryAfterMs, now - this.#failedMs) >= NOTICED_MS;
+    if (isLong && why instanceof LoopsyError && isAway(why)) onWaiting(why);
     await pause(Math.max(pauseMs, retryAfterMs), { clock, signal });
     signal.throwIfAborted();
   }

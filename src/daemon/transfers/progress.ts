@@ -1,5 +1,6 @@
-import type { Transfer, TransferFailure } from '../../protocol/transfers.ts';
-import type { Failed } from './format.ts';
+import type { LoopsyError } from '../../protocol/errors.ts';
+import type { Transfer, TransferEnd, TransferFailure } from '../../protocol/transfers.ts';
+import { failureOf, type Failed } from './format.ts';
 
 const MAX_FAILURES = 1000;
 
@@ -11,7 +12,8 @@ export class Progress {
   links = 0;
   removed = 0;
   counting = true;
-  waiting = false;
+  /** Why it waits; undefined where it does not. */
+  waiting: LoopsyError | undefined;
   current: string | undefined;
   path: string | undefined;
   checksum: string | undefined;
@@ -32,10 +34,10 @@ export class Progress {
     this.failures.length = 0;
   }
 
-  /** A node is away, or is there again. */
-  wait(waits: boolean): void {
-    if (this.waiting === waits) return;
-    this.waiting = waits;
+  /** A node is away, or wants to be left alone for a while; or is there again. */
+  wait(why: LoopsyError | undefined): void {
+    if (this.waiting?.message === why?.message) return;
+    this.waiting = why;
     this.#changed();
   }
 
@@ -51,10 +53,11 @@ export class Progress {
     this.#changed();
   }
 
-  fail(failed: readonly Failed[]): void {
-    for (const [path, error, message] of failed) {
+  /** `at`: the end that says so. */
+  fail(failed: readonly Failed[], at?: TransferEnd): void {
+    for (const one of failed) {
       this.files.failed += 1;
-      if (this.failures.length < MAX_FAILURES) this.failures.push({ path, error, message });
+      if (this.failures.length < MAX_FAILURES) this.failures.push(failureOf(one, at));
     }
     if (failed.length > 0) this.#changed();
   }

@@ -19,6 +19,7 @@ import type { Ends } from './ends.ts';
 import { type EndContext, type Forwarding, localSource, localTarget, peerSource, peerTarget } from './make-ends.ts';
 import type { Publisher } from '../events/bus.ts';
 import { listTransfers } from './list-transfers.ts';
+import { locatedEnds } from './located-ends.ts';
 import { endedStream, Movement } from './movement.ts';
 import { OpenEnds } from './open-ends.ts';
 import { Progress } from './progress.ts';
@@ -74,7 +75,7 @@ export class Transfers implements Service {
   constructor(options: TransfersOptions) {
     const { clock, log, platform, home, journalDir, alwaysDenied, rules, here, store, keepDays } = options;
     this.#options = options;
-    this.news = new TransferNews(options.events);
+    this.news = new TransferNews(options.events, log);
     const data = () =>
       ({
         protocol: DISK_PROTOCOL,
@@ -206,21 +207,23 @@ export class Transfers implements Service {
     const row = this.get({ transferId }, caller);
     const movement = this.#movements.get(transferId);
     if (movement === undefined && this.ends.knows(transferId)) {
-      await this.ends.cancel(transferId, caller);
-      return { success: true, transferId, state: 'cancelled' };
+      const resumable = await this.ends.cancel(transferId, caller);
+      return { success: true, transferId, state: 'cancelled', resumable };
     }
-    if (movement === undefined || row.state === 'ended') return { success: true, transferId, state: 'ended' };
+    if (movement === undefined || row.state === 'ended')
+      return { success: true, transferId, state: 'ended', resumable: false };
     movement.cancel();
     if ((await withTimeLimit(movement.ended, CANCEL_LIMIT_MS, this.#options.clock)) === TIMED_OUT)
       throw new LoopsyError('request_timeout', { message: 'the transfer is ending, and takes its time' });
-    return { success: true, transferId, state: movement.row().outcome === 'cancelled' ? 'cancelled' : 'ended' };
+    const isCancelled = movement.row().outcome === 'cancelled';
+    return { success: true, transferId, state: isCancelled ? 'cancelled' : 'ended', resumable: isCancelled };
   }
 
   /** Newest first; other nodes' readings and writings here are among them. */
-  list(
+  async list(
     { state, cursor, limit = DEFAULT_PAGE }: ParsedInputOf<'transfer.list'>,
     caller: Caller,
-  ): OutputOf<'transfer.list'> {
+  ): Promise<OutputOf<'transfer.list'>> {
     const all = state === 'all';
     const movements = [...this.#movements.values()].map((movement) => movement.row());
     const now = [...movements, ...this.ends.rows()].filter((row) => all || row.state !== 'ended');
@@ -302,14 +305,14 @@ export class Transfers implements Service {
   #endsOf(input: TransferInput, { from, to }: { from: Place; to: Place }, caller: Caller): Ends {
     const { forward } = this.#options;
     const context = (signal: AbortSignal): EndContext => ({ caller, signal });
-    return {
+    return locatedEnds({
       source: (signal) =>
         input.from === undefined
           ? localSource(this.ends, from, context(signal))
           : peerSource(forward, from, context(signal)),
       target: (signal) =>
         input.to === undefined ? localTarget(this.ends, to, context(signal)) : peerTarget(forward, to, context(signal)),
-    };
+    });
   }
 
   #ended(movement: Movement, input: TransferInput): void {

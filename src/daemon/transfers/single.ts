@@ -6,9 +6,9 @@ import type { FileList } from '../../protocol/transfers.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import type { Caller } from '../../trust/caller.ts';
 import type { ByteAnswer, Call } from '../edge/call.ts';
-import type { ByteRange, WholeFile } from './disk/messages.ts';
+import type { ByteRange, FilePlace, WholeFile } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
-import { readForm } from './form.ts';
+import { readForm, type Form } from './form.ts';
 import { limitsOf, mayWriteRunning } from './caller-limits.ts';
 import type { TransferNews } from './tell.ts';
 
@@ -35,29 +35,41 @@ interface Moving {
 
 /** Writes the file of a form. */
 export const pushFile = async (
-  { disk, news }: Moving,
+  moving: Moving,
   input: ParsedInputOf<'file.push'>,
   call: Call,
 ): Promise<OutputOf<'file.push'>> => {
   const begun = performance.now();
-  refuseLarge(call, disk.maxFileSize);
+  refuseLarge(call, moving.disk.maxFileSize);
   if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'there is no form' });
   const form = await readForm(call.body, call.contentType);
   const place = { ...placeOf(form.fields), ...placeOf(input) };
-  const writeFile = {
-    id: randomHex(16),
-    place,
-    limits: limitsOf(call.caller),
-    mayWriteRunning: mayWriteRunning(call.caller),
+  const { path, size, checksum } = await writeFile(moving, { form, place }, call.caller);
+  moving.news.oneFile('file.written', { path, bytes: size }, call.caller);
+  return { path, size, checksum, duration: performance.now() - begun };
+};
+
+/** @throws {LoopsyError} what the disk says, and the form; this node's owner is told of it, too. */
+const writeFile = async (
+  { disk, news }: Moving,
+  { form, place }: { readonly form: Form; readonly place: FilePlace },
+  caller: Caller,
+): Promise<Omit<OutputOf<'file.push'>, 'duration'>> => {
+  const limits = limitsOf(caller);
+  const file = { id: randomHex(16), place, limits, mayWriteRunning: mayWriteRunning(caller) };
+  let { destPath = '' } = place;
+  const atEnd = async (): Promise<FilePlace> => {
+    const said = { ...placeOf(await form.end()), ...place };
+    destPath = said.destPath ?? destPath;
+    return said;
   };
   const release = disk.hold();
   try {
-    const answer = await disk.write({ writeFile }, form.file, {
-      atEnd: async () => ({ ...placeOf(await form.end()), ...place }),
-    });
-    const { path, size, checksum } = answer as Omit<OutputOf<'file.push'>, 'duration'>;
-    news.oneFile('file.written', { path, bytes: size }, call.caller);
-    return { path, size, checksum, duration: performance.now() - begun };
+    // The thread's own types say what it answers.
+    return (await disk.write({ writeFile: file }, form.file, { atEnd })) as Omit<OutputOf<'file.push'>, 'duration'>;
+  } catch (thrown) {
+    if (thrown instanceof LoopsyError) news.oneFailed(destPath, thrown, caller);
+    throw thrown;
   } finally {
     release();
   }
@@ -77,10 +89,18 @@ const refuseLarge = ({ bodyLength = 0 }: Call, most: number): void => {
 
 const SHA256 = /^[0-9a-f]{64}$/;
 
-const placeOf = ({
-  destPath,
-  checksum,
-}: Readonly<Record<string, string | undefined>>): { destPath?: string; checksum?: string } => {
+const FIELDS = ['destPath', 'checksum'];
+
+/** A checksum that is not looked at would be worse than none: no field is passed over. */
+const placeOf = (fields: Readonly<Record<string, string | undefined>>): { destPath?: string; checksum?: string } => {
+  const other = Object.keys(fields).find((name) => !FIELDS.includes(name));
+  if (other !== undefined)
+    throw new LoopsyError('invalid_request', {
+      message: `there is no field "${other}" in this form`,
+      hint: `the fields are: ${FIELDS.join(', ')}, and file`,
+      details: { field: other },
+    });
+  const { destPath, checksum } = fields;
   if (checksum !== undefined && !SHA256.test(checksum))
     throw new LoopsyError('invalid_request', {
       message: 'a checksum is a sha256 in lower-case hex',

@@ -1,7 +1,7 @@
 import { isRecord } from '../../protocol/record.ts';
 import type { SourceOpened, SourceWant } from '../../protocol/transfers.ts';
 import type { SourceEnd, TargetEnd } from './ends.ts';
-import { shownPath, type Entry, type Failed } from './format.ts';
+import { endIn, shownPath, type Entry, type Failed } from './format.ts';
 
 /** Both ends of a movement, open. */
 export interface Way {
@@ -14,14 +14,17 @@ export interface Way {
 export const shownIn = ({ opened }: Way, [, root, path]: Entry): string =>
   shownPath(opened.roots[root]?.name ?? '', path);
 
-/** The failures in a target's answer. */
+/** The failures in a target's answer: its own, where it does not say that they are the source's. */
 export const failedIn = (answer: unknown): readonly Failed[] => {
   const failed: unknown = isRecord(answer) ? answer['failed'] : undefined;
-  return Array.isArray(failed) ? failed.filter(isFailed) : [];
+  if (!Array.isArray(failed)) return [];
+  return failed
+    .filter(isFailed)
+    .map(([path, error, message, hint = '', at]) => [path, error, message, hint, endIn(at) ?? 'target']);
 };
 
 const isFailed = (value: unknown): value is Failed =>
-  Array.isArray(value) && value.length === 3 && value.every((part) => typeof part === 'string');
+  Array.isArray(value) && value.length >= 3 && value.length <= 5 && value.every((part) => typeof part === 'string');
 
 /** A count in an answer. */
 export const countIn = (answer: unknown, name: string): number => {

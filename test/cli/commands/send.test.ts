@@ -162,6 +162,14 @@ describe('the end of a transfer', () => {
       '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to /srv/kai/in; 2 removed',
     ],
     [{ files: { found: 1, done: 0, skipped: 1, failed: 0 } }, '1 file was there already: maria:inbox/'],
+    [
+      { files: { found: 1, done: 0, skipped: 1, failed: 0 }, leaves: 'existing' },
+      '1 file was there already, and left alone: maria:inbox/',
+    ],
+    [
+      { files: { found: 2, done: 0, skipped: 2, failed: 0 }, leaves: 'newer', dryRun: true },
+      '2 files are there already, as new or newer: maria:inbox/',
+    ],
     [{ files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'there was nothing to send'],
     [
       {
@@ -188,21 +196,31 @@ describe('the end of a transfer', () => {
   it(verifies('cli.transfer.failures', 'names what did not arrive, and exits with 1'), async () => {
     const failures = [
       { path: 'x/a\u001B', error: 'name_unusable', message: 'a colon\n' },
-      { path: 'x/b', error: 'source_changed', message: 'it changed' },
+      { path: 'x/b', error: 'source_changed', message: 'it changed', at: 'source' as const },
     ];
     const files = { found: 30, done: 27, skipped: 0, failed: 3 };
     expect(await ending({ outcome: 'failed', failures, files, folders: 1 })).toEqual({
       code: 1,
       stdout: '27 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/\n',
       stderr:
-        'x/a\\u{1b}: a colon\\u{a}\nx/b: it changed\nand 1 more\nloopsy: 3 of 30 files did not arrive\n  rename it, or leave it out with --exclude\n  run the same command again when nothing writes to it\n',
+        'x/a\\u{1b}: a colon\\u{a}\n  rename it, or leave it out with --exclude\nx/b: it changed (on this machine)\n  run the same command again when nothing writes to it\nand 1 more\nloopsy: 3 of 30 files did not arrive\n',
     });
+    const alike = ['a', 'b'].map((path) => ({
+      path,
+      error: 'path_denied',
+      message: 'no',
+      hint: 'ask',
+      at: 'target' as const,
+    }));
+    expect((await ending({ outcome: 'failed', failures: alike, files: { ...files, failed: 2 } })).stderr).toBe(
+      'a: no (on maria)\nb: no (on maria)\n  ask\nloopsy: 2 of 30 files did not arrive\n',
+    );
     const none = { found: 0, done: 0, skipped: 0, failed: 1 };
     expect(await ending({ failures: failures.slice(1), files: none, folders: 0 }, [...SEND, '--quiet'])).toEqual({
       code: 1,
       stdout: '',
       stderr:
-        'x/b: it changed\nloopsy: 1 file did not arrive\n  run the same command again when nothing writes to it\n',
+        'x/b: it changed (on this machine)\n  run the same command again when nothing writes to it\nloopsy: 1 file did not arrive\n',
     });
   });
 
@@ -222,9 +240,9 @@ describe('the end of a transfer', () => {
     ],
     [{ outcome: 'failed', error: 'path_denied', message: 'not here', ...missing('not here') }, 4, 'loopsy: not here\n'],
     [
-      { outcome: 'failed', error: 'disk_full', message: 'no room', ...missing('not here') },
+      { outcome: 'failed', error: 'disk_full', message: 'no room', at: 'target', ...missing('not here') },
       1,
-      'x: not here\nloopsy: 1 file did not arrive\nloopsy: no room\n',
+      'x: not here\nloopsy: 1 file did not arrive\nloopsy: no room (on maria)\n',
     ],
     [{ outcome: 'lost' }, 5, 'loopsy: the node that moved the files left in the middle\n  run the same command again'],
   ])(verifies('cli.transfer.failures', 'says why the whole of it ended: %j → %d'), async (transfer, exit, message) => {

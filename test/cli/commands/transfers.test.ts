@@ -43,7 +43,7 @@ describe('transfers list', () => {
         /running counting, detached .* 8\/8\+ files .* \/a, \/b and 1 more$/,
         /waiting 100%/,
         /done, dry run +maria → this machine +3 files +20 MB .* maria +\/srv\/kai\/inbox$/,
-        /failed, 1 failed .* 1 file +20 MB .* key:ci/,
+        /failed: 1 of 2 files .* 1 file +20 MB .* key:ci/,
       ].entries())
         expect(lines[at + 1]).toMatch(text);
     },
@@ -59,13 +59,13 @@ describe('transfers list', () => {
 describe('transfers show', () => {
   it(verifies('cli.transfers.show', 'says where, what, how far, what did not arrive, and why'), async () => {
     const transfer: Transfer = {
-      ...MOVED, outcome: 'failed', error: 'disk_full', message: 'no room', hint: 'make some', removed: 2, checksum: 'c'.repeat(64),
-      files: { found: 9, done: 3, skipped: 5, failed: 1 }, failures: [{ path: 'x/a', error: 'disk_full', message: 'no room\n' }],
+      ...MOVED, outcome: 'failed', error: 'disk_full', message: 'no room', at: 'target', hint: 'make some', removed: 2, checksum: 'c'.repeat(64),
+      files: { found: 9, done: 3, skipped: 5, failed: 1 }, failures: [{ path: 'x/a', error: 'disk_full', message: 'no room\n', at: 'target' }],
     }; // prettier-ignore
     const node = await FakeNode.start({ 'transfer.get': () => transfer });
     const { stdout } = await runCli(['transfers', 'show', TRANSFER_ID, '--peer', 'maria'], { dataDir: node.folder });
     for (const line of [
-      /^state +failed, 1 failed$/m,
+      /^state +failed: 1 of 9 files, disk full$/m,
       /^from +\/srv\/kai\/x$/m,
       /^to +maria:inbox\/$/m,
       /^by +owner$/m,
@@ -73,12 +73,32 @@ describe('transfers show', () => {
       /^files +9\/9 files, 5 were there already, 1 failed, 2 removed$/m,
       /^bytes +20 MB\/20 MB, 12 MB sent$/m,
       /^checksum +c{64}$/m,
-      /^error +no room$/m,
+      /^error +no room \(on maria\)$/m,
       /^next +make some$/m,
-      /^! x\/a: no room\\u\{a\}$/m,
+      /^! x\/a: no room\\u\{a\} \(on maria\)$/m,
     ])
       expect(stdout).toMatch(line);
     expect(node.seen.find(({ id }) => id === 'transfer.get')?.peer).toBe('maria');
+  });
+
+  it(verifies('cli.transfers.show', 'says why it failed for another node, and what only that one knows'), async () => {
+    const there = { from: TRANSFER.to, to: TRANSFER.from, caller: `peer:${PEER.nodeId}` };
+    const files = { found: 3, done: 0, skipped: 0, failed: 3 };
+    const failed: Transfer = { ...MOVED, ...there, role: 'target', outcome: 'failed', files };
+    const full = {
+      ...failed,
+      error: 'disk_full',
+      message: 'no room',
+      failures: [{ path: 'x', error: 'disk_full', message: 'no room' }],
+    };
+    const node = await FakeNode.start({ 'transfer.get': () => full });
+    const shown = await runCli(['transfers', 'show', TRANSFER_ID], { dataDir: node.folder });
+    expect(shown.stdout).toMatch(/^state +failed: 3 files, disk full$/m);
+    expect(shown.stdout).toMatch(/^! x: no room\n! and 2 more$/m);
+    expect(shown.stdout).not.toMatch(/^next/m);
+    node.on('transfer.get', () => failed);
+    const unknown = await runCli(['transfers', 'show', TRANSFER_ID], { dataDir: node.folder });
+    expect(unknown.stdout).toMatch(/^! 3 files did not arrive: maria knows why$/m);
   });
 
   it('says what another node does here', async () => {
@@ -99,9 +119,19 @@ describe('transfers show', () => {
 });
 
 describe('transfers cancel', () => {
+  it.each([
+    [true, 'Ended; what has arrived stays, and the same command goes on where it was.\n'],
+    [false, 'Ended. Files that were complete stay, the others are gone, and the sender is told.\n'],
+  ])(verifies('transfers.refused', 'says what stays: %s'), async (resumable, text) => {
+    const node = await FakeNode.start({
+      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'cancelled', resumable }),
+    });
+    expect((await runCli(['transfers', 'cancel', TRANSFER_ID], { dataDir: node.folder })).stdout).toBe(text);
+  });
+
   it('says where there was nothing to end', async () => {
     const node = await FakeNode.start({
-      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'ended' }),
+      'transfer.cancel': () => ({ success: true, transferId: TRANSFER_ID, state: 'ended', resumable: false }),
     });
     const { stdout } = await runCli(['transfers', 'cancel', TRANSFER_ID], { dataDir: node.folder });
     expect(stdout).toBe('It had ended before.\n');

@@ -68,6 +68,7 @@ const TRANSFERS = [
   'disk_read_only',
   'name_unusable',
   'transfer_cancelled',
+  'range_unsatisfiable',
 ] as const satisfies readonly ErrorName[];
 /** Not this edge's answers: outcomes of runs, and what is said before there is a node. */
 const ELSEWHERE: readonly ErrorName[] = [

@@ -190,6 +190,47 @@ describe('an end that is open', () => {
     await vi.waitFor(() => ends.openSource({ paths: ['~'] }, peer('kai')));
   });
 
+  it(verifies('transfers.seen', 'says where the file really goes, and how many bytes of files have come'), async () => {
+    const endId = await openTarget(peer('kai'), 'there');
+    await ends.write(endId, peer('kai'), { step: 'batch', body: batchOf('hello') });
+    expect(opened).toMatchObject([{ dest: 'there', path: join(home, 'there') }]);
+    const [row] = ends.rows();
+    expect(row).toMatchObject({ path: join(home, 'there'), bytes: { done: 5, found: 5 } });
+    expect(row?.bytes.sent).toBeGreaterThan(5);
+    await writeFile(join(home, 'mine'), 'mine');
+    const { mtimeMs } = await stat(join(home, 'mine'));
+    const source = await ends.openSource({ paths: ['mine'] }, peer('kai'));
+    await collect(ends.read(source.endId, { kind: 'group', at: 0 }, peer('kai')));
+    await collect(ends.read(source.endId, { kind: 'batch', files: [[0, '', 4, mtimeMs]] }, peer('kai')));
+    expect(ends.rows()).toContainEqual(
+      expect.objectContaining({ role: 'source', bytes: expect.objectContaining({ done: 4 }) }),
+    );
+  });
+
+  it(
+    verifies('transfers.seen', 'remembers why files did not arrive, each once, and what kept most of them'),
+    async () => {
+      const endId = await openTarget(peer('kai'), 'there');
+      const large = { file: [0, '', 2_000_000, 1_700_000_000_000, 0o644] };
+      for (let again = 0; again < 2; again += 1)
+        await expect(
+          ends.write(endId, peer('kai'), { step: 'prepare', body: JSON.stringify(large) }),
+        ).rejects.toMatchObject({ error: 'file_too_large' });
+      const message = expect.stringContaining('has 2000000 bytes');
+      expect(ends.rows()).toMatchObject([{ files: { failed: 1 }, failures: [{ error: 'file_too_large', message }] }]);
+      await ends.close({ endId, outcome: 'failed', files: 0, bytes: 0, failed: 1 }, peer('kai'));
+      expect(ended).toMatchObject([{ outcome: 'failed', error: 'file_too_large', message, failures: [{ message }] }]);
+    },
+  );
+
+  it(verifies('transfers.seen', 'is told of, too, where it was refused'), async () => {
+    await expect(openTarget(peer('kai'), '/etc/x')).rejects.toMatchObject({ error: 'path_denied' });
+    expect(opened).toEqual([]);
+    expect(ended).toMatchObject([{ role: 'target', dest: '/etc/x', outcome: 'failed', error: 'path_denied' }]);
+    await expect(openTarget(OWNER, '/etc/x')).rejects.toMatchObject({ error: 'path_denied' });
+    expect(ended).toHaveLength(1);
+  });
+
   it('is ended with its caller’s trust', async () => {
     const endId = await openTarget(peer('kai'), 'there');
     expect(ends.endOf((caller) => caller === 'peer:kai')).toBe(1);

@@ -51,7 +51,7 @@ class Script {
 const patienceOf = (signal = new AbortController().signal) => {
   const clock = new FakeClock();
   const waits: boolean[] = [];
-  const patience = new Patience({ clock, signal, patienceMs: 1000, onWaiting: (isWaiting) => waits.push(isWaiting) });
+  const patience = new Patience({ clock, signal, patienceMs: 1000, onWaiting: (why) => waits.push(why !== undefined) });
   return { clock, patience, waits };
 };
 

@@ -88,7 +88,7 @@ describe('a detached transfer that an earlier start of the node left', () => {
       await put(pending(input));
       await transfers.start();
       expect(transfers.get({ transferId: ID }, OWNER)).toMatchObject({ state: 'ended', outcome: 'failed', error });
-      expect(transfers.list({ state: 'all' }, OWNER).transfers).toHaveLength(1);
+      expect((await transfers.list({ state: 'all' }, OWNER)).transfers).toHaveLength(1);
     },
   );
 });

@@ -1,5 +1,5 @@
 import { LoopsyError } from '../../../protocol/errors.ts';
-import { BatchReader, type BatchTaker, type Failed } from '../format.ts';
+import { BatchReader, failedOf, type BatchTaker, type Failed, type Verdict } from '../format.ts';
 import type { Draft } from './draft.ts';
 import { fileFault } from './faults.ts';
 import type { OpenFolder } from './folders.ts';
@@ -170,8 +170,7 @@ export class BatchSink implements Sink {
   }
 
   #fail(shown: string, thrown: unknown): void {
-    const { error, message } = fileFault(thrown, shown);
-    this.#failed.push([shown, error, message]);
+    this.#failed.push(failedOf(shown, fileFault(thrown, shown)));
   }
 
   #shown(index: number): string {
@@ -220,13 +219,14 @@ export class BatchSink implements Sink {
     }
   }
 
-  #endFile(index: number, failure: { readonly error: string; readonly message: string } | undefined): void {
+  #endFile(index: number, failure: Verdict | undefined): void {
     const draft = this.#draft;
     this.#draft = undefined;
     try {
       if (failure !== undefined) {
         if (draft !== undefined) this.#target.writer.discard(draft);
-        this.#failed.push([this.#shown(index), failure.error, failure.message]);
+        const { error, message, hint = '' } = failure;
+        this.#failed.push([this.#shown(index), error, message, hint, 'source']);
         return;
       }
       if (draft === undefined) throw this.#failure ?? new LoopsyError('transfer_failed');

@@ -20,7 +20,11 @@ export const findDestinations = async (
   const isFolder = stats?.isDirectory() === true;
   const saysFolder = (around.platform === 'win32' ? /[\\/]$/ : /\/$/).test(dest) || ['~', '.', '..'].includes(dest);
   if (isExact === true) {
-    if (isFolder || saysFolder) throw fileError('wrong_type', dest, 'is a folder');
+    if (isFolder || saysFolder)
+      throw fileError('wrong_type', dest, [
+        'is a folder',
+        { hint: 'say which file in it: a stream has no name of its own' },
+      ]);
     needFolder(around.dirname(real), dest);
     return [real];
   }

@@ -48,18 +48,29 @@ export const fileFault = (thrown: unknown, path: string): LoopsyError => {
   });
 };
 
+/** What to do next, where the catalogue does not say it, and facts for programs. */
+type FaultFacts = Readonly<Record<string, unknown>> & { readonly hint?: string };
+
 /** An error about one file, in our own words. */
 export const fileError = (
   name: ErrorName,
   path: string,
-  why: string | readonly [why: string, details: Readonly<Record<string, unknown>>],
+  why: string | readonly [why: string, facts: FaultFacts],
 ): LoopsyError => {
-  const [words, details] = typeof why === 'string' ? [why, {}] : why;
+  const [words, { hint, ...details }] = typeof why === 'string' ? [why, {} as FaultFacts] : why;
   return new LoopsyError(name, {
     message: `${quoted(path)} ${words}`,
     details: { path: path.slice(0, SHOWN_CHARACTERS), ...details },
+    ...(hint === undefined ? {} : { hint }),
   });
 };
+
+/** The same of a file whose size nobody knows until its end. */
+export const endless = (path: string, most: number): LoopsyError =>
+  fileError('file_too_large', path, [
+    `has more than ${most} bytes, which is the most that is allowed (transfer.maxFileSize)`,
+    { key: 'transfer.maxFileSize', most },
+  ]);
 
 /** What `transfer.maxFileSize` says. */
 export const tooLarge = (path: string, size: number, most: number): LoopsyError =>

@@ -1,11 +1,11 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, createReadStream, lstatSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream, lstatSync, mkdirSync, openSync, writeSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { isRecord } from '../../../protocol/record.ts';
 import type { Draft } from './draft.ts';
-import { fileError, fileFault, tooLarge } from './faults.ts';
+import { endless, fileError, fileFault } from './faults.ts';
 import { NEW_FILE_MODE } from './file-writer.ts';
 import type { Sink } from './incoming.ts';
 import type { FilePlace, WriteFile } from './messages.ts';
@@ -65,8 +65,9 @@ export class FileSink implements Sink {
 
   async #openDraft(dest: string): Promise<void> {
     const { limits, mayWriteRunning } = this.#write;
-    const { platform, basename } = this.#parts.around;
-    const roots = [{ name: basename(dest), type: 'file' as const }];
+    const { platform } = this.#parts.around;
+    // Errors name it as it was asked for.
+    const roots = [{ name: dest, type: 'file' as const }];
     this.#target = new Target(this.#parts, {
       ...PLAIN,
       dest,
@@ -78,6 +79,7 @@ export class FileSink implements Sink {
     const [real = ''] = await this.#target.open();
     await this.#target.places.judge([0]);
     const old = lstatSync(real, { throwIfNoEntry: false });
+    refuseOther(old, dest);
     const mode = old?.isFile() === true ? old.mode & 0o777 : NEW_FILE_MODE;
     const file = [0, '', 0, Date.now(), mode] as const;
     this.#lot = this.#target.announce([file]);
@@ -89,7 +91,7 @@ export class FileSink implements Sink {
     const { maxFileSize } = this.#parts.around;
     const shown = this.#write.place.destPath ?? 'the file';
     this.#size += bytes.length;
-    if (this.#size > maxFileSize) throw tooLarge(shown, this.#size, maxFileSize);
+    if (this.#size > maxFileSize) throw endless(shown, maxFileSize);
     this.#hash.update(bytes);
     try {
       this.#put(bytes);
@@ -145,6 +147,7 @@ export class FileSink implements Sink {
       await draft.sync();
       // The rules may have changed while it came.
       await target.writer.judge(draft);
+      refuseOther(lstatSync(folder.path(name), { throwIfNoEntry: false }), draft.wanted.shown);
       this.#draft = undefined;
       await target.writer.publish(draft);
       folder.sync();
@@ -173,6 +176,15 @@ export class FileSink implements Sink {
     this.#onEnd();
   }
 }
+
+/** A device, a socket or a pipe is somebody's, and no old state of a file. */
+const refuseOther = (old: Stats | undefined, shown: string): void => {
+  if (old === undefined || old.isFile() || old.isSymbolicLink() || old.isDirectory()) return;
+  throw fileError('wrong_type', shown, [
+    'is neither a file nor a link',
+    { hint: 'name another place, or remove it there' },
+  ]);
+};
 
 /** @throws {LoopsyError} `invalid_request` where nobody has said where the file goes. */
 const placeIn = (

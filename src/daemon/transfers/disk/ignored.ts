@@ -2,7 +2,7 @@ import { closeSync, readFileSync } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
-import { quoted, tooLarge } from './faults.ts';
+import { fileError, quoted } from './faults.ts';
 import { nameTest, type NameTest } from './glob.ts';
 import { openReal } from './opened.ts';
 
@@ -168,7 +168,11 @@ const readIgnoreFile = (file: string): string | undefined => {
   try {
     const { fd, stats } = openReal(file, '.gitignore');
     try {
-      if (stats.size > MAX_FILE_BYTES) throw tooLarge('.gitignore', stats.size, MAX_FILE_BYTES);
+      if (stats.size > MAX_FILE_BYTES)
+        throw fileError('file_too_large', '.gitignore', [
+          `has ${stats.size} bytes: patterns are read from files of up to ${MAX_FILE_BYTES}`,
+          { hint: 'leave --gitignore away, or make that file shorter', size: stats.size, most: MAX_FILE_BYTES },
+        ]);
       return readFileSync(fd, 'utf8').replace(/^\uFEFF/, '');
     } finally {
       closeSync(fd);

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
-import { ENTRY, shownPath, type Entry, type Failed, type Group } from '../format.ts';
+import { ENTRY, failedOf, shownPath, type Entry, type Failed, type Group } from '../format.ts';
 import { fileFault } from './faults.ts';
 import { Ignored } from './ignored.ts';
 import type { SourceOptions } from './source.ts';
@@ -96,7 +96,7 @@ export class Manifest {
       const { platform, maxFileSize } = this.#around;
       const { exclude, gitignore } = this.#options;
       const ignored = Ignored.of(exclude, { gitignore, platform });
-      this.#walk = new Walk({ root: this.#at, real: root.real, platform, ignored, maxFileSize });
+      this.#walk = new Walk({ root: this.#at, real: root.real, name: root.name, platform, ignored, maxFileSize });
       await this.#judge();
     }
     const met = this.#walk?.next();
@@ -114,7 +114,7 @@ export class Manifest {
   #single({ real, name }: SourceRoot, root: number): Met {
     const { platform, maxFileSize } = this.#around;
     try {
-      return { entry: fileEntry({ root, platform, maxFileSize }, '', lstatSync(real)) };
+      return { entry: fileEntry({ root, name, platform, maxFileSize }, '', lstatSync(real)) };
     } catch (thrown) {
       return { path: '', error: fileFault(thrown, name) };
     }
@@ -123,9 +123,8 @@ export class Manifest {
 
 const note = (making: Making, met: Exclude<Met, { isPause: true }>, { name }: SourceRoot): void => {
   if ('error' in met) {
-    const { error, message } = met.error;
-    making.failed.push([shownPath(name, met.path), error, message]);
-    making.size += met.path.length + message.length;
+    making.failed.push(failedOf(shownPath(name, met.path), met.error));
+    making.size += met.path.length + met.error.message.length;
     return;
   }
   const [kind, , path, bytes, , , link = ''] = met.entry;

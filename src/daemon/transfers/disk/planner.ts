@@ -2,7 +2,7 @@ import { lstatSync, mkdirSync, readlinkSync, renameSync, statfsSync, symlinkSync
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
-import { ENTRY, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
+import { ENTRY, failedOf, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
 import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { Journal } from './journal.ts';
@@ -62,8 +62,7 @@ export class Planner {
         }
       } catch (thrown) {
         const shown = this.#parts.places.shown(root, path);
-        const { error, message } = fileFault(thrown, shown);
-        failed.push([shown, error, message]);
+        failed.push(failedOf(shown, fileFault(thrown, shown)));
       }
     }
     if (lot !== undefined) this.#parts.journal.settleSmall(lot);

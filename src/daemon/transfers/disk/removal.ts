@@ -2,7 +2,7 @@ import { lstatSync, rmdirSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
-import type { Failed } from '../format.ts';
+import { failedOf, type Failed } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { isFolderIn, listNames } from './listing.ts';
 import { removeFile } from './opened.ts';
@@ -76,8 +76,7 @@ export class Removal {
 
   #unreadable(root: number, path: string): Failed {
     const shown = this.#places.shown(root, path);
-    const { error, message } = fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed');
-    return [shown, error, message];
+    return failedOf(shown, fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed'));
   }
 
   /** Removes what the source does not have: name by name, so that what may not be written is not removed either. */
@@ -105,8 +104,7 @@ export class Removal {
 
   #fail(failed: Failed[], [root, path]: readonly [number, string], thrown: unknown): void {
     const shown = this.#places.shown(root, path);
-    const { error, message } = fileFault(thrown, shown);
-    failed.push([shown, error, message]);
+    failed.push(failedOf(shown, fileFault(thrown, shown)));
   }
 
   /** A file, a link or an empty folder. False where a folder stays for what is in it. */

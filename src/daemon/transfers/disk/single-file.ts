@@ -16,7 +16,11 @@ export async function* readFile(
   const real = await guard.check(path, limits);
   let fd: number | undefined;
   try {
-    if (lstatSync(real).isDirectory()) throw fileError('wrong_type', path, 'is a folder');
+    if (lstatSync(real).isDirectory())
+      throw fileError('wrong_type', path, [
+        'is a folder',
+        { hint: '`loopsy pull` fetches folders; name a file for this' },
+      ]);
     const opened = openReal(real, path);
     fd = opened.fd;
     const { size, mtimeMs, ctimeMs } = opened.stats;
@@ -48,7 +52,8 @@ const changed = (path: string): LoopsyError => fileError('source_changed', path,
 
 const boundsOf = (path: string, size: number, range: ReadFile['range']): { from: number; to: number } => {
   if (range === undefined) return { from: 0, to: size };
-  if ('last' in range) return { from: Math.max(0, size - range.last), to: size };
-  if (range.from >= size) throw fileError('invalid_request', path, `has no byte ${range.from}: it has ${size} bytes`);
-  return { from: range.from, to: Math.min(size, (range.to ?? size) + 1) };
+  const from = 'last' in range ? Math.max(0, size - range.last) : range.from;
+  if (from >= size) throw fileError('range_unsatisfiable', path, [`has ${size} bytes, and none of those`, { size }]);
+  if ('last' in range) return { from, to: size };
+  return { from, to: Math.min(size, (range.to ?? size) + 1) };
 };

@@ -4,7 +4,7 @@ import { errorCode } from '../../../kernel/atomic-file.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import type { SourceWant, Stamp } from '../../../protocol/transfers.ts';
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import { BATCH_BYTES, CHUNK_BYTES, encodeVerdict, shownPath, SMALL_BYTES, type Failed } from '../format.ts';
+import { BATCH_BYTES, CHUNK_BYTES, encodeVerdict, failedOf, shownPath, SMALL_BYTES, type Failed } from '../format.ts';
 import { BatchPieces } from './batch-pieces.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import { digestOf, hashChunks } from './hashes.ts';
@@ -52,7 +52,7 @@ export class Source {
     const { roots, failed } = await findRoots(paths, { guard, limits, platform, home });
     this.#roots = roots;
     this.#manifest = new Manifest(this.#around, this.#options, roots);
-    return { roots, failed: failed.map(({ path, error }) => [path, error.error, error.message]) };
+    return { roots, failed: failed.map(({ path, error }) => failedOf(path, error)) };
   }
 
   close(): void {

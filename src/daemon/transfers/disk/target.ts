@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import type { Entry, Failed, Plan } from '../format.ts';
+import { failedOf, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
 import { findDestinations } from './destinations.ts';
@@ -123,8 +123,7 @@ export class Target {
       try {
         this.#finishOne(entry);
       } catch (thrown) {
-        const { error, message } = fileFault(thrown, shown);
-        failed.push([shown, error, message]);
+        failed.push(failedOf(shown, fileFault(thrown, shown)));
       }
     }
     return { failed };

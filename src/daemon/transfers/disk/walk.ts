@@ -3,7 +3,7 @@ import { lstatSync, readlinkSync, type Dir, type Stats } from 'node:fs';
 import type { LoopsyError } from '../../../protocol/errors.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
 import { nameFault } from '../../../trust/native-path.ts';
-import { ENTRY, type Entry } from '../format.ts';
+import { ENTRY, shownPath, type Entry } from '../format.ts';
 import { isDraftName } from './draft-names.ts';
 import { fileError, fileFault, quoted, tooLarge } from './faults.ts';
 import { OpenFolder } from './folders.ts';
@@ -22,6 +22,8 @@ export interface WalkOptions {
   readonly root: number;
   /** Its real path. */
   readonly real: string;
+  /** What people call it. */
+  readonly name: string;
   readonly platform: NodeJS.Platform;
   readonly ignored?: Ignored | undefined;
   readonly maxFileSize: number;
@@ -65,11 +67,11 @@ export class Walk {
   next(): Met | undefined {
     if (!this.#begun) {
       this.#begun = true;
-      const { real } = this.#options;
+      const { real, name } = this.#options;
       try {
         return this.#enter(real, { path: '', depth: 0, stats: lstatSync(real) });
       } catch (thrown) {
-        return { path: '', error: fileFault(thrown, real) };
+        return { path: '', error: fileFault(thrown, name) };
       }
     }
     for (let silent = 0; silent < SILENT_NAMES; silent += 1) {
@@ -94,12 +96,13 @@ export class Walk {
       if (found === null) return this.#leave(level);
       const { name, isText } = readName(found.name);
       path = level.path === '' ? name : `${level.path}/${name}`;
-      if (!isText) throw fileError('name_unusable', path, 'has a name that is no UTF-8, and can not be sent');
+      if (!isText)
+        throw fileError('name_unusable', this.#shown(path), 'has a name that is no UTF-8, and can not be sent');
       return isDraftName(name) ? undefined : this.#meet(level, name, path);
     } catch (thrown) {
       // A folder that can't be read on has no end either.
       if (path === level.path) closeLevel(this.#stack.pop() ?? level);
-      return { path, error: fileFault(thrown, path) };
+      return { path, error: fileFault(thrown, this.#shown(path)) };
     }
   }
 
@@ -118,7 +121,7 @@ export class Walk {
     const isFolder = stats.isDirectory();
     if (ignored?.has(path, isFolder) === true) return undefined;
     const fault = nameFault(name, platform);
-    if (fault !== undefined) throw fileError('name_unusable', path, fault);
+    if (fault !== undefined) throw fileError('name_unusable', this.#shown(path), fault);
     const refused = this.refuse?.(folder.realOf(name));
     if (refused !== undefined) throw refused;
     const found = { path, depth: level.depth, stats };
@@ -129,7 +132,7 @@ export class Walk {
 
   #enter(real: string, { path, depth, stats }: Found): Met {
     const { root, platform, ignored } = this.#options;
-    const shown = path === '' ? real : path;
+    const shown = this.#shown(path);
     let folder: OpenFolder | undefined;
     try {
       folder = OpenFolder.open(real, shown);
@@ -144,13 +147,21 @@ export class Walk {
     return { entry: [ENTRY.folder, root, path, 0, stats.mtimeMs, modeOf(stats, platform)] };
   }
 
+  #shown(path: string): string {
+    return shownPath(this.#options.name, path);
+  }
+
   #link(file: string, { path, depth, stats }: Found): Entry {
     const { root, platform } = this.#options;
     const { name: said, isText } = readName(platform === 'win32' ? readlinkSync(file) : readlinkSync(file, 'buffer'));
-    if (!isText) throw fileError('name_unusable', path, 'is a link to a name that is no UTF-8, and can not be sent');
+    const shown = this.#shown(path);
+    if (!isText) throw fileError('name_unusable', shown, 'is a link to a name that is no UTF-8, and can not be sent');
     const link = platform === 'win32' ? said.replaceAll('\\', '/') : said;
     if (!staysInTree(link, depth, platform))
-      throw fileError('path_denied', path, `is a link that leads out of the tree (to ${quoted(said)})`);
+      throw fileError('path_denied', shown, [
+        `is a link that leads out of the tree (to ${quoted(said)})`,
+        { hint: 'name what it leads to as well, or leave the link out with --exclude' },
+      ]);
     return [ENTRY.link, root, path, 0, stats.mtimeMs, modeOf(stats, platform), link];
   }
 }
@@ -162,11 +173,16 @@ const closeLevel = ({ dir, folder }: Level): void => {
 
 /** @throws {LoopsyError} for a device, a socket, a pipe, and for a file that is too large. */
 export const fileEntry = (
-  { root, platform, maxFileSize }: Pick<WalkOptions, 'root' | 'platform' | 'maxFileSize'>,
+  { root, name, platform, maxFileSize }: Pick<WalkOptions, 'root' | 'name' | 'platform' | 'maxFileSize'>,
   path: string,
   stats: Stats,
 ): Entry => {
-  if (!stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder nor a link');
-  if (stats.size > maxFileSize) throw tooLarge(path, stats.size, maxFileSize);
+  const shown = shownPath(name, path);
+  if (!stats.isFile())
+    throw fileError('wrong_type', shown, [
+      'is neither a file nor a folder nor a link',
+      { hint: 'only those can be sent; leave it out with --exclude' },
+    ]);
+  if (stats.size > maxFileSize) throw tooLarge(shown, stats.size, maxFileSize);
   return [ENTRY.file, root, path, stats.size, stats.mtimeMs, modeOf(stats, platform)];
 };

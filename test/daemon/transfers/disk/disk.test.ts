@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { Disk } from '../../../../src/daemon/transfers/disk/disk.ts';
 import {
@@ -167,14 +167,13 @@ describe('the disk', () => {
         writeFile: { id: 'ab'.repeat(16), place: { destPath: '~/tree/closed/b' }, limits: {}, mayWriteRunning: true },
       });
       handIn(single, Buffer.from('x'));
-      await new Promise((resolve) => setTimeout(resolve, 20));
-      expect(draftsIn(home)).toHaveLength(3);
+      await vi.waitFor(() => expect(draftsIn(home)).toHaveLength(3));
       disk.take({ rules: { ...data.rules, denied: ['~/tree/closed'] } });
       disk.take({ id: batch, end: 'end' });
       disk.take({ id: single, end: 'end' });
       expect(await answerOf(batch)).toMatchObject({
         done: 1,
-        failed: [['tree/closed/a', 'path_denied', expect.any(String)]],
+        failed: [['tree/closed/a', 'path_denied', expect.any(String), expect.stringContaining('config.yaml')]],
       });
       expect(await answerOf(single)).toBe('path_denied');
       expect([

@@ -163,7 +163,7 @@ describe('one file by itself', () => {
   it('too many bytes are refused while they come', async () => {
     tree.disk = { ...tree.disk, around: { ...tree.disk.around, maxFileSize: 5 } };
     const sink = await begin('~/tree/old');
-    expect(() => sink.take(Buffer.from('123456'))).toThrow('at most 5');
+    expect(() => sink.take(Buffer.from('123456'))).toThrow('has more than 5 bytes');
     sink.abort();
     await turns();
     await tree.expectUntouched();

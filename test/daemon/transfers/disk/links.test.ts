@@ -98,7 +98,7 @@ describe('links at the source', () => {
 
   it(verifies('transfers.links.race', 'a folder that becomes a link before it is read is not walked'), async () => {
     mkdirSync(join(home, 'tree/sub'));
-    const walk = new Walk({ root: 0, real: join(home, 'tree'), platform: 'linux', maxFileSize: 1 });
+    const walk = new Walk({ root: 0, real: join(home, 'tree'), name: 'tree', platform: 'linux', maxFileSize: 1 });
     walk.next();
     renameSync(join(home, 'tree/sub'), join(home, 'gone'));
     symlinkSync(outside, join(home, 'tree/sub'));
@@ -106,7 +106,7 @@ describe('links at the source', () => {
     for (let next = walk.next(); next !== undefined; next = walk.next()) met.push(next);
     expect(JSON.stringify(met)).not.toContain('victim');
     // One that is open stays the same folder, whatever is put in its place.
-    const again = new Walk({ root: 0, real: join(home, 'gone'), platform: 'linux', maxFileSize: 9 });
+    const again = new Walk({ root: 0, real: join(home, 'gone'), name: 'gone', platform: 'linux', maxFileSize: 9 });
     writeFileSync(join(home, 'gone/mine'), '');
     again.next();
     renameSync(join(home, 'gone'), join(home, 'away'));
