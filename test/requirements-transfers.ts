@@ -63,6 +63,8 @@ export const TRANSFERS = {
     'of 20,000 generated hostile paths none escapes, at source and target: what lies outside stays as it is, and nobody reads it',
   'transfers.links': 'links are kept inside a tree and refused where they lead out; none in a target is ever followed',
   'transfers.links.race': 'a folder that is exchanged for a link between a check and a use leads nobody out',
+  'transfers.folder-contents':
+    '`x/.` and `.` mean what is in a folder: it goes into the destination itself, however often',
   'transfers.names': 'a name that can not be there is reported, and none is mangled or takes the place of another',
   'transfers.running-files':
     'below level full nobody writes, links to or removes what programs run by themselves, under any alias',

@@ -71,8 +71,14 @@ const choices = {
 export const transferInputSchema = z.strictObject({
   from: peerRefSchema.optional().describe('the peer that has the files; default: this node'),
   to: peerRefSchema.optional().describe('the peer that gets them; default: this node'),
-  sources: z.array(pathSchema).min(1).max(1000).describe('files, folders, and patterns as in a shell'),
-  dest: pathSchema.describe('as with cp -r: into it where it is a folder or ends in /, else as it'),
+  sources: z
+    .array(pathSchema)
+    .min(1)
+    .max(1000)
+    .describe('files, folders, and patterns as in a shell; `x/.` is what is in x'),
+  dest: pathSchema.describe(
+    'as with cp -r: into it where it is a folder or ends in /, else as it; what is in a folder goes into it',
+  ),
   ...choices,
   delete: z.boolean().optional().describe('remove at the destination what the source does not have'),
   limit: z.int().min(1024).optional().describe('bytes a second, at the most'),
@@ -162,7 +168,7 @@ const endRef = { endId: transferIdSchema };
 
 /** What a source's first answer says of each path that was asked for. */
 const rootSchema = z.object({
-  name: z.string().describe('its last name, which it keeps in a folder'),
+  name: z.string().describe('its last name, which it keeps in a folder; `.` for what is in a folder'),
   path: z.string(),
   type: z.enum(['file', 'directory', 'symlink']),
 });

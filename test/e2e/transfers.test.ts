@@ -111,6 +111,22 @@ describe('a folder with odd names, links, modes and empty folders', () => {
   });
 });
 
+describe('what is in a folder', () => {
+  it(verifies('transfers.folder-contents', 'is mirrored under another name, however often'), async () => {
+    await mkdir(join(a.home, 'site', 'sub'), { recursive: true });
+    await writeFile(join(a.home, 'site', 'sub', 'page'), 'x');
+    await mkdir(join(b.home, 'www'));
+    await writeFile(join(b.home, 'www', 'old'), 'x');
+    const first = await a.run(['send', 'far', '--delete', 'site/.', 'www']);
+    expect(first.stdout + first.stderr).toContain(`far:${join(b.home, 'www')}; 1 removed`);
+    expect(await readdir(join(b.home, 'www'))).toEqual(['sub']);
+    const again = endOf((await a.run(['send', 'far', '--delete', 'site/.', 'www', '--json'])).stdout);
+    expect(again).toMatchObject({ outcome: 'done', files: { done: 0, skipped: 1 }, removed: 0 });
+    const pulled = await a.run(['pull', 'far', 'www/.', '.', '--json']);
+    expect(endOf(pulled.stdout)).toMatchObject({ outcome: 'done', files: { done: 1 }, path: a.home });
+  });
+});
+
 describe('a large file of which a part changed', () => {
   it(verifies('transfers.delta', 'is sent as its changed chunks alone'), async () => {
     const file = join(a.home, 'growing');

@@ -64,8 +64,14 @@ const MAX_HEADER_BYTES = 4 * 1_048_576;
 const MAX_MESSAGE_CHARACTERS = 2000;
 const MAX_PIECES = 256;
 
+/** The name of a root that is what is in a folder: it goes into the destination itself. */
+export const CONTENTS = '.';
+
 /** The file's name for a person: with the name of its root. */
-export const shownPath = (rootName: string, path: string): string => (path === '' ? rootName : `${rootName}/${path}`);
+export const shownPath = (rootName: string, path: string): string => {
+  if (path === '') return rootName;
+  return rootName === CONTENTS ? path : `${rootName}/${path}`;
+};
 
 /** `length u32, JSON`. */
 export const encodeHeader = (value: unknown): Buffer => {

@@ -1,14 +1,21 @@
 import { lstatSync, mkdirSync } from 'node:fs';
 
+import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
+import { CONTENTS } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TargetOptions } from './target.ts';
 
 const NEW_FOLDER_MODE = 0o755;
+/** A path that can't be the name of what is made: `x/`, `x/.`, `..`, `~`. */
+const INTO = { windows: /(?:^|[\\/])\.{0,2}$|^~$/, others: /(?:^|\/)\.{0,2}$|^~$/ };
 
-/** Decides where roots go, as `cp -r` does: into the destination where it is a folder or ends in a separator, else as it. */
+/**
+ * Decides where roots go, as `cp -r` does: into the destination where it is a folder or ends in a separator, else as it.
+ * What is in a folder goes into the destination itself.
+ */
 export const findDestinations = async (
   around: Surroundings,
   places: Places,
@@ -18,26 +25,35 @@ export const findDestinations = async (
   const real = await places.check(dest);
   const stats = lstatSync(real, { throwIfNoEntry: false });
   const isFolder = stats?.isDirectory() === true;
-  const saysFolder = (around.platform === 'win32' ? /[\\/]$/ : /\/$/).test(dest) || ['~', '.', '..'].includes(dest);
+  const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);
   if (isExact === true) {
     if (isFolder || saysFolder) throw fileError('wrong_type', dest, 'is a folder');
     needFolder(around.dirname(real), dest);
     return [real];
   }
   const isInto = isFolder || saysFolder;
-  if (stats !== undefined && !isFolder && (isInto || roots.length > 1))
-    throw fileError('wrong_type', dest, 'is no folder');
-  if (!isInto && roots.length > 1)
+  const isOneFile = roots.length === 1 && roots[0]?.type !== 'directory';
+  if (stats !== undefined && !isFolder && (isInto || !isOneFile)) throw fileError('wrong_type', dest, 'is no folder');
+  if (roots.length > 1) checkSeveral(roots, dest, isInto);
+  if (stats === undefined) needFolder(around.dirname(real), dest);
+  if (!isInto || roots[0]?.name === CONTENTS) return [real];
+  checkNames(roots, around.platform);
+  if (stats === undefined && !dryRun) makeFolder(real, dest);
+  return roots.map(({ name }) => around.join(real, name));
+};
+
+const checkSeveral = (roots: TargetOptions['roots'], dest: string, isInto: boolean): void => {
+  if (!isInto)
     throw fileError(
       'file_not_found',
       dest,
       'is no folder, and several things go into one: make it, or write `/` behind it',
     );
-  if (stats === undefined) needFolder(around.dirname(real), dest);
-  if (!isInto) return [real];
-  checkNames(roots, around.platform);
-  if (stats === undefined && !dryRun) makeFolder(real, dest);
-  return roots.map(({ name }) => around.join(real, name));
+  if (roots.some(({ name }) => name === CONTENTS))
+    throw new LoopsyError('invalid_request', {
+      message: 'what is in a folder (x/.) goes by itself, and other things were named beside it',
+      hint: 'send them one after the other',
+    });
 };
 
 const checkNames = (roots: TargetOptions['roots'], platform: NodeJS.Platform): void => {

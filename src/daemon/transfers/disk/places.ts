@@ -50,6 +50,8 @@ export class Places {
   readonly #folders = new Folders();
   readonly #judges = new Map<number, Refuse>();
   roots: readonly SafePath[] = [];
+  /** True where the only root was there before: what goes into it leaves it as it is. */
+  isGiven = false;
 
   constructor(around: Surroundings, rules: PlaceRules) {
     this.#around = around;

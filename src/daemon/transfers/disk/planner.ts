@@ -132,7 +132,7 @@ export class Planner {
     if (stats?.isDirectory() === true) {
       this.#parts.places.checkSpelling(place);
       // One that its own user may not write is opened until it is finished.
-      const isClosed = (stats.mode & OWNER_BITS) !== OWNER_BITS;
+      const isClosed = (stats.mode & OWNER_BITS) !== OWNER_BITS && !(path === '' && this.#parts.places.isGiven);
       if (isClosed && mode >= 0 && this.#platform !== 'win32' && !this.#dryRun)
         setMode(place, (stats.mode & 0o777) | OWNER_BITS);
       return false;

@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs';
 import type { LoopsyError } from '../../../protocol/errors.ts';
 import { toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
+import { CONTENTS } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
@@ -10,7 +11,7 @@ import { listNames } from './listing.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
-  /** Its last name, as it was given. */
+  /** Its last name, as it was given; `CONTENTS` where what is in it was asked for. */
   readonly name: string;
   readonly real: SafePath;
   readonly type: 'file' | 'directory';
@@ -67,23 +68,29 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   }
   const matches = await expand(path, looking);
   if (matches.length === 0) throw fileError('file_not_found', path, 'matches nothing');
-  return matches;
+  // Written as a path of the system, a pattern has lost it.
+  return isContents(path, looking.platform) ? matches.map((match) => `${match}/${CONTENTS}`) : matches;
 };
 
-const rootAt = async (path: string, { guard, limits, platform, home }: Looking): Promise<SourceRoot> => {
+const rootAt = async (path: string, { guard, limits, platform }: Looking): Promise<SourceRoot> => {
   const real = await guard.check(path, limits);
   const stats = lstatSync(real);
   if (!stats.isDirectory() && !stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder');
-  return { name: lastName(path, real, { platform, home }), real, type: stats.isDirectory() ? 'directory' : 'file' };
+  const name = rootName(path, real, platform);
+  if (name === CONTENTS && !stats.isDirectory()) throw fileError('wrong_type', path, 'is no folder');
+  return { name, real, type: stats.isDirectory() ? 'directory' : 'file' };
 };
 
-/** `.` and `..` and a bare `~` are called what they lead to. */
-const lastName = (given: string, real: string, { platform }: Pick<Looking, 'platform' | 'home'>): string => {
-  const last = (path: string): string =>
-    path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
-  const name = last(given);
-  const isPlain = name !== '' && name !== '.' && name !== '..' && name !== '~' && !/^[A-Za-z]:$/.test(name);
-  return isPlain ? name : last(real);
+const lastName = (path: string, platform: NodeJS.Platform): string =>
+  path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
+
+/** As `cp` reads it: `x/.`, and `..` too, is what is in a folder. A bare `~` is called what it leads to. */
+const isContents = (path: string, platform: NodeJS.Platform): boolean => ['.', '..'].includes(lastName(path, platform));
+
+const rootName = (given: string, real: string, platform: NodeJS.Platform): string => {
+  if (isContents(given, platform)) return CONTENTS;
+  const name = lastName(given, platform);
+  return name === '' || name === '~' || /^[A-Za-z]:$/.test(name) ? lastName(real, platform) : name;
 };
 
 /** A pattern's matches: `*`, `?`, `[a-z]`, `{a,b}` in any of its names; those that begin with a dot are named by one. */

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import type { Entry, Failed, Plan } from '../format.ts';
+import { CONTENTS, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
 import { findDestinations } from './destinations.ts';
@@ -75,6 +75,7 @@ export class Target {
     const real = [];
     for (const path of given) real.push(await this.places.check(path));
     this.places.roots = real;
+    this.places.isGiven = roots.some(({ name }) => name === CONTENTS) && real.every(isThere);
     if (!dryRun && isExact !== true) this.journal.begin({ paths: real, names });
     return real;
   }
@@ -132,6 +133,7 @@ export class Target {
 
   #finishOne([, root, path, , mtimeMs, mode]: Entry): void {
     const { platform } = this.#around;
+    if (path === '' && this.places.isGiven) return;
     const place = this.places.at(root, path);
     const stats = lstatSync(folderOf(place).path(place.name));
     if (!stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is no folder any more');
@@ -170,3 +172,5 @@ export class Target {
     return this.#removal.remove(removing);
   }
 }
+
+const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
