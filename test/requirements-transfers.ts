@@ -65,6 +65,8 @@ export const TRANSFERS = {
   'transfers.links.race': 'a folder that is exchanged for a link between a check and a use leads nobody out',
   'transfers.folder-contents':
     '`x/.` and `.` mean what is in a folder: it goes into the destination itself, however often',
+  'transfers.counts':
+    'what did not arrive is said once, a folder with the number of files in it; files alone are counted as files',
   'transfers.names': 'a name that can not be there is reported, and none is mangled or takes the place of another',
   'transfers.running-files':
     'below level full nobody writes, links to or removes what programs run by themselves, under any alias',

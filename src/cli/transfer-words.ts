@@ -129,13 +129,14 @@ const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => pl
 /** One line for each failure that is known, and how many more there were. */
 export const failureLines = (transfer: Transfer): string[] => {
   const { failures, files } = transfer;
-  const more = files.failed - failures.length;
+  const more = files.failed - failures.reduce((sum, failure) => sum + (failure.files ?? 1), 0);
   // Where one thing kept all from arriving, its own line says so.
   if (more <= 0 && failures.every(({ message }) => message === errorOf(transfer)?.message)) return [];
   return [...failures.map(failureLine), ...(more > 0 ? [`and ${more} more`] : [])];
 };
 
-const failureLine = ({ path, message }: TransferFailure): string => `${plain(path)}: ${plain(message)}`;
+const failureLine = ({ path, message, files = 0 }: TransferFailure): string =>
+  `${plain(path)}: ${plain(message)}${files === 0 ? '' : ` (and ${count(files, 'file')} in it)`}`;
 
 /** What to do about failures, as the catalogue has it: a few words for each kind. */
 export const failureHints = ({ failures }: Transfer): string[] => {
@@ -145,14 +146,17 @@ export const failureHints = ({ failures }: Transfer): string[] => {
 
 const MAX_HINTS = 3;
 
-/** Undefined where everything arrived; else `2 of 30 files did not arrive`. */
+/** Undefined where all was done; else `2 of 30 files did not arrive`. */
 export const missedWords = ({ files, failures, dryRun }: Transfer): string | undefined => {
-  const missed = Math.max(files.failed, failures.length);
-  if (missed === 0) return undefined;
+  const missed = files.failed;
+  if (missed === 0) return failures.length === 0 ? undefined : NOT_ALL[dryRun === true ? 'dry' : 'real'];
   const all = Math.max(files.found, files.done + files.skipped + missed);
   const which = all === missed ? count(missed, 'file') : `${missed} of ${all} files`;
   return `${which} ${dryRun === true ? 'would' : 'did'} not arrive`;
 };
+
+/** Where what was not done is no file. */
+const NOT_ALL = { dry: 'not everything would be done', real: 'not everything was done' } as const;
 
 /** Why a transfer as a whole did not come to its end; undefined where it did, and single files alone failed. */
 export const errorOf = (transfer: Transfer): LoopsyError | undefined => {

@@ -89,7 +89,12 @@ const placeSchema = z.object({
   name: z.string().describe('how this node calls it'),
   nodeId: z.string(),
 });
-const failureSchema = z.object({ path: z.string(), error: z.string(), message: z.string() });
+const failureSchema = z.object({
+  path: z.string(),
+  error: z.string(),
+  message: z.string(),
+  files: z.int().optional().describe('how many files did not arrive for it, where it is no file itself'),
+});
 const countsSchema = z.object({
   found: z.int().describe('files at the source, as far as they have been counted'),
   done: z.int(),

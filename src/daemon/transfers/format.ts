@@ -50,6 +50,8 @@ export interface Plan {
   readonly folders: number;
   readonly links: number;
   readonly failed: readonly Failed[];
+  /** Folders that are not there: which entry, and which of `failed` says why. What is in them was not looked at. */
+  readonly closed?: readonly (readonly [entry: number, failed: number])[];
 }
 
 /** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */
@@ -66,6 +68,10 @@ const MAX_PIECES = 256;
 
 /** The name of a root that is what is in a folder: it goes into the destination itself. */
 export const CONTENTS = '.';
+
+/** True for what lies in a folder of the manifest, and for the folder itself. */
+export const isBelow = ([, folderRoot, folder]: Entry, [, root, path]: Entry): boolean =>
+  root === folderRoot && (folder === '' || path === folder || path.startsWith(`${folder}/`));
 
 /** The file's name for a person: with the name of its root. */
 export const shownPath = (rootName: string, path: string): string => {

@@ -105,8 +105,7 @@ export class Movement {
     const mover = new Mover({ ends, input, boot, progress: this.#progress, clock, signal, patienceMs, throttle });
     try {
       await mover.run();
-      const isDone = this.#progress.files.failed === 0;
-      this.#end({ outcome: isDone ? 'done' : 'failed' });
+      this.#end({ outcome: this.#progress.hasFailed ? 'failed' : 'done' });
     } catch (thrown) {
       const error = this.#errorOf(thrown);
       this.#end({

@@ -1,6 +1,7 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
 import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import { ClosedFolders } from './closed-folders.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group, type Plan } from './format.ts';
@@ -66,7 +67,7 @@ export class Mover {
       await this.#move(way);
       const leavesOut = (input.exclude ?? []).length > 0 || input.gitignore === true;
       if (input.delete === true) await new ExtraRemover(this.#patience, this.#progress, { leavesOut }).run(way);
-      outcome = this.#progress.files.failed === 0 ? 'done' : 'failed';
+      outcome = this.#progress.hasFailed ? 'failed' : 'done';
     } catch (thrown) {
       if (signal.aborted) outcome = 'cancelled';
       throw thrown;
@@ -117,6 +118,7 @@ export class Mover {
     const groups = new Slots(GROUPS);
     // A folder is made before what is in it is looked at, also where that is in the next part.
     let planned: Promise<unknown> = Promise.resolve();
+    const closed = new ClosedFolders(this.#progress);
     // Folders are finished in the order in which they are left, when all before them is done.
     let finished: Promise<unknown> = Promise.resolve();
     let failure: { readonly thrown: unknown } | undefined;
@@ -136,12 +138,12 @@ export class Mover {
       if (!isLast) next = fetch(at + 1);
       this.#found(group);
       const { done } = await groups.begin(() => {
-        const plan = planned.then(() => this.#plan(way, text));
+        const plan = planned.then(() => this.#plan(way, { group, text }, closed));
         planned = plan;
-        return this.#group(way, group, plan);
+        return this.#group(way, plan);
       });
       const before = finished;
-      finished = Promise.all([done, before]).then(() => this.#finish(way, group));
+      finished = Promise.all([done, before]).then(([entries]) => this.#finish(way, entries));
       finished.catch((thrown: unknown) => (failure ??= { thrown }));
     }
     await finished;
@@ -155,33 +157,55 @@ export class Mover {
     this.#progress.touch();
   }
 
-  async #plan({ target }: Way, text: string): Promise<Plan> {
-    return (await this.#patience.persist(() => target.write('plan', text))) as Plan;
+  async #plan({ target }: Way, { group, text }: Part, closed: ClosedFolders): Promise<Planned> {
+    const entries = closed.openIn(group.entries);
+    const asked = entries === group.entries ? text : JSON.stringify({ entries });
+    const plan = (await this.#patience.persist(() => target.write('plan', asked))) as Plan;
+    return { entries, plan, open: closed.take(entries, plan) };
   }
 
-  async #group(way: Way, group: Group, planning: Promise<Plan>): Promise<void> {
-    const plan = await planning;
+  /** @returns the entries that are in folders which are there. */
+  async #group(way: Way, planning: Promise<Planned>): Promise<readonly Entry[]> {
+    const { entries, plan, open } = await planning;
     const { files, bytes } = this.#progress;
     files.skipped += plan.skipped;
     bytes.done += plan.skippedBytes;
     this.#progress.folders += plan.folders;
     this.#progress.links += plan.links;
-    this.#progress.fail(failedIn(plan));
+    const ofFolders = new Set(plan.closed?.map(([, failedAt]) => failedAt));
+    this.#progress.fail(failedIn(plan).filter((_, index) => !ofFolders.has(index)));
     const entriesAt = (indices: readonly number[]): Entry[] =>
-      indices.map((index) => group.entries[index]).filter((entry) => entry !== undefined);
+      indices.map((index) => entries[index]).filter((entry) => entry !== undefined);
     const differing = await this.#sender.differing(way, entriesAt(plan.check));
     const wanted = [...entriesAt(plan.send), ...entriesAt(plan.compare), ...differing];
-    if (this.#parts.input.dryRun !== true) return this.#sender.send(way, wanted);
-    files.done += wanted.length;
-    bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
+    if (this.#parts.input.dryRun !== true) await this.#sender.send(way, wanted);
+    else {
+      files.done += wanted.length;
+      bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
+    }
+    return open;
   }
 
-  async #finish({ target }: Way, { entries }: Group): Promise<void> {
+  async #finish({ target }: Way, entries: readonly Entry[]): Promise<void> {
     const ends = entries.filter(([kind]) => kind === ENTRY.end);
     if (ends.length === 0 || this.#parts.input.dryRun === true) return;
     const answer = await this.#patience.persist(() => target.write('finish', JSON.stringify({ entries: ends })));
-    this.#progress.fail(failedIn(answer));
+    failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
+}
+
+/** A part of the manifest, and the same as it came. */
+interface Part {
+  readonly group: Group;
+  readonly text: string;
+}
+
+/** What the target says of entries. */
+interface Planned {
+  readonly entries: readonly Entry[];
+  readonly plan: Plan;
+  /** Those in folders that are there. */
+  readonly open: readonly Entry[];
 }
 
 /** A folder that is copied into itself never comes to an end. */

@@ -59,6 +59,18 @@ export class Progress {
     if (failed.length > 0) this.#changed();
   }
 
+  /** What is no file is not there, or not gone. @returns it: files that it keeps from arriving are counted with it. */
+  remark([path, error, message]: Failed): TransferFailure {
+    const failure: TransferFailure = { path, error, message, files: 0 };
+    if (this.failures.length < MAX_FAILURES) this.failures.push(failure);
+    this.#changed();
+    return failure;
+  }
+
+  get hasFailed(): boolean {
+    return this.files.failed > 0 || this.failures.length > 0;
+  }
+
   /** The part of a row that it knows. */
   snapshot(
     withFailures: boolean,

@@ -21,9 +21,9 @@ export class ExtraRemover {
 
   /** Only where all of the source could be read: else what is missing may just not have been seen. */
   async run(way: Way): Promise<void> {
-    if (this.#progress.files.failed > 0) {
+    if (this.#progress.hasFailed) {
       const message = 'nothing was removed, because not everything could be read at the source or written here';
-      this.#progress.fail([['--delete', 'transfer_failed', message]]);
+      this.#progress.remark(['--delete', 'transfer_failed', message]);
       return;
     }
     for (const [root, { type }] of way.opened.roots.entries())
@@ -35,7 +35,7 @@ export class ExtraRemover {
     do {
       const asked = JSON.stringify({ root, folder, after });
       const answer = await this.#patience.persist(() => way.target.write('extra', asked));
-      this.#progress.fail(failedIn(answer));
+      failedIn(answer).forEach((failed) => this.#progress.remark(failed));
       const names = namesIn(answer);
       for (let from = 0; from < names.length; from += PAGE)
         await this.#removeOf(way, { root, folder, names: names.slice(from, from + PAGE) });
@@ -57,7 +57,7 @@ export class ExtraRemover {
     const asked = JSON.stringify({ root, paths, emptied: this.#isEmptied });
     const answer = await this.#patience.persist(() => target.write('remove', asked));
     this.#progress.removed += countIn(answer, 'removed');
-    this.#progress.fail(failedIn(answer));
+    failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
 }
 

@@ -2,7 +2,7 @@ import { lstatSync, mkdirSync, readlinkSync, renameSync, statfsSync, symlinkSync
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
-import { ENTRY, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
+import { ENTRY, isBelow, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
 import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { Journal } from './journal.ts';
@@ -44,11 +44,15 @@ export class Planner {
     const compare: number[] = [];
     const check: number[] = [];
     const failed: Failed[] = [];
+    const closed: [entry: number, failed: number][] = [];
+    let closedFolder: Entry | undefined;
     const counts = { skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
     const room = { bytes: this.#freeBytes() };
     const lot = this.#announceLinks(entries);
     for (const [index, entry] of entries.entries()) {
       const [kind, root, path, size] = entry;
+      // Said with the folder.
+      if (closedFolder !== undefined && isBelow(closedFolder, entry)) continue;
       try {
         if (kind === ENTRY.folder && this.#makeFolder(entry)) counts.folders += 1;
         else if (kind === ENTRY.link && this.#makeLink(entry)) counts.links += 1;
@@ -63,11 +67,15 @@ export class Planner {
       } catch (thrown) {
         const shown = this.#parts.places.shown(root, path);
         const { error, message } = fileFault(thrown, shown);
+        if (kind === ENTRY.folder) {
+          closedFolder = entry;
+          closed.push([index, failed.length]);
+        }
         failed.push([shown, error, message]);
       }
     }
     if (lot !== undefined) this.#parts.journal.settleSmall(lot);
-    return { send, compare, check, failed, ...counts };
+    return { send, compare, check, failed, closed, ...counts };
   }
 
   /** Bytes that are free where the first root goes. */

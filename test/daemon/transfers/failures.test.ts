@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { describe, expect, it } from 'vitest';
+
+import { failureLines, missedWords } from '../../../src/cli/transfer-words.ts';
+import { verifies } from '../../requirements.ts';
+import { localNode } from './local-setup.ts';
+
+describe('a folder that can not be made at the target', () => {
+  it(
+    verifies('transfers.counts', 'is said once, with the files in it, and the others arrive: none of it is tried'),
+    async () => {
+      const { home, move, write } = await localNode();
+      await write({ 'tree/a': 'a', 'tree/sub/deep/1': '1', 'tree/sub/2': '2', 'tree/sub2/3': '3', 'to/tree/sub': 'x' });
+      const ended = await move({ sources: ['tree'], dest: 'to' });
+      expect(ended).toMatchObject({ outcome: 'failed', files: { found: 4, done: 2, failed: 2 } });
+      expect(ended.failures).toEqual([
+        { path: 'tree/sub', error: 'wrong_type', message: '"tree/sub" is no folder there', files: 2 },
+      ]);
+      expect(failureLines(ended)).toEqual(['tree/sub: "tree/sub" is no folder there (and 2 files in it)']);
+      expect(missedWords(ended)).toBe('2 of 4 files did not arrive');
+      expect(await readFile(join(home, 'to/tree/sub2/3'), 'utf8')).toBe('3');
+    },
+  );
+
+  it(verifies('transfers.counts', 'is counted over all parts of the manifest'), async () => {
+    const { move, write } = await localNode();
+    const names = Array.from({ length: 2500 }, (_, index) => [`tree/m/d${index % 7}/f${index}`, '']);
+    await write({ ...Object.fromEntries(names), 'tree/z': 'z', 'to/tree/m': 'x' });
+    const ended = await move({ sources: ['tree'], dest: 'to' });
+    expect(ended).toMatchObject({ files: { found: 2501, done: 1, failed: 2500 }, failures: [{ files: 2500 }] });
+  });
+
+  it(verifies('transfers.counts', 'is no file: nothing is removed then, which is none either'), async () => {
+    const { move, write } = await localNode();
+    await write({ 'tree/a': 'a', 'tree/b/c/d': 'd', 'to/tree/b/c/d/e': 'e', 'to/tree/extra': 'x' });
+    const ended = await move({ sources: ['tree/b/c/d'], dest: 'to/tree/a2' });
+    expect(ended).toMatchObject({ outcome: 'done' });
+    const { files, failures } = await move({ sources: ['tree'], dest: 'to', delete: true, dryRun: true });
+    expect(files).toMatchObject({ failed: 1 });
+    expect(failures.map(({ path, files: missed = 1 }) => [path, missed])).toEqual([
+      ['tree/b/c/d', 1],
+      ['--delete', 0],
+    ]);
+  });
+
+  it('is the destination itself: nothing of it is looked at', async () => {
+    const { move, write } = await localNode();
+    await write({ 'g/1': '1', 'g/2': '2', 'x.txt': 'x' });
+    const ended = await move({ sources: ['g'], dest: 'x.txt' });
+    expect(ended).toMatchObject({ outcome: 'failed', error: 'wrong_type', message: '"x.txt" is no folder' });
+    expect(ended.failures).toEqual([]);
+  });
+});
