@@ -78,7 +78,8 @@ export class FileSink implements Sink {
     const [real = ''] = await this.#target.open();
     await this.#target.places.judge([0]);
     const old = lstatSync(real, { throwIfNoEntry: false });
-    const mode = old?.isFile() === true ? old.mode & 0o777 : NEW_FILE_MODE;
+    if (old?.isFile() === false) throw fileError('wrong_type', dest, 'is neither a file nor a folder there');
+    const mode = old !== undefined ? old.mode & 0o777 : NEW_FILE_MODE;
     const file = [0, '', 0, Date.now(), mode] as const;
     this.#lot = this.#target.announce([file]);
     this.#draft = this.#target.writer.create(file, Number.POSITIVE_INFINITY);
