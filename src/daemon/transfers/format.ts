@@ -52,6 +52,8 @@ export interface Plan {
   readonly failed: readonly Failed[];
   /** Folders that are not there: which entry, and which of `failed` says why. What is in them was not looked at. */
   readonly closed?: readonly (readonly [entry: number, failed: number])[];
+  /** What can't be there only because something of another kind is, and whether that is a folder. */
+  readonly blocked?: readonly (readonly [entry: number, isFolder: boolean])[];
 }
 
 /** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */

@@ -1,11 +1,11 @@
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
 import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
-import { ClosedFolders } from './closed-folders.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
-import { ENTRY, type Entry, type Group, type Plan } from './format.ts';
+import { ENTRY, type Entry, type Group } from './format.ts';
 import { Patience } from './patience.ts';
+import { Planning, type Planned } from './planning.ts';
 import type { Progress } from './progress.ts';
 import { ExtraRemover } from './remove-extra.ts';
 import { Slots } from './slots.ts';
@@ -54,7 +54,7 @@ export class Mover {
   }
 
   async #once(): Promise<void> {
-    const { ends, signal, input } = this.#parts;
+    const { ends, signal } = this.#parts;
     const once = new AbortController();
     const giveUp = (): void => once.abort(signal.reason);
     signal.addEventListener('abort', giveUp, { once: true });
@@ -64,9 +64,9 @@ export class Mover {
     try {
       signal.throwIfAborted();
       const way = await this.#open(source, target);
-      await this.#move(way);
-      const leavesOut = (input.exclude ?? []).length > 0 || input.gitignore === true;
-      if (input.delete === true) await new ExtraRemover(this.#patience, this.#progress, { leavesOut }).run(way);
+      const remover = this.#remover();
+      await this.#move(way, remover);
+      await remover?.run(way);
       outcome = this.#progress.hasFailed ? 'failed' : 'done';
     } catch (thrown) {
       if (signal.aborted) outcome = 'cancelled';
@@ -79,6 +79,12 @@ export class Mover {
       // An end that can't be told closes by itself.
       await Promise.allSettled([source.close(leaving), target.close(leaving)]);
     }
+  }
+
+  #remover(): ExtraRemover | undefined {
+    const { exclude = [], gitignore, delete: removes } = this.#parts.input;
+    const leavesOut = exclude.length > 0 || gitignore === true;
+    return removes === true ? new ExtraRemover(this.#patience, this.#progress, { leavesOut }) : undefined;
   }
 
   async #open(source: SourceEnd, target: TargetEnd): Promise<Way> {
@@ -114,11 +120,12 @@ export class Mover {
   }
 
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */
-  async #move(way: Way): Promise<void> {
+  async #move(way: Way, remover: ExtraRemover | undefined): Promise<void> {
+    const [patience, progress, dryRun] = [this.#patience, this.#progress, this.#parts.input.dryRun === true];
+    const planning = new Planning({ patience, progress, remover, dryRun });
     const groups = new Slots(GROUPS);
     // A folder is made before what is in it is looked at, also where that is in the next part.
     let planned: Promise<unknown> = Promise.resolve();
-    const closed = new ClosedFolders(this.#progress);
     // Folders are finished in the order in which they are left, when all before them is done.
     let finished: Promise<unknown> = Promise.resolve();
     let failure: { readonly thrown: unknown } | undefined;
@@ -138,7 +145,7 @@ export class Mover {
       if (!isLast) next = fetch(at + 1);
       this.#found(group);
       const { done } = await groups.begin(() => {
-        const plan = planned.then(() => this.#plan(way, { group, text }, closed));
+        const plan = planned.then(() => planning.plan(way, { group, text }));
         planned = plan;
         return this.#group(way, plan);
       });
@@ -157,13 +164,6 @@ export class Mover {
     this.#progress.touch();
   }
 
-  async #plan({ target }: Way, { group, text }: Part, closed: ClosedFolders): Promise<Planned> {
-    const entries = closed.openIn(group.entries);
-    const asked = entries === group.entries ? text : JSON.stringify({ entries });
-    const plan = (await this.#patience.persist(() => target.write('plan', asked))) as Plan;
-    return { entries, plan, open: closed.take(entries, plan) };
-  }
-
   /** @returns the entries that are in folders which are there. */
   async #group(way: Way, planning: Promise<Planned>): Promise<readonly Entry[]> {
     const { entries, plan, open } = await planning;
@@ -172,8 +172,6 @@ export class Mover {
     bytes.done += plan.skippedBytes;
     this.#progress.folders += plan.folders;
     this.#progress.links += plan.links;
-    const ofFolders = new Set(plan.closed?.map(([, failedAt]) => failedAt));
-    this.#progress.fail(failedIn(plan).filter((_, index) => !ofFolders.has(index)));
     const entriesAt = (indices: readonly number[]): Entry[] =>
       indices.map((index) => entries[index]).filter((entry) => entry !== undefined);
     const differing = await this.#sender.differing(way, entriesAt(plan.check));
@@ -192,20 +190,6 @@ export class Mover {
     const answer = await this.#patience.persist(() => target.write('finish', JSON.stringify({ entries: ends })));
     failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
-}
-
-/** A part of the manifest, and the same as it came. */
-interface Part {
-  readonly group: Group;
-  readonly text: string;
-}
-
-/** What the target says of entries. */
-interface Planned {
-  readonly entries: readonly Entry[];
-  readonly plan: Plan;
-  /** Those in folders that are there. */
-  readonly open: readonly Entry[];
 }
 
 /** A folder that is copied into itself never comes to an end. */

@@ -111,6 +111,7 @@ export class OpenEnds {
         update: input.update === true,
         noClobber: input.noClobber === true,
         dryRun: input.dryRun === true,
+        delete: input.delete === true,
         digest: input.digest === true,
       });
       const { paths } = answer as { paths: string[] };

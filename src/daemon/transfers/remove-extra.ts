@@ -1,4 +1,5 @@
 import type { SourceWant } from '../../protocol/transfers.ts';
+import type { Entry } from './format.ts';
 import type { Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { countIn, failedIn, readJson, textIn, type Way } from './way.ts';
@@ -30,6 +31,12 @@ export class ExtraRemover {
       if (type === 'directory') await this.#removeIn(way, root, '');
   }
 
+  /** Makes room for what is of another kind at the source; what is left out stays, and then there is none. */
+  async clear(way: Way, [, root, path]: Entry, isFolder: boolean): Promise<void> {
+    if (isFolder) await this.#removeIn(way, root, path);
+    await this.#remove(way, { root, paths: [path], emptied: true });
+  }
+
   async #removeIn(way: Way, root: number, folder: string): Promise<void> {
     let after: string | undefined;
     do {
@@ -50,15 +57,21 @@ export class ExtraRemover {
     for (const [index, [name, isFolder]] of names.entries())
       if (isFolder && (this.#isEmptied || !gone.has(index))) await this.#removeIn(way, root, pathOf(name));
     const paths = names.filter((_, index) => gone.has(index)).map(([name]) => pathOf(name));
-    if (paths.length > 0) await this.#remove(way, root, paths);
+    if (paths.length > 0) await this.#remove(way, { root, paths, emptied: this.#isEmptied });
   }
 
-  async #remove({ target }: Way, root: number, paths: readonly string[]): Promise<void> {
-    const asked = JSON.stringify({ root, paths, emptied: this.#isEmptied });
-    const answer = await this.#patience.persist(() => target.write('remove', asked));
+  async #remove({ target }: Way, asked: Asked): Promise<void> {
+    const answer = await this.#patience.persist(() => target.write('remove', JSON.stringify(asked)));
     this.#progress.removed += countIn(answer, 'removed');
     failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
+}
+
+/** What is to be removed; with `emptied` folders go only when nothing is in them. */
+interface Asked {
+  readonly root: number;
+  readonly paths: readonly string[];
+  readonly emptied: boolean;
 }
 
 /** Names in a folder of the target. */

@@ -20,7 +20,7 @@ export interface Place {
   readonly name: string;
   /** What errors call it. */
   readonly shown: string;
-  /** Not there in a dry run, where it would be made. */
+  /** Not there in a dry run, where it would be made, maybe in the place of something else. */
   readonly folder: OpenFolder | undefined;
 }
 
@@ -155,7 +155,7 @@ export class Places {
     try {
       return this.#folders.at(real, shown);
     } catch (thrown) {
-      if (errorCode(thrown) === 'ENOENT' && this.#rules.dryRun) return undefined;
+      if (this.#rules.dryRun && ['ENOENT', 'ENOTDIR'].includes(errorCode(thrown) ?? '')) return undefined;
       throw fileFault(thrown, shown);
     }
   }

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readlinkSync, renameSync, statfsSync, symlinkSync, type Stats } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
+import type { LoopsyError } from '../../../protocol/errors.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
 import { ENTRY, isBelow, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
 import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
@@ -17,6 +18,32 @@ const OWNER_BITS = 0o700;
 
 /** `same`: nothing is to be done. `check`: only if the contents differ. */
 type Wants = 'same' | 'check' | 'send';
+
+/** In the details of an error: of which kind what is in the way is. */
+const THERE = 'there';
+
+/** An answer that is being made. */
+type Making = { -readonly [Key in 'skipped' | 'skippedBytes' | 'folders' | 'links']: number } & {
+  readonly [Key in 'send' | 'compare' | 'check']: number[];
+} & {
+  readonly failed: Failed[];
+  readonly closed: [entry: number, failed: number][];
+  readonly blocked: [entry: number, isFolder: boolean][];
+};
+
+const note = (making: Making, [index, [kind, , , size]]: readonly [number, Entry], wants: Wants): void => {
+  if (kind === ENTRY.folder || kind === ENTRY.link) {
+    if (wants === 'send') making[kind === ENTRY.folder ? 'folders' : 'links'] += 1;
+    return;
+  }
+  if (kind !== ENTRY.file) return;
+  if (wants === 'check') making.check.push(index);
+  else if (wants === 'send') making[size > SMALL_BYTES ? 'compare' : 'send'].push(index);
+  else {
+    making.skipped += 1;
+    making.skippedBytes += size;
+  }
+};
 
 /** What a planner works with. */
 export interface PlannerParts {
@@ -40,42 +67,59 @@ export class Planner {
 
   /** What of these entries is to be sent. The places have been judged. */
   plan(entries: readonly Entry[]): Plan {
-    const send: number[] = [];
-    const compare: number[] = [];
-    const check: number[] = [];
-    const failed: Failed[] = [];
-    const closed: [entry: number, failed: number][] = [];
-    let closedFolder: Entry | undefined;
-    const counts = { skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
+    const lists = { send: [], compare: [], check: [], failed: [], closed: [], blocked: [] };
+    const making: Making = { ...lists, skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
     const room = { bytes: this.#freeBytes() };
     const lot = this.#announceLinks(entries);
+    let closed: Entry | undefined;
     for (const [index, entry] of entries.entries()) {
-      const [kind, root, path, size] = entry;
       // Said with the folder.
-      if (closedFolder !== undefined && isBelow(closedFolder, entry)) continue;
+      if (closed !== undefined && isBelow(closed, entry)) continue;
       try {
-        if (kind === ENTRY.folder && this.#makeFolder(entry)) counts.folders += 1;
-        else if (kind === ENTRY.link && this.#makeLink(entry)) counts.links += 1;
-        if (kind !== ENTRY.file) continue;
-        const wants = this.#wants(entry, room);
-        if (wants === 'check') check.push(index);
-        else if (wants === 'send') (size > SMALL_BYTES ? compare : send).push(index);
-        else {
-          counts.skipped += 1;
-          counts.skippedBytes += size;
-        }
+        note(making, [index, entry], this.#take(entry, room));
       } catch (thrown) {
-        const shown = this.#parts.places.shown(root, path);
-        const { error, message } = fileFault(thrown, shown);
-        if (kind === ENTRY.folder) {
-          closedFolder = entry;
-          closed.push([index, failed.length]);
-        }
-        failed.push([shown, error, message]);
+        if (!this.#refuse(making, [index, entry], thrown) && entry[0] === ENTRY.folder) closed = entry;
       }
     }
     if (lot !== undefined) this.#parts.journal.settleSmall(lot);
-    return { send, compare, check, failed, closed, ...counts };
+    return making;
+  }
+
+  #take(entry: Entry, room: { bytes: number }): Wants {
+    switch (entry[0]) {
+      case ENTRY.file:
+        return this.#wants(entry, room);
+      case ENTRY.folder:
+        return this.#makeFolder(entry) ? 'send' : 'same';
+      case ENTRY.link:
+        return this.#makeLink(entry) ? 'send' : 'same';
+      default:
+        return 'same';
+    }
+  }
+
+  /** @returns true where a dry run goes on as if what is of another kind were removed. */
+  #refuse(making: Making, [index, entry]: readonly [number, Entry], thrown: unknown): boolean {
+    const { delete: removes, noClobber } = this.#parts.options;
+    const [kind, root, path] = entry;
+    const shown = this.#parts.places.shown(root, path);
+    const { error, message, details } = fileFault(thrown, shown);
+    // What was named itself is never removed.
+    const isBlocked = details?.[THERE] !== undefined && path !== '' && removes === true && !noClobber;
+    if (isBlocked) making.blocked.push([index, details[THERE] === 'folder']);
+    if (isBlocked && this.#dryRun) {
+      note(making, [index, entry], 'send');
+      return true;
+    }
+    if (kind === ENTRY.folder) making.closed.push([index, making.failed.length]);
+    making.failed.push([shown, error, message]);
+    return false;
+  }
+
+  /** What lies at a place is of another kind. Under another spelling it is somebody else's. */
+  #otherKind(place: Place, stats: Stats, words: string): LoopsyError {
+    this.#parts.places.checkSpelling(place);
+    return fileError('wrong_type', place.shown, [words, { [THERE]: stats.isDirectory() ? 'folder' : 'other' }]);
   }
 
   /** Bytes that are free where the first root goes. */
@@ -117,11 +161,11 @@ export class Planner {
 
   #compare(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): Wants {
     const { checksum, update, noClobber } = this.#parts.options;
-    if (stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is a folder there');
+    if (stats.isDirectory()) throw this.#otherKind(place, stats, 'is a folder there');
     this.#parts.places.checkSpelling(place);
     if (noClobber) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
-      throw fileError('wrong_type', place.shown, 'is neither a file nor a link there');
+      throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     if (!stats.isFile()) return 'send';
     if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return 'same';
     if (stats.size !== size) return 'send';
@@ -145,7 +189,7 @@ export class Planner {
         setMode(place, (stats.mode & 0o777) | OWNER_BITS);
       return false;
     }
-    if (stats !== undefined) throw fileError('wrong_type', place.shown, 'is no folder there');
+    if (stats !== undefined) throw this.#otherKind(place, stats, 'is no folder there');
     if (!this.#dryRun)
       mkdirSync(folderOf(place).path(place.name), { mode: (mode < 0 ? NEW_FOLDER_MODE : mode) | OWNER_BITS });
     return true;
@@ -178,13 +222,13 @@ export class Planner {
     places.checkRunning(link, shown);
     const text = this.#platform === 'win32' ? link.replaceAll('/', '\\') : link;
     const stats = statAt(place);
-    if (stats?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
+    if (stats?.isDirectory() === true) throw this.#otherKind(place, stats, 'is a folder there');
     if (stats !== undefined) {
       places.checkSpelling(place);
       if (options.noClobber) return false;
       if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return false;
       if (!stats.isFile() && !stats.isSymbolicLink())
-        throw fileError('wrong_type', shown, 'is neither a file nor a link there');
+        throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     }
     if (!this.#dryRun) this.#link(place, text, mtimeMs);
     return true;

@@ -29,6 +29,8 @@ export interface TargetOptions {
   readonly update: boolean;
   readonly noClobber: boolean;
   readonly dryRun: boolean;
+  /** True where what the source does not have is removed. */
+  readonly delete?: boolean;
   readonly digest: boolean;
   /** True where the destination is the file itself, and never a folder that it goes into. */
   readonly isExact?: boolean;
