@@ -115,11 +115,12 @@ export class FileSender {
     const { throttle, progress, signal } = this.#parts;
     if (header !== undefined) yield header;
     for await (const chunk of chunks) {
-      await throttle?.take(chunk.length, signal);
-      signal.throwIfAborted();
-      progress.bytes.sent += chunk.length;
-      yield chunk;
-      progress.touch();
+      for await (const bytes of throttle?.slices(chunk, signal) ?? [chunk]) {
+        signal.throwIfAborted();
+        progress.bytes.sent += bytes.length;
+        yield bytes;
+        progress.touch();
+      }
     }
   }
 
