@@ -60,11 +60,11 @@ export const stateWords = (transfer: Transfer): string => {
 };
 
 /** What is moved: `a.txt, b.txt and 3 more`. */
-export const whatWords = ({ sources, dest }: Transfer): string => {
+export const whatWords = ({ sources, moreSources = 0, dest }: Transfer): string => {
   const [first = dest, second, ...more] = sources;
   if (second === undefined) return plain(first);
   if (more.length === 0) return `${plain(first)} and ${plain(second)}`;
-  return `${plain(first)}, ${plain(second)} and ${more.length} more`;
+  return `${plain(first)}, ${plain(second)} and ${more.length + moreSources} more`;
 };
 
 /** What a transfer did, or a dry run would do, in one line. */

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { jobIdSchema, peerRefSchema } from './ids.ts';
 import { pageInput, pageOutput } from './page.ts';
 import { platformSchema } from './system.ts';
+import { MAX_SOURCES } from './transfer-limits.ts';
 
 /** A path as a person or a program writes it: `~/x`, relative to the home, `C:\x`, `/c/x`. The guard decides about it. */
 const pathSchema = z.string().min(1).max(4096);
@@ -67,15 +68,16 @@ const choices = {
   dryRun: z.boolean().optional().describe('say what would be done, and do nothing'),
 };
 
+const sourcesSchema = z
+  .array(pathSchema)
+  .min(1)
+  .max(MAX_SOURCES, `more than ${MAX_SOURCES} sources: name the folder that they are in, or a pattern`);
+
 /** POST /transfers: one movement of files, from one node to another. */
 export const transferInputSchema = z.strictObject({
   from: peerRefSchema.optional().describe('the peer that has the files; default: this node'),
   to: peerRefSchema.optional().describe('the peer that gets them; default: this node'),
-  sources: z
-    .array(pathSchema)
-    .min(1)
-    .max(1000)
-    .describe('files, folders, and patterns as in a shell; `x/.` is what is in x'),
+  sources: sourcesSchema.describe('files, folders, and patterns as in a shell; `x/.` is what is in x'),
   dest: pathSchema.describe(
     'as with cp -r: into it where it is a folder or ends in /, else as it; what is in a folder goes into it',
   ),
@@ -110,7 +112,8 @@ export const transferSchema = z.object({
     .describe('mover: this node carries it out; else the files are read or written here for another node'),
   from: placeSchema,
   to: placeSchema,
-  sources: z.array(z.string()),
+  sources: z.array(z.string()).describe('the first hundred'),
+  moreSources: z.int().optional().describe('how many there are besides'),
   dest: z.string(),
   state: z.enum(['running', 'waiting', 'ended']).describe('waiting: for a node that is away'),
   outcome: z
@@ -180,7 +183,7 @@ const rootSchema = z.object({
 
 /** POST /transfer/sources. */
 export const sourceOpenSchema = z.strictObject({
-  paths: z.array(pathSchema).min(1).max(1000),
+  paths: sourcesSchema,
   exclude: choices.exclude,
   gitignore: choices.gitignore,
   to: z.string().max(300).optional().describe('for its records: where the files go'),
@@ -223,7 +226,7 @@ export const targetOpenSchema = z.strictObject({
     .array(rootSchema.pick({ name: true, type: true }))
     .min(1)
     .max(10_000),
-  source: z.string().max(100_000).describe('whose files, and which: a repeat of the same goes on where it was'),
+  source: z.string().max(100_000).describe('says whose files, and which: a repeat of the same goes on where it was'),
   platform: platformSchema.describe("the source's"),
   from: z.string().max(300).optional().describe('for its records: where the files come from'),
   boot: bootSchema,

@@ -6,6 +6,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
+import { fewOf } from './few-sources.ts';
 import { Mover } from './mover.ts';
 import { Progress } from './progress.ts';
 import { Throttle } from './throttle.ts';
@@ -76,7 +77,7 @@ export class Movement {
       role: 'mover',
       from,
       to,
-      sources: input.sources,
+      ...fewOf(input.sources),
       dest: input.dest,
       state: this.#ending === undefined ? (waiting ? 'waiting' : 'running') : 'ended',
       caller: this.caller,

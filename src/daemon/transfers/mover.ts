@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
 import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
@@ -101,7 +103,9 @@ export class Mover {
     const { paths } = await target.open({
       dest,
       roots,
-      source: JSON.stringify([source.place.nodeId, sources]),
+      source: createHash('sha256')
+        .update(JSON.stringify([source.place.nodeId, sources]))
+        .digest('hex'),
       platform: opened.platform,
       from: source.place.name,
       boot,

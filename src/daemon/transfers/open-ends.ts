@@ -19,6 +19,7 @@ import type { Span } from './disk/incoming.ts';
 import type { Rest } from './disk/journal.ts';
 import type { StepWrite } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
+import { fewOf } from './few-sources.ts';
 import type { Body } from './pour.ts';
 
 /** What is open on this node's disk, and for whom. */
@@ -30,7 +31,7 @@ interface OpenEnd {
   readonly nodeId: string;
   /** The mover's start, where it has said it. */
   readonly boot: string | undefined;
-  readonly about: Pick<Transfer, 'from' | 'to' | 'sources' | 'dest'>;
+  readonly about: Pick<Transfer, 'from' | 'to' | 'sources' | 'moreSources' | 'dest'>;
   readonly startedAt: number;
   readonly startedAtMs: number;
   readonly release: () => void;
@@ -84,7 +85,7 @@ export class OpenEnds {
   async openSource(input: SourceOpen, caller: Caller): Promise<SourceOpened> {
     const { disk, platform, here, placeOf } = this.#parts;
     const to = caller.kind === 'peer' ? placeOf(caller) : { name: input.to ?? '', nodeId: '' };
-    const about = { from: here(), to, sources: input.paths, dest: '' };
+    const about = { from: here(), to, ...fewOf(input.paths), dest: '' };
     return this.#opening({ role: 'source', about, boot: input.boot }, caller, async (endId) => {
       const { paths, exclude = [], gitignore = false } = input;
       const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
@@ -97,7 +98,7 @@ export class OpenEnds {
   async openTarget(input: TargetOpen, caller: Caller): Promise<TargetOpened> {
     const { disk, platform, here, placeOf } = this.#parts;
     const from = caller.kind === 'peer' ? placeOf(caller) : { name: input.from ?? '', nodeId: '' };
-    const about = { from, to: here(), sources: input.roots.map(({ name }) => name), dest: input.dest };
+    const about = { from, to: here(), ...fewOf(input.roots.map(({ name }) => name)), dest: input.dest };
     return this.#opening({ role: 'target', about, boot: input.boot }, caller, async (endId) => {
       const answer = await disk.call('target.open', {
         endId,

@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs';
 
 import type { LoopsyError } from '../../../protocol/errors.ts';
+import { MAX_SOURCES } from '../../../protocol/transfer-limits.ts';
 import { toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
 import { CONTENTS } from '../format.ts';
@@ -31,10 +32,8 @@ export interface Looking {
   readonly home: string;
 }
 
-const MAX_MATCHES = 10_000;
-
 const tooMany = (path: string): LoopsyError =>
-  fileError('invalid_request', path, `matches more than ${MAX_MATCHES} names`);
+  fileError('invalid_request', path, `makes more than ${MAX_SOURCES} sources: name the folder that they are in`);
 
 /** Finds what paths name; one that is not there is a pattern, as a shell would have read it. Links to roots are followed. */
 export const findRoots = async (paths: readonly string[], looking: Looking): Promise<FoundRoots> => {
@@ -53,7 +52,7 @@ export const findRoots = async (paths: readonly string[], looking: Looking): Pro
       // One that can't be read is no reason to leave the others behind.
       for (const match of matches) await find(match, async () => void roots.push(await rootAt(match, looking)));
     });
-    if (roots.length > MAX_MATCHES) throw tooMany(path);
+    if (roots.length > MAX_SOURCES) throw tooMany(path);
   }
   return { roots, failed };
 };
@@ -101,7 +100,7 @@ const expand = async (path: string, looking: Looking): Promise<string[]> => {
   const found = new Set<string>();
   for (const text of texts) {
     for (const match of await expandOne(toNativePattern(text, { platform, home }), path, looking)) found.add(match);
-    if (found.size > MAX_MATCHES) throw tooMany(path);
+    if (found.size > MAX_SOURCES) throw tooMany(path);
   }
   return [...found].toSorted();
 };
@@ -131,7 +130,7 @@ const expandOne = async (native: string, path: string, looking: Looking): Promis
         // Other folders may be open.
         refused ??= thrown;
       }
-      if (next.length > MAX_MATCHES) throw tooMany(path);
+      if (next.length > MAX_SOURCES) throw tooMany(path);
     }
     found = next;
   }
