@@ -87,6 +87,8 @@ export const TRANSFERS = {
   'transfers.patterns': 'patterns find what a shell would; no pattern keeps a thread busy',
   'transfers.format': 'any bytes that are no batch are refused, cut anywhere, and take no more memory than they have',
   'transfers.sources': 'up to 10,000 sources can be named at once, and rows stay small; more is said in words',
+  'transfers.dry-run':
+    'a dry run names each thing that would be sent, replaced and removed, and nothing else; it changes nothing',
   'transfers.limit': 'no more leaves in any tenth of a second than --limit allows in it, from the first byte on',
   'transfers.delete-kinds':
     'with --delete what became of another kind at the source is replaced, by the rules of removal',

@@ -2,7 +2,7 @@
 import type { ArgSpec, CommandSpec, OptionSpec } from './command-spec.ts';
 
 const OPTIONS: readonly OptionSpec[] = [
-  { name: 'dry-run', summary: 'say what would be done, and do nothing' },
+  { name: 'dry-run', summary: 'say of each thing what would be done with it, and do nothing' },
   { name: 'checksum', summary: 'compare contents; default: size and time' },
   {
     name: 'exclude',

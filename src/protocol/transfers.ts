@@ -148,10 +148,20 @@ export const transferSchema = z.object({
   failures: z.array(failureSchema).describe('the first thousand; `files.failed` counts all'),
 });
 
+/** One thing that a dry run would do. */
+const dryItemSchema = z.object({
+  action: z.enum(['send', 'replace', 'remove']),
+  path: z.string().describe('with a / behind it where it is a folder: it stands for all in it where it is removed'),
+});
+
 /** One event of a transfer: the whole state each time, so that nothing is missed by missing one. */
 export const transferEventSchema = z.object({
   type: z.enum(['started', 'progress', 'end']),
   transfer: transferSchema,
+  items: z
+    .array(dryItemSchema)
+    .optional()
+    .describe('of a dry run: what it would do, each once; kept nowhere, so that who begins it reads them'),
 });
 
 /** GET /transfers. */
@@ -285,6 +295,8 @@ export type TransferInput = z.infer<typeof transferInputSchema>;
 export type Transfer = z.infer<typeof transferSchema>;
 /** One event of a transfer. */
 export type TransferEvent = z.infer<typeof transferEventSchema>;
+/** One thing that a dry run would do. */
+export type DryItem = z.infer<typeof dryItemSchema>;
 /** A node, as this one calls it. */
 export type Place = z.infer<typeof placeSchema>;
 /** What did not arrive, and why. */

@@ -54,6 +54,9 @@ export interface Plan {
   readonly closed?: readonly (readonly [entry: number, failed: number])[];
   /** What can't be there only because something of another kind is, and whether that is a folder. */
   readonly blocked?: readonly (readonly [entry: number, isFolder: boolean])[];
+  /** Of a dry run: folders and links that would be made, and what something is there for already. */
+  readonly makes?: readonly number[];
+  readonly replaces?: readonly number[];
 }
 
 /** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */

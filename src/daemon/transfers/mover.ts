@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
-import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import type { DryItem, SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group } from './format.ts';
@@ -12,7 +12,7 @@ import type { Progress } from './progress.ts';
 import { ExtraRemover } from './remove-extra.ts';
 import { Slots } from './slots.ts';
 import type { Throttle } from './throttle.ts';
-import { failedIn, readAll, type Way } from './way.ts';
+import { failedIn, readAll, shownIn, type NameItems, type Way } from './way.ts';
 
 /** What moves files. */
 export interface MoverParts {
@@ -26,6 +26,8 @@ export interface MoverParts {
   /** How long a node may be away, ms, before the movement fails. */
   readonly patienceMs: number;
   readonly throttle: Throttle | undefined;
+  /** Told what a dry run would do. */
+  readonly name?: NameItems;
 }
 
 /** Parts of the manifest that are dealt with at once: all that is held of it. */
@@ -83,10 +85,16 @@ export class Mover {
     }
   }
 
+  get #name(): NameItems | undefined {
+    const { input, name = async () => undefined } = this.#parts;
+    return input.dryRun === true ? name : undefined;
+  }
+
   #remover(): ExtraRemover | undefined {
     const { exclude = [], gitignore, delete: removes } = this.#parts.input;
     const leavesOut = exclude.length > 0 || gitignore === true;
-    return removes === true ? new ExtraRemover(this.#patience, this.#progress, { leavesOut }) : undefined;
+    const parts = { patience: this.#patience, progress: this.#progress };
+    return removes === true ? new ExtraRemover(parts, { leavesOut, name: this.#name }) : undefined;
   }
 
   async #open(source: SourceEnd, target: TargetEnd): Promise<Way> {
@@ -170,7 +178,8 @@ export class Mover {
 
   /** @returns the entries that are in folders which are there. */
   async #group(way: Way, planning: Promise<Planned>): Promise<readonly Entry[]> {
-    const { entries, plan, open } = await planning;
+    const planned = await planning;
+    const { entries, plan, open } = planned;
     const { files, bytes } = this.#progress;
     files.skipped += plan.skipped;
     bytes.done += plan.skippedBytes;
@@ -180,10 +189,11 @@ export class Mover {
       indices.map((index) => entries[index]).filter((entry) => entry !== undefined);
     const differing = await this.#sender.differing(way, entriesAt(plan.check));
     const wanted = [...entriesAt(plan.send), ...entriesAt(plan.compare), ...differing];
-    if (this.#parts.input.dryRun !== true) await this.#sender.send(way, wanted);
+    if (this.#name === undefined) await this.#sender.send(way, wanted);
     else {
       files.done += wanted.length;
       bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
+      await this.#name(itemsOf(way, planned, new Set(wanted)));
     }
     return open;
   }
@@ -195,6 +205,17 @@ export class Mover {
     failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
 }
+
+/** What would be done with the entries of a group, in their order. */
+const itemsOf = (way: Way, { entries, plan }: Planned, wanted: ReadonlySet<Entry>): DryItem[] => {
+  const [makes, replaces] = [new Set(plan.makes), new Set(plan.replaces)];
+  return entries.flatMap((entry, index): DryItem[] => {
+    if (!makes.has(index) && !wanted.has(entry)) return [];
+    const [kind, root, path] = entry;
+    const shown = shownIn(way, root, path);
+    return [{ action: replaces.has(index) ? 'replace' : 'send', path: kind === ENTRY.folder ? `${shown}/` : shown }];
+  });
+};
 
 /** A folder that is copied into itself never comes to an end. */
 const refuseInside = ({ roots, platform }: SourceOpened, paths: readonly string[]): void => {

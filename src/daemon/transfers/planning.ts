@@ -54,12 +54,12 @@ export class Planning {
     const { remover, dryRun } = this.#parts;
     const first = await this.#ask(way, asked);
     const blocked = first.blocked ?? [];
-    if (remover === undefined || blocked.length === 0) return first;
+    // A dry run finds it again at the end.
+    if (remover === undefined || blocked.length === 0 || dryRun) return first;
     for (const [index, isFolder] of blocked) {
       const entry = entries[index];
       if (entry !== undefined) await remover.clear(way, entry, isFolder);
     }
-    if (dryRun) return first;
     const plan = await this.#ask(way, asked);
     return { ...plan, folders: plan.folders + first.folders, links: plan.links + first.links };
   }

@@ -65,6 +65,36 @@ describe('send, pull and cp', () => {
     },
   );
 
+  it(
+    verifies('transfers.dry-run', 'a dry run says each thing on a line of its own, and then how much it is'),
+    async () => {
+      const node = await FakeNode.start({
+        'transfer.run': (answering) => {
+          const { send, end } = transferEvents(answering);
+          send('started', { ...TRANSFER, dryRun: true }, [
+            { action: 'send', path: 'site/new/' },
+            { action: 'replace', path: 'site/\u001b[31mold' },
+          ]);
+          send('progress', { ...TRANSFER, dryRun: true }, [{ action: 'remove', path: 'site/gone' }]);
+          send('end', { ...MOVED, dryRun: true });
+          end();
+        },
+      });
+      const run = (...more: string[]) =>
+        runCli(['send', 'maria', 'site', 'x', '--dry-run', ...more], { dataDir: node.folder });
+      const { stdout, stderr } = await run();
+      expect(stdout.split('\n').slice(0, 3)).toEqual([
+        'send    site/new/',
+        expect.stringMatching(/^replace site\/[^\u001b]*old$/),
+        'remove  site/gone',
+      ]);
+      expect([stdout, stderr]).toEqual([expect.stringMatching(/\nwould send .*\n$/), '']);
+      expect((await run('--quiet')).stdout).toBe('');
+      const lines = (await run('--json')).stdout.trimEnd().split('\n');
+      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, undefined]);
+    },
+  );
+
   it(verifies('cli.cp', 'cp takes places of any two machines'), async () => {
     const inputs = await asked([
       ['cp', 'maria:a', 'maria:/b', 'c/'],

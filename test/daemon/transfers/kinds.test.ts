@@ -40,6 +40,7 @@ describe.skipIf(process.platform === 'win32')('what became of another kind', () 
         folders: 2,
         links: 1,
       });
+      expect(first.removed).toBe(4);
       expect(await readFile(join(home, 'to/folder/deep/b'), 'utf8')).toBe('b');
       expect(await readFile(join(home, 'to/file'), 'utf8')).toBe('file');
       expect((await lstat(join(home, 'to/link'))).isSymbolicLink()).toBe(true);
@@ -52,7 +53,7 @@ describe.skipIf(process.platform === 'win32')('what became of another kind', () 
     const { home, move } = await changedKinds();
     const dry = await move({ sources: ['tree/.'], dest: 'to', delete: true, dryRun: true });
     expect(dry).toMatchObject({ outcome: 'done', failures: [], files: { done: 5 }, folders: 2, links: 1 });
-    expect(dry.removed).toBeGreaterThanOrEqual(5);
+    expect(dry.removed).toBe(4);
     for (const choice of [{}, { delete: true, noClobber: true }]) {
       const { failures, files } = await move({ sources: ['tree/.'], dest: 'to', ...choice });
       expect(failures.map(({ path }) => path).filter((path) => path !== '--delete')).toHaveLength(

@@ -16,8 +16,8 @@ const NEW_FOLDER_MODE = 0o755;
 /** What its user must be able to do in a folder that is written. */
 const OWNER_BITS = 0o700;
 
-/** `same`: nothing is to be done. `check`: only if the contents differ. */
-type Wants = 'same' | 'check' | 'send';
+/** `same`: nothing is to be done. `check`: only if the contents differ. `replace`: as `send`, and something is there. */
+type Wants = 'same' | 'check' | 'send' | 'replace';
 
 /** In the details of an error: of which kind what is in the way is. */
 const THERE = 'there';
@@ -29,16 +29,20 @@ type Making = { -readonly [Key in 'skipped' | 'skippedBytes' | 'folders' | 'link
   readonly failed: Failed[];
   readonly closed: [entry: number, failed: number][];
   readonly blocked: [entry: number, isFolder: boolean][];
+  readonly makes?: number[];
+  readonly replaces?: number[];
 };
 
 const note = (making: Making, [index, [kind, , , size]]: readonly [number, Entry], wants: Wants): void => {
   if (kind === ENTRY.folder || kind === ENTRY.link) {
-    if (wants === 'send') making[kind === ENTRY.folder ? 'folders' : 'links'] += 1;
-    return;
+    if (wants === 'same') return;
+    making[kind === ENTRY.folder ? 'folders' : 'links'] += 1;
+    making.makes?.push(index);
   }
+  if (wants === 'replace' || wants === 'check') making.replaces?.push(index);
   if (kind !== ENTRY.file) return;
   if (wants === 'check') making.check.push(index);
-  else if (wants === 'send') making[size > SMALL_BYTES ? 'compare' : 'send'].push(index);
+  else if (wants !== 'same') making[size > SMALL_BYTES ? 'compare' : 'send'].push(index);
   else {
     making.skipped += 1;
     making.skippedBytes += size;
@@ -68,7 +72,8 @@ export class Planner {
   /** What of these entries is to be sent. The places have been judged. */
   plan(entries: readonly Entry[]): Plan {
     const lists = { send: [], compare: [], check: [], failed: [], closed: [], blocked: [] };
-    const making: Making = { ...lists, skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
+    const named = this.#dryRun ? { makes: [], replaces: [] } : {};
+    const making: Making = { ...lists, ...named, skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
     const room = { bytes: this.#freeBytes() };
     const lot = this.#announceLinks(entries);
     let closed: Entry | undefined;
@@ -92,7 +97,7 @@ export class Planner {
       case ENTRY.folder:
         return this.#makeFolder(entry) ? 'send' : 'same';
       case ENTRY.link:
-        return this.#makeLink(entry) ? 'send' : 'same';
+        return this.#makeLink(entry);
       default:
         return 'same';
     }
@@ -108,7 +113,7 @@ export class Planner {
     const isBlocked = details?.[THERE] !== undefined && path !== '' && removes === true && !noClobber;
     if (isBlocked) making.blocked.push([index, details[THERE] === 'folder']);
     if (isBlocked && this.#dryRun) {
-      note(making, [index, entry], 'send');
+      note(making, [index, entry], 'replace');
       return true;
     }
     if (kind === ENTRY.folder) making.closed.push([index, making.failed.length]);
@@ -166,11 +171,11 @@ export class Planner {
     if (noClobber) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
       throw this.#otherKind(place, stats, 'is neither a file nor a link there');
-    if (!stats.isFile()) return 'send';
+    if (!stats.isFile()) return 'replace';
     if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return 'same';
-    if (stats.size !== size) return 'send';
+    if (stats.size !== size) return 'replace';
     if (checksum) return 'check';
-    if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'send';
+    if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'replace';
     if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
     return 'same';
   }
@@ -212,8 +217,8 @@ export class Planner {
     return drafts.length === 0 ? undefined : journal.addSmall(drafts);
   }
 
-  /** @returns true where it was made. */
-  #makeLink([, root, path, , mtimeMs, , link = '']: Entry): boolean {
+  /** What was to be done with it. */
+  #makeLink([, root, path, , mtimeMs, , link = '']: Entry): Wants {
     const { places, options } = this.#parts;
     const place = places.at(root, path);
     const { shown } = place;
@@ -225,13 +230,13 @@ export class Planner {
     if (stats?.isDirectory() === true) throw this.#otherKind(place, stats, 'is a folder there');
     if (stats !== undefined) {
       places.checkSpelling(place);
-      if (options.noClobber) return false;
-      if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return false;
+      if (options.noClobber) return 'same';
+      if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return 'same';
       if (!stats.isFile() && !stats.isSymbolicLink())
         throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     }
     if (!this.#dryRun) this.#link(place, text, mtimeMs);
-    return true;
+    return stats === undefined ? 'send' : 'replace';
   }
 
   #isSame(place: Place, stats: Stats, { text, mtimeMs }: { text: string; mtimeMs: number }): boolean {
