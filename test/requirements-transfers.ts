@@ -89,6 +89,8 @@ export const TRANSFERS = {
   'transfers.sources': 'up to 10,000 sources can be named at once, and rows stay small; more is said in words',
   'transfers.dry-run':
     'a dry run names each thing that would be sent, replaced and removed, and nothing else; it changes nothing',
+  'transfers.denied-midway':
+    'what the config denies while its bytes flow ends at once, at both ends, and nothing of it is left',
   'transfers.limit': 'no more leaves in any tenth of a second than --limit allows in it, from the first byte on',
   'transfers.delete-kinds':
     'with --delete what became of another kind at the source is replaced, by the rules of removal',
