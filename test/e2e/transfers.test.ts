@@ -190,6 +190,38 @@ describe('a source that changes while it is read', () => {
   );
 });
 
+describe('a folder that is denied while its bytes flow', () => {
+  it.each(['send', 'pull'])(
+    verifies('transfers.denied-midway', 'ends its transfer at once, and nothing of it is left: %s'),
+    async (command) => {
+      const source = command === 'send' ? a : b;
+      await mkdir(join(a.home, 'flow'), { recursive: true });
+      await mkdir(join(b.home, 'flow'), { recursive: true });
+      await writeLarge(join(source.home, 'flow', 'large'), 40_000_000);
+      const sending = a.run([
+        command,
+        'far',
+        'flow/large',
+        command === 'send' ? 'flow/' : './',
+        '--limit',
+        '10M',
+        '--json',
+      ]);
+      await until(async () => (await draftsIn(command === 'send' ? b.home : a.home)).length > 0, 10_000);
+      const denied = "\ntransfer:\n  deniedPaths: ['~/flow']";
+      await b.edit('version: 2', `version: 2${denied}`);
+      const { code, stdout } = await sending;
+      await b.edit(denied, '');
+      await until(async () => (await a.run(['ls', 'far', 'flow'])).code === 0, 10_000);
+      expect(code).toBe(1);
+      const { failures, bytes } = endOf(stdout);
+      expect(failures).toMatchObject([{ error: 'path_denied' }]);
+      expect(bytes.sent).toBeLessThan(30_000_000);
+      expect([await draftsIn(b.home), await draftsIn(a.home)]).toEqual([[], []]);
+    },
+  );
+});
+
 describe('a full disk', () => {
   it(
     verifies('transfers.full-disk', 'is said on both ends; the old file stays, no draft, and the node goes on'),
