@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -6,6 +6,19 @@ import { describe, expect, it } from 'vitest';
 import { failureLines, missedWords } from '../../../src/cli/transfer-words.ts';
 import { verifies } from '../../requirements.ts';
 import { localNode } from './local-setup.ts';
+
+describe('a large file that is appended to while it is sent', () => {
+  it(verifies('transfers.source-changes', 'is not sent to its end'), async () => {
+    const { home, move, write } = await localNode();
+    await write({ large: 'x'.repeat(20_000_000) });
+    const moving = move({ sources: ['large'], dest: 'copy', limit: 10_000_000 });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await appendFile(join(home, 'large'), 'more');
+    const { failures, bytes } = await moving;
+    expect(failures).toMatchObject([{ path: 'large', error: 'source_changed' }]);
+    expect(bytes.sent).toBeLessThan(16_000_000);
+  });
+});
 
 describe('a folder that can not be made at the target', () => {
   it(

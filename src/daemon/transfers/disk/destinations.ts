@@ -1,9 +1,10 @@
-import { lstatSync, mkdirSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { sep } from 'node:path';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
 import { CONTENTS } from '../format.ts';
-import { fileError, fileFault } from './faults.ts';
+import { fileError, fileFault, quoted } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TargetOptions } from './target.ts';
@@ -40,6 +41,16 @@ export const findDestinations = async (
   checkNames(roots, around.platform);
   if (stats === undefined && !dryRun) makeFolder(real, dest);
   return roots.map(({ name }) => around.join(real, name));
+};
+
+/** One dot too many, and everything that somebody has would be what the source does not have. */
+export const refuseHome = ({ home }: Surroundings, real: string, dest: string): void => {
+  const folder = real.endsWith(sep) ? real : real + sep;
+  if (!`${realpathSync(home)}${sep}`.startsWith(folder)) return;
+  throw new LoopsyError('invalid_request', {
+    message: `${quoted(dest)} is the home, or what it lies in: --delete makes no mirror of it`,
+    hint: 'name a folder in it',
+  });
 };
 
 const checkSeveral = (roots: TargetOptions['roots'], dest: string, isInto: boolean): void => {

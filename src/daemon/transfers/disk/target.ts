@@ -4,7 +4,7 @@ import type { PathLimits } from '../../../trust/path-guard.ts';
 import { CONTENTS, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
-import { findDestinations } from './destinations.ts';
+import { findDestinations, refuseHome } from './destinations.ts';
 import { fileError, fileFault } from './faults.ts';
 import { FileWriter } from './file-writer.ts';
 import type { Journal } from './journal.ts';
@@ -76,8 +76,10 @@ export class Target {
     const given = known ?? (await findDestinations(this.#around, this.places, this.#options));
     const real = [];
     for (const path of given) real.push(await this.places.check(path));
+    const [first = ''] = roots[0]?.name === CONTENTS ? real : [];
+    if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
-    this.places.isGiven = roots.some(({ name }) => name === CONTENTS) && real.every(isThere);
+    this.places.isGiven = first !== '' && isThere(first);
     if (!dryRun && isExact !== true) this.journal.begin({ paths: real, names });
     return real;
   }

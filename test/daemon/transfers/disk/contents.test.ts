@@ -56,6 +56,14 @@ describe('what is in a folder', () => {
     expect(await move([disk, disk], [['~/alias/.'], '~/new']).then(({ files }) => files)).toBe(2);
   });
 
+  it(verifies('transfers.folder-contents', 'never makes a mirror of the home'), async () => {
+    const roots = [{ name: '.', type: 'directory' as const }];
+    for (const dest of ['~', '.', '~/tree/..'])
+      expect(await errorOf(targetAt(disk, dest, { roots, delete: true })), dest).toBe('invalid_request');
+    expect(await errorOf(targetAt(disk, '~', { roots }))).toBe('none');
+    expect(await errorOf(targetAt(disk, '~/new', { roots, delete: true }))).toBe('none');
+  });
+
   it('is no file', async () => {
     const { failed } = await sourceOf(disk, ['~/tree/.hidden/.']);
     expect(whys(failed)).toEqual(['~/tree/.hidden/. wrong_type']);
