@@ -186,7 +186,7 @@ const endRef = { endId: transferIdSchema };
 
 /** What a source's first answer says of each path that was asked for. */
 const rootSchema = z.object({
-  name: z.string().describe('its last name, which it keeps in a folder; `.` for what is in a folder'),
+  name: z.string().describe('its last name, which it keeps in a folder; `x/.` for what is in x'),
   path: z.string(),
   type: z.enum(['file', 'directory', 'symlink']),
 });

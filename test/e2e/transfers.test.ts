@@ -118,7 +118,9 @@ describe('what is in a folder', () => {
     await mkdir(join(b.home, 'www'));
     await writeFile(join(b.home, 'www', 'old'), 'x');
     const dry = await a.run(['send', 'far', '--delete', 'site/.', 'www', '--dry-run']);
-    expect(dry.stdout).toMatch(/^send    sub\/\nsend    sub\/page\nremove  old\nwould send 1 file.*would remove 1\n$/);
+    expect(dry.stdout).toMatch(
+      /^send    site\/sub\/\nsend    site\/sub\/page\nremove  site\/old\nwould send 1 file.*would remove 1\n$/,
+    );
     const first = await a.run(['send', 'far', '--delete', 'site/.', 'www']);
     expect(first.stdout + first.stderr).toContain(`far:${join(b.home, 'www')}; 1 removed`);
     expect(await readdir(join(b.home, 'www'))).toEqual(['sub']);

@@ -71,8 +71,11 @@ const MAX_HEADER_BYTES = 4 * 1_048_576;
 const MAX_MESSAGE_CHARACTERS = 2000;
 const MAX_PIECES = 256;
 
-/** The name of a root that is what is in a folder: it goes into the destination itself. */
-export const CONTENTS = '.';
+/** Behind the name of a root that is what is in a folder: it goes into the destination itself. */
+export const CONTENTS = '/.';
+
+/** True for the name of such a root. */
+export const isContents = (rootName: string): boolean => rootName.endsWith(CONTENTS);
 
 /** True for what lies in a folder of the manifest, and for the folder itself. */
 export const isBelow = ([, folderRoot, folder]: Entry, [, root, path]: Entry): boolean =>
@@ -81,7 +84,7 @@ export const isBelow = ([, folderRoot, folder]: Entry, [, root, path]: Entry): b
 /** The file's name for a person: with the name of its root. */
 export const shownPath = (rootName: string, path: string): string => {
   if (path === '') return rootName;
-  return rootName === CONTENTS ? path : `${rootName}/${path}`;
+  return `${isContents(rootName) ? rootName.slice(0, -CONTENTS.length) : rootName}/${path}`;
 };
 
 /** `length u32, JSON`. */

@@ -40,18 +40,18 @@ describe('a dry run', () => {
     const choices = { delete: true, exclude: ['*.log'] };
     const events = await eventsOf(node, choices);
     expect(namedIn(events).toSorted()).toEqual([
-      'remove extra',
-      'remove folder/y',
-      'remove gone/',
-      'remove gone/z',
-      'remove kind/inner/',
-      'remove kind/inner/x',
-      'replace kind',
-      'replace old',
-      'send link',
-      'send new/',
-      'send new/deep/',
-      'send new/deep/a',
+      'remove tree/extra',
+      'remove tree/folder/y',
+      'remove tree/gone/',
+      'remove tree/gone/z',
+      'remove tree/kind/inner/',
+      'remove tree/kind/inner/x',
+      'replace tree/kind',
+      'replace tree/old',
+      'send tree/link',
+      'send tree/new/',
+      'send tree/new/deep/',
+      'send tree/new/deep/a',
     ]);
     expect(await readdir(join(node.home, 'to'), { recursive: true })).toEqual(before);
     const end = events.at(-1);
@@ -67,7 +67,7 @@ describe('a dry run', () => {
   it(verifies('transfers.dry-run', 'names a folder that goes as a whole once'), async () => {
     const node = await localNode();
     await node.write({ 'tree/a': 'a', 'to/gone/deep/z': 'z' });
-    expect(namedIn(await eventsOf(node, { delete: true }))).toEqual(['send a', 'remove gone/']);
+    expect(namedIn(await eventsOf(node, { delete: true }))).toEqual(['send tree/a', 'remove tree/gone/']);
   });
 
   it(verifies('transfers.dry-run', 'waits for its reader, and holds no more than a few groups'), async () => {

@@ -69,7 +69,7 @@ describe.skipIf(process.platform === 'win32')('what became of another kind', () 
     const { home, move } = await changedKinds();
     const left = await move({ sources: ['tree/.'], dest: 'to', delete: true, exclude: ['*.log'] });
     expect(left.failures.map(({ path, message }) => `${path}: ${message}`)).toEqual([
-      'file: "file" is a folder there',
+      'tree/file: "tree/file" is a folder there',
       expect.stringContaining('--delete'),
     ]);
     expect(await readdir(join(home, 'to/file'))).toEqual(['z.log']);

@@ -3,7 +3,7 @@ import { sep } from 'node:path';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
-import { CONTENTS } from '../format.ts';
+import { isContents } from '../format.ts';
 import { fileError, fileFault, quoted } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -37,7 +37,7 @@ export const findDestinations = async (
   if (stats !== undefined && !isFolder && (isInto || !isOneFile)) throw fileError('wrong_type', dest, 'is no folder');
   if (roots.length > 1) checkSeveral(roots, dest, isInto);
   if (stats === undefined) needFolder(around.dirname(real), dest);
-  if (!isInto || roots[0]?.name === CONTENTS) return [real];
+  if (!isInto || roots.some(({ name }) => isContents(name))) return [real];
   checkNames(roots, around.platform);
   if (stats === undefined && !dryRun) makeFolder(real, dest);
   return roots.map(({ name }) => around.join(real, name));
@@ -60,7 +60,7 @@ const checkSeveral = (roots: TargetOptions['roots'], dest: string, isInto: boole
       dest,
       'is no folder, and several things go into one: make it, or write `/` behind it',
     );
-  if (roots.some(({ name }) => name === CONTENTS))
+  if (roots.some(({ name }) => isContents(name)))
     throw new LoopsyError('invalid_request', {
       message: 'what is in a folder (x/.) goes by itself, and other things were named beside it',
       hint: 'send them one after the other',

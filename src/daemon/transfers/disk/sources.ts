@@ -4,7 +4,7 @@ import type { LoopsyError } from '../../../protocol/errors.ts';
 import { MAX_SOURCES } from '../../../protocol/transfer-limits.ts';
 import { toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
-import { CONTENTS } from '../format.ts';
+import { CONTENTS, isContents } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
@@ -12,7 +12,7 @@ import { listNames } from './listing.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
-  /** Its last name, as it was given; `CONTENTS` where what is in it was asked for. */
+  /** Its last name, as it was given; with `CONTENTS` behind it where what is in it was asked for. */
   readonly name: string;
   readonly real: SafePath;
   readonly type: 'file' | 'directory';
@@ -68,7 +68,7 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   const matches = await expand(path, looking);
   if (matches.length === 0) throw fileError('file_not_found', path, 'matches nothing');
   // Written as a path of the system, a pattern has lost it.
-  return isContents(path, looking.platform) ? matches.map((match) => `${match}/${CONTENTS}`) : matches;
+  return namesContents(path, looking.platform) ? matches.map((match) => match + CONTENTS) : matches;
 };
 
 const rootAt = async (path: string, { guard, limits, platform }: Looking): Promise<SourceRoot> => {
@@ -76,7 +76,7 @@ const rootAt = async (path: string, { guard, limits, platform }: Looking): Promi
   const stats = lstatSync(real);
   if (!stats.isDirectory() && !stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder');
   const name = rootName(path, real, platform);
-  if (name === CONTENTS && !stats.isDirectory()) throw fileError('wrong_type', path, 'is no folder');
+  if (isContents(name) && !stats.isDirectory()) throw fileError('wrong_type', path, 'is no folder');
   return { name, real, type: stats.isDirectory() ? 'directory' : 'file' };
 };
 
@@ -84,10 +84,11 @@ const lastName = (path: string, platform: NodeJS.Platform): string =>
   path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
 
 /** As `cp` reads it: `x/.`, and `..` too, is what is in a folder. A bare `~` is called what it leads to. */
-const isContents = (path: string, platform: NodeJS.Platform): boolean => ['.', '..'].includes(lastName(path, platform));
+const namesContents = (path: string, platform: NodeJS.Platform): boolean =>
+  ['.', '..'].includes(lastName(path, platform));
 
 const rootName = (given: string, real: string, platform: NodeJS.Platform): string => {
-  if (isContents(given, platform)) return CONTENTS;
+  if (namesContents(given, platform)) return lastName(real, platform) + CONTENTS;
   const name = lastName(given, platform);
   return name === '' || name === '~' || /^[A-Za-z]:$/.test(name) ? lastName(real, platform) : name;
 };

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs';
 
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import { CONTENTS, type Entry, type Failed, type Plan } from '../format.ts';
+import { isContents, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
 import { findDestinations, refuseHome } from './destinations.ts';
@@ -76,7 +76,7 @@ export class Target {
     const given = known ?? (await findDestinations(this.#around, this.places, this.#options));
     const real = [];
     for (const path of given) real.push(await this.places.check(path));
-    const [first = ''] = roots[0]?.name === CONTENTS ? real : [];
+    const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
     if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
     this.places.isGiven = first !== '' && isThere(first);

@@ -57,7 +57,7 @@ describe('what is in a folder', () => {
   });
 
   it(verifies('transfers.folder-contents', 'never makes a mirror of the home'), async () => {
-    const roots = [{ name: '.', type: 'directory' as const }];
+    const roots = [{ name: 'tree/.', type: 'directory' as const }];
     for (const dest of ['~', '.', '~/tree/..'])
       expect(await errorOf(targetAt(disk, dest, { roots, delete: true })), dest).toBe('invalid_request');
     expect(await errorOf(targetAt(disk, '~', { roots }))).toBe('none');
@@ -67,12 +67,12 @@ describe('what is in a folder', () => {
   it('is no file', async () => {
     const { failed } = await sourceOf(disk, ['~/tree/.hidden/.']);
     expect(whys(failed)).toEqual(['~/tree/.hidden/. wrong_type']);
-    const roots = [{ name: '.', type: 'directory' as const }];
+    const roots = [{ name: 'tree/.', type: 'directory' as const }];
     expect(await errorOf(targetAt(disk, '~/tree/.hidden', { roots }))).toBe('wrong_type');
   });
 
   it("goes alone: two trees in one place would get into each other's way", async () => {
-    const roots = ['.', 'other'].map((name) => ({ name, type: 'directory' as const }));
+    const roots = ['tree/.', 'other'].map((name) => ({ name, type: 'directory' as const }));
     expect(await errorOf(targetAt(disk, '~/new/', { roots }))).toBe('invalid_request');
     expect(namesIn('.')).toEqual(['tree']);
   });
