@@ -67,6 +67,10 @@ export const TRANSFERS = {
     'of 20,000 generated hostile paths none escapes, at source and target: what lies outside stays as it is, and nobody reads it',
   'transfers.links': 'links are kept inside a tree and refused where they lead out; none in a target is ever followed',
   'transfers.links.race': 'a folder that is exchanged for a link between a check and a use leads nobody out',
+  'transfers.folder-contents':
+    '`x/.` and `.` mean what is in a folder: it goes into the destination itself, however often',
+  'transfers.counts':
+    'what did not arrive is said once, a folder with the number of files in it; files alone are counted as files',
   'transfers.names': 'a name that can not be there is reported, and none is mangled or takes the place of another',
   'transfers.running-files':
     'below level full nobody writes, links to or removes what programs run by themselves, under any alias',
@@ -86,6 +90,14 @@ export const TRANSFERS = {
   'transfers.ignored': '--exclude and --gitignore leave out what git would; what is left out is not removed either',
   'transfers.patterns': 'patterns find what a shell would; no pattern keeps a thread busy',
   'transfers.format': 'any bytes that are no batch are refused, cut anywhere, and take no more memory than they have',
+  'transfers.sources': 'up to 10,000 sources can be named at once, and rows stay small; more is said in words',
+  'transfers.dry-run':
+    'a dry run names each thing that would be sent, replaced and removed, and nothing else; it changes nothing',
+  'transfers.denied-midway':
+    'what the config denies while its bytes flow ends at once, at both ends, and nothing of it is left',
+  'transfers.limit': 'no more leaves in any tenth of a second than --limit allows in it, from the first byte on',
+  'transfers.delete-kinds':
+    'with --delete what became of another kind at the source is replaced, by the rules of removal',
   'transfers.delete': 'what the source does not have is removed, page by page, and nothing that may not be written',
   'transfers.bounds': 'a folder of 200,000 names is walked, listed and removed in turns, and is never held as a whole',
 } as const;

@@ -2,7 +2,7 @@
 import type { ArgSpec, CommandSpec, OptionSpec } from './command-spec.ts';
 
 const OPTIONS: readonly OptionSpec[] = [
-  { name: 'dry-run', summary: 'say what would be done, and do nothing' },
+  { name: 'dry-run', summary: 'say of each thing what would be done with it, and do nothing' },
   { name: 'checksum', summary: 'compare contents; default: size and time' },
   {
     name: 'exclude',
@@ -35,7 +35,10 @@ const RULES = [
 
 const detailsOf = (...lines: readonly string[]): string => [...lines, ...RULES].join('\n');
 
-const AS_CP = 'As with cp -r: into <dest> where that is a folder or ends in /, else as <dest>.';
+const AS_CP = [
+  'As with cp -r: into <dest> where that is a folder or ends in /, else as <dest>. x/. and . mean what is in the folder:',
+  'it goes into <dest> itself, however often, and with --delete <dest> becomes a mirror of it.',
+].join('\n');
 const REMOTE_PATHS = [
   "A relative path there starts at the home there, and so does '~/x' (in quotes: else the shell makes it the home here).",
 ];
@@ -55,8 +58,8 @@ export const TRANSFER_COMMANDS: readonly CommandSpec[] = [
     options: OPTIONS,
     examples: [
       ['loopsy send kai report.pdf notes/ inbox/', 'a file and a folder, into inbox/ below the home there'],
-      ['loopsy send kai --gitignore --delete site www/', 'make www/site there the same as site'],
-      ['loopsy send kai --dry-run --delete site www/', 'what would that do?'],
+      ['loopsy send kai --gitignore --delete site/. www', 'a mirror: what is in www there becomes what is in site'],
+      ['loopsy send kai --dry-run --delete site/. www', 'what would that do?'],
       ['loopsy send kai --limit 2M --detach disk.img backup/', 'by itself; `loopsy transfers` shows how far it is'],
       ['pg_dump shop | loopsy send kai - backup/shop.sql', 'stdin, as one file'],
     ],
@@ -71,6 +74,7 @@ export const TRANSFER_COMMANDS: readonly CommandSpec[] = [
       ['loopsy pull kai work/report.pdf .', 'from below the home there, into this folder'],
       ["loopsy pull kai 'logs/*.log' logs/", 'patterns of the peer, in quotes'],
       ['loopsy pull kai --update photos ~/', 'only what is newer there'],
+      ['loopsy pull kai --delete site/. site', 'make site here the same as site there'],
       ['loopsy pull kai backup/shop.sql - | psql shop', 'one file, to stdout'],
     ],
     details: detailsOf(AS_CP, ...REMOTE_PATHS),

@@ -3,6 +3,7 @@ import { posix, win32 } from 'node:path';
 
 import { expandPath, type Place } from '../config/paths.ts';
 import { LoopsyError } from '../protocol/errors.ts';
+import { MAX_SOURCES } from '../protocol/transfer-limits.ts';
 import type { TransferInput } from '../protocol/transfers.ts';
 import type { Cli } from './cli.ts';
 import { usageError, type Invocation } from './parse.ts';
@@ -19,6 +20,15 @@ interface Typed {
   readonly io: Pick<Place, 'cwd' | 'platform'>;
 }
 
+/** What a shell has made of stars can be more than one transfer takes. */
+const sourcesIn = <Source>(sources: readonly Source[]): readonly Source[] => {
+  if (sources.length <= MAX_SOURCES) return sources;
+  throw usageError(
+    `${sources.length} sources are too many: at most ${MAX_SOURCES}`,
+    'name the folder that they are in (x/. is what is in it), or put the pattern in quotes',
+  );
+};
+
 const LEAST_LIMIT = 1024;
 
 /** `send <peer> <src..> <dest>`. */
@@ -27,7 +37,7 @@ export const endsOfSend = ({ invocation, io }: Typed): Ends => {
   const to = peerNamed(peer);
   return {
     ...(to === undefined ? {} : { to }),
-    sources: paths.slice(0, -1).map((path) => localSource(path, io)),
+    sources: sourcesIn(paths.slice(0, -1)).map((path) => localSource(path, io)),
     dest: remotePath(paths.at(-1) ?? ''),
   };
 };
@@ -38,7 +48,7 @@ export const endsOfPull = ({ invocation, io }: Typed): Ends => {
   const from = peerNamed(peer);
   return {
     ...(from === undefined ? {} : { from }),
-    sources: paths.slice(0, -1).map(remotePath),
+    sources: sourcesIn(paths.slice(0, -1)).map(remotePath),
     dest: localDest(paths.at(-1) ?? '', io),
   };
 };
@@ -46,7 +56,7 @@ export const endsOfPull = ({ invocation, io }: Typed): Ends => {
 /** `cp <peer:path..> <peer:path>`. */
 export const endsOfCp = ({ invocation, io }: Typed): Ends => {
   const places = invocation.args.map(typedPlace);
-  const sources = places.slice(0, -1);
+  const sources = sourcesIn(places.slice(0, -1));
   const [target = { machine: undefined, path: '' }] = places.slice(-1);
   const from = oneMachine(sources);
   const to = peerNamed(target.machine);

@@ -34,7 +34,7 @@ export const localSource = (path: string, here: Here): string => {
   if (isHome(path, here.platform)) return path;
   const separator = separatorOf(here.platform);
   const full = absolute(path, here);
-  if (new RegExp(`(?:^|${separator})\\.{1,2}$`).test(path)) return `${withEnd(full, '/')}.`;
+  if (new RegExp(`(?:^|${separator})\\.{1,2}${separator}*$`).test(path)) return `${withEnd(full, '/')}.`;
   return new RegExp(`${separator}$`).test(path) ? withEnd(full, '/') : full;
 };
 

@@ -27,7 +27,8 @@ export interface Progress {
 /** A line that is drawn again in its place, plain lines where stderr is no terminal, or nothing. */
 export const createProgress = (cli: Cli, reader: Reader): Progress => {
   const { io, out, invocation } = cli;
-  if (out.json || invocation.has('quiet')) return silent(cli);
+  // What a dry run names comes line by line.
+  if (out.json || invocation.has('quiet') || invocation.has('dry-run')) return silent(cli);
   return isLive(io.stderr, io.env) ? liveProgress(cli, reader) : plainProgress(cli, reader);
 };
 

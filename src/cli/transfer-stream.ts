@@ -3,7 +3,7 @@ import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
 import { Absence, goesOn, wasCut } from './absence.ts';
 import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
-import { errorLines, type Paint } from './output.ts';
+import { errorLines, plain, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
 import { AGAIN, errorOf, failureGroups, missedWords, summaryOf, type Reader } from './transfer-words.ts';
 
@@ -30,6 +30,7 @@ export const followTransfer = async (cli: Cli, following: Following): Promise<nu
   try {
     for await (const event of eventsOf(cli, following, progress)) {
       if (cli.out.json) cli.out.document(event);
+      else sayItems(cli, event);
       if (event.type !== 'end') progress.show(event.transfer);
       else {
         progress.stop();
@@ -44,6 +45,14 @@ export const followTransfer = async (cli: Cli, following: Following): Promise<nu
     hint: '`loopsy transfers list --all` shows what became of it',
   });
 };
+
+/** What a dry run would do, a line each. */
+const sayItems = ({ out, invocation }: Cli, { items = [] }: TransferEvent): void => {
+  if (invocation.has('quiet')) return;
+  for (const { action, path } of items) out.print(`${action.padEnd(ITEM_COLUMNS)} ${plain(path)}`);
+};
+
+const ITEM_COLUMNS = 'replace'.length;
 
 /** A stream that was cut is taken up again; that of a transfer which outlives the node, also when the node is back. */
 async function* eventsOf(

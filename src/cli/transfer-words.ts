@@ -83,11 +83,11 @@ const failedWords = ({ files, error }: Transfer): string => {
 };
 
 /** What is moved: `a.txt, b.txt and 3 more`. */
-export const whatWords = ({ sources, dest }: Transfer): string => {
+export const whatWords = ({ sources, moreSources = 0, dest }: Transfer): string => {
   const [first = dest, second, ...more] = sources;
   if (second === undefined) return plain(first);
   if (more.length === 0) return `${plain(first)} and ${plain(second)}`;
-  return `${plain(first)}, ${plain(second)} and ${more.length} more`;
+  return `${plain(first)}, ${plain(second)} and ${more.length + moreSources} more`;
 };
 
 /** What a transfer did, or a dry run would do, in one line. */
@@ -167,19 +167,22 @@ export interface FailureGroup {
 /** A line for each failure that is known, and how many more there were. */
 export const failureGroups = (transfer: Transfer, reader: Reader): FailureGroup[] => {
   const { failures, files } = transfer;
-  const more = files.failed - failures.length;
+  const more = files.failed - failures.reduce((sum, failure) => sum + (failure.files ?? 1), 0);
   // Where one thing kept all from arriving, its own line says so.
   if (more <= 0 && failures.every(({ message }) => message === transfer.message)) return [];
   const groups = new Map<string, string[]>();
   for (const failure of failures) {
     const hint = failureHint(failure);
     const lines = groups.get(hint) ?? [];
-    lines.push(`${plain(failure.path)}: ${plain(failure.message)}${onWords(transfer, failure.at, reader)}`);
+    lines.push(failureLine(failure, onWords(transfer, failure.at, reader)));
     groups.set(hint, lines);
   }
   const known = Array.from(groups, ([hint, lines]) => ({ lines, hint: hint === '' ? undefined : plain(hint) }));
   return more > 0 ? [...known, { lines: [moreWords(transfer, more, reader)], hint: undefined }] : known;
 };
+
+const failureLine = ({ path, message, files = 0 }: TransferFailure, where: string): string =>
+  `${plain(path)}: ${plain(message)}${files === 0 ? '' : `, with ${count(files, 'file')} in it`}${where}`;
 
 /** What its other machine could not read or write is known there. */
 const moreWords = ({ role, failures, from, to }: Transfer, more: number, reader: Reader): string => {
@@ -192,14 +195,17 @@ const failureHint = ({ hint, error }: TransferFailure): string => {
   return hint ?? row?.hint ?? '';
 };
 
-/** Undefined where everything arrived; else `2 of 30 files did not arrive`. */
+/** Undefined where all was done; else `2 of 30 files did not arrive`. */
 export const missedWords = ({ files, failures, dryRun }: Transfer): string | undefined => {
-  const missed = Math.max(files.failed, failures.length);
-  if (missed === 0) return undefined;
+  const missed = files.failed;
+  if (missed === 0) return failures.length === 0 ? undefined : NOT_ALL[dryRun === true ? 'dry' : 'real'];
   const all = Math.max(files.found, files.done + files.skipped + missed);
   const which = all === missed ? count(missed, 'file') : `${missed} of ${all} files`;
   return `${which} ${dryRun === true ? 'would' : 'did'} not arrive`;
 };
+
+/** Where what was not done is no file. */
+const NOT_ALL = { dry: 'not everything would be done', real: 'not everything was done' } as const;
 
 /** Why a transfer as a whole did not come to its end; undefined where it did, and single files alone failed. */
 export const errorOf = (transfer: Transfer, reader: Reader): LoopsyError | undefined => {

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { peerRefSchema, timeIdSchema } from './ids.ts';
 import { pageInput, pageOutput } from './page.ts';
 import { platformSchema } from './system.ts';
+import { MAX_SOURCES } from './transfer-limits.ts';
 
 /** A path as a person or a program writes it: `~/x`, relative to the home, `C:\x`, `/c/x`. The guard decides about it. */
 const pathSchema = z.string().min(1).max(4096);
@@ -67,12 +68,19 @@ const choices = {
   dryRun: z.boolean().optional().describe('say what would be done, and do nothing'),
 };
 
+const sourcesSchema = z
+  .array(pathSchema)
+  .min(1)
+  .max(MAX_SOURCES, `more than ${MAX_SOURCES} sources: name the folder that they are in, or a pattern`);
+
 /** POST /transfers: one movement of files, from one node to another. */
 export const transferInputSchema = z.strictObject({
   from: peerRefSchema.optional().describe('the peer that has the files; default: this node'),
   to: peerRefSchema.optional().describe('the peer that gets them; default: this node'),
-  sources: z.array(pathSchema).min(1).max(1000).describe('files, folders, and patterns as in a shell'),
-  dest: pathSchema.describe('as with cp -r: into it where it is a folder or ends in /, else as it'),
+  sources: sourcesSchema.describe('files, folders, and patterns as in a shell; `x/.` is what is in x'),
+  dest: pathSchema.describe(
+    'as with cp -r: into it where it is a folder or ends in /, else as it; what is in a folder goes into it',
+  ),
   ...choices,
   delete: z.boolean().optional().describe('remove at the destination what the source does not have'),
   limit: z.int().min(1024).optional().describe('bytes a second, at the most'),
@@ -90,6 +98,7 @@ const failureSchema = z.object({
   message: z.string(),
   hint: z.string().optional(),
   at: endSchema.optional(),
+  files: z.int().optional().describe('how many files did not arrive for it, where it is no file itself'),
 });
 const countsSchema = z.object({
   found: z.int().describe('files at the source, as far as they have been counted'),
@@ -106,7 +115,8 @@ export const transferSchema = z.object({
     .describe('mover: this node carries it out; else the files are read or written here for another node'),
   from: placeSchema,
   to: placeSchema,
-  sources: z.array(z.string()),
+  sources: z.array(z.string()).describe('the first hundred'),
+  moreSources: z.int().optional().describe('how many there are besides'),
   dest: z.string(),
   state: z
     .enum(['running', 'waiting', 'ended'])
@@ -151,10 +161,20 @@ export const transferSchema = z.object({
   failures: z.array(failureSchema).describe('the first thousand; `files.failed` counts all'),
 });
 
+/** One thing that a dry run would do. */
+const dryItemSchema = z.object({
+  action: z.enum(['send', 'replace', 'remove']),
+  path: z.string().describe('with a / behind it where it is a folder: it stands for all in it where it is removed'),
+});
+
 /** One event of a transfer: the whole state each time, so that nothing is missed by missing one. */
 export const transferEventSchema = z.object({
   type: z.enum(['started', 'progress', 'end']),
   transfer: transferSchema,
+  items: z
+    .array(dryItemSchema)
+    .optional()
+    .describe('of a dry run: what it would do, each once; kept nowhere, so that who begins it reads them'),
 });
 
 /** GET /transfers. */
@@ -180,14 +200,14 @@ const endRef = { endId: transferIdSchema };
 
 /** What a source's first answer says of each path that was asked for. */
 const rootSchema = z.object({
-  name: z.string().describe('its last name, which it keeps in a folder'),
+  name: z.string().describe('its last name, which it keeps in a folder; `x/.` for what is in x'),
   path: z.string(),
   type: z.enum(['file', 'directory', 'symlink']),
 });
 
 /** POST /transfer/sources. */
 export const sourceOpenSchema = z.strictObject({
-  paths: z.array(pathSchema).min(1).max(1000),
+  paths: sourcesSchema,
   exclude: choices.exclude,
   gitignore: choices.gitignore,
   to: z.string().max(300).optional().describe('for its records: where the files go'),
@@ -230,7 +250,7 @@ export const targetOpenSchema = z.strictObject({
     .array(rootSchema.pick({ name: true, type: true }))
     .min(1)
     .max(10_000),
-  source: z.string().max(100_000).describe('whose files, and which: a repeat of the same goes on where it was'),
+  source: z.string().max(100_000).describe('says whose files, and which: a repeat of the same goes on where it was'),
   platform: platformSchema.describe("the source's"),
   from: z.string().max(300).optional().describe('for its records: where the files come from'),
   boot: bootSchema,
@@ -289,6 +309,8 @@ export type TransferInput = z.infer<typeof transferInputSchema>;
 export type Transfer = z.infer<typeof transferSchema>;
 /** One event of a transfer. */
 export type TransferEvent = z.infer<typeof transferEventSchema>;
+/** One thing that a dry run would do. */
+export type DryItem = z.infer<typeof dryItemSchema>;
 /** A node, as this one calls it. */
 export type Place = z.infer<typeof placeSchema>;
 /** One of the two machines of a transfer. */

@@ -260,8 +260,8 @@ export const EVENTS = [
 /** Begins a stream of a transfer's events. */
 export const transferEvents = ({ response }: Answering) => {
   response.writeHead(200, { 'content-type': 'text/event-stream' });
-  const send = (type: TransferEvent['type'], transfer: Transfer): void =>
-    void response.write(`data: ${JSON.stringify(transferEventSchema.parse({ type, transfer }))}\n\n`);
+  const send = (type: TransferEvent['type'], transfer: Transfer, items?: TransferEvent['items']): void =>
+    void response.write(`data: ${JSON.stringify(transferEventSchema.parse({ type, transfer, items }))}\n\n`);
   return { send, end: () => void response.end(), cut: () => void response.destroy() };
 };
 

@@ -111,6 +111,26 @@ describe('a folder with odd names, links, modes and empty folders', () => {
   });
 });
 
+describe('what is in a folder', () => {
+  it(verifies('transfers.folder-contents', 'is mirrored under another name, however often'), async () => {
+    await mkdir(join(a.home, 'site', 'sub'), { recursive: true });
+    await writeFile(join(a.home, 'site', 'sub', 'page'), 'x');
+    await mkdir(join(b.home, 'www'));
+    await writeFile(join(b.home, 'www', 'old'), 'x');
+    const dry = await a.run(['send', 'far', '--delete', 'site/.', 'www', '--dry-run']);
+    expect(dry.stdout).toMatch(
+      /^send    site\/sub\/\nsend    site\/sub\/page\nremove  site\/old\nwould send 1 file.*would remove 1\n$/,
+    );
+    const first = await a.run(['send', 'far', '--delete', 'site/.', 'www']);
+    expect(first.stdout + first.stderr).toContain(`far:${join(b.home, 'www')}; 1 removed`);
+    expect(await readdir(join(b.home, 'www'))).toEqual(['sub']);
+    const again = endOf((await a.run(['send', 'far', '--delete', 'site/.', 'www', '--json'])).stdout);
+    expect(again).toMatchObject({ outcome: 'done', files: { done: 0, skipped: 1 }, removed: 0 });
+    const pulled = await a.run(['pull', 'far', 'www/.', '.', '--json']);
+    expect(endOf(pulled.stdout)).toMatchObject({ outcome: 'done', files: { done: 1 }, path: a.home });
+  });
+});
+
 describe('a large file of which a part changed', () => {
   it(verifies('transfers.delta', 'is sent as its changed chunks alone'), async () => {
     const file = join(a.home, 'growing');
@@ -168,6 +188,38 @@ describe('a source that changes while it is read', () => {
       expect(await readFile(join(b.home, 'changing', 'large'), 'utf8')).toBe('old');
       expect(await readFile(join(b.home, 'changing', 'small'), 'utf8')).toBe('small');
       expect(await draftsIn(b.home)).toEqual([]);
+    },
+  );
+});
+
+describe('a folder that is denied while its bytes flow', () => {
+  it.each(['send', 'pull'])(
+    verifies('transfers.denied-midway', 'ends its transfer at once, and nothing of it is left: %s'),
+    async (command) => {
+      const source = command === 'send' ? a : b;
+      await mkdir(join(a.home, 'flow'), { recursive: true });
+      await mkdir(join(b.home, 'flow'), { recursive: true });
+      await writeLarge(join(source.home, 'flow', 'large'), 40_000_000);
+      const sending = a.run([
+        command,
+        'far',
+        'flow/large',
+        command === 'send' ? 'flow/' : './',
+        '--limit',
+        '10M',
+        '--json',
+      ]);
+      await until(async () => (await draftsIn(command === 'send' ? b.home : a.home)).length > 0, 10_000);
+      const denied = "\ntransfer:\n  deniedPaths: ['~/flow']";
+      await b.edit('version: 2', `version: 2${denied}`);
+      const { code, stdout } = await sending;
+      await b.edit(denied, '');
+      await until(async () => (await a.run(['ls', 'far', 'flow'])).code === 0, 10_000);
+      expect(code).toBe(1);
+      const { failures, bytes } = endOf(stdout);
+      expect(failures).toMatchObject([{ error: 'path_denied' }]);
+      expect(bytes.sent).toBeLessThan(30_000_000);
+      expect([await draftsIn(b.home), await draftsIn(a.home)]).toEqual([[], []]);
     },
   );
 });

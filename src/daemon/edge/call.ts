@@ -60,7 +60,7 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Names the new object, before the answer: the way to reach it while it lives. */
   announce(objectId: string): void;
-  /** The byte body of an upload or an exchange. Who wants no more of it leaves it: destroying it would take the answer with it. */
+  /** The byte body of an upload or an exchange: who takes it asks its client for it. Who wants no more of it leaves it: destroying it would take the answer with it. */
   readonly body?: Readable;
   /** How many bytes that body has, where the client said so before it. */
   readonly bodyLength?: number;

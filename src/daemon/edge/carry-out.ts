@@ -5,7 +5,7 @@ import { replyBytes } from './byte-reply.ts';
 import type { ByteAnswer, StreamSource } from './call.ts';
 import type { EffectAnswer } from './effects.ts';
 import { toLoopsyError } from './error-reply.ts';
-import { askForBody, type Exchange, sendJsonText } from './exchange.ts';
+import { type Exchange, sendJsonText } from './exchange.ts';
 import { formType } from './form-type.ts';
 import { gatherInput, validate } from './input.ts';
 import { allowIdleBody } from './listener.ts';
@@ -41,10 +41,7 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
     remembered: undefined,
   };
   if (op.text !== undefined) return answerText(run, op.text, parts);
-  if (takesBytes(op)) {
-    allowIdleBody(request);
-    askForBody(exchange);
-  }
+  if (takesBytes(op)) allowIdleBody(request);
   return SEND[op.kind](run, parts);
 };
 

@@ -24,6 +24,7 @@ export const GUARD_HEADERS = {
 
 /** Has a client send the body that it holds back until somebody wants it (`Expect: 100-continue`). */
 export const askForBody = ({ request, response }: Pick<Exchange, 'request' | 'response'>): void => {
+  if (response.headersSent) return;
   if (request.httpVersion === '1.1' && /\b100-continue\b/i.test(request.headers.expect ?? '')) response.writeContinue();
 };
 

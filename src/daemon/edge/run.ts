@@ -4,7 +4,7 @@ import type { OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
 import { recordRequest } from './audit-hook.ts';
 import type { Call, Handler } from './call.ts';
-import type { Exchange } from './exchange.ts';
+import { askForBody, type Exchange } from './exchange.ts';
 import { socketFacts } from './listener.ts';
 import { rememberObject } from './objects.ts';
 import { endedByNode } from './open-requests.ts';
@@ -48,7 +48,7 @@ export const callOf = (
   const onBehalfOf = request.headers[HEADERS.onBehalfOf];
   const { remoteAddress } = socketFacts(request.socket);
   const repeatAgeMs = repeatAgeOf(exchange, parts);
-  return {
+  const call: Call = {
     operation: run.id,
     caller: state.caller,
     requestId: state.requestId,
@@ -68,16 +68,29 @@ export const callOf = (
     },
     ...bytesOf(run),
   };
+  return takesBytes(run.op) ? withBody(call, exchange) : call;
+};
+
+/** A body that its client holds back is asked for when somebody takes it: what is refused before is never sent. */
+const withBody = (call: Call, exchange: Exchange): Call => {
+  let isAsked = false;
+  return {
+    ...call,
+    get body() {
+      if (!isAsked) askForBody(exchange);
+      isAsked = true;
+      return exchange.request;
+    },
+  };
 };
 
 /** What a call is told of the bytes that come with it, or that it is to answer with. */
-const bytesOf = ({ op, exchange, contentType }: Run): Pick<Call, 'body' | 'bodyLength' | 'contentType' | 'range'> => {
+const bytesOf = ({ op, exchange, contentType }: Run): Pick<Call, 'bodyLength' | 'contentType' | 'range'> => {
   const { request } = exchange;
   const { range, 'content-length': length } = request.headers;
   if (op.kind === 'download') return range === undefined ? {} : { range };
   if (!takesBytes(op)) return {};
   return {
-    body: request,
     ...(contentType === undefined ? {} : { contentType }),
     ...(Number.isSafeInteger(Number(length)) ? { bodyLength: Number(length) } : {}),
   };

@@ -97,7 +97,7 @@ export class FileSender {
     const { patience, progress } = this.#parts;
     const [first] = batch;
     if (first === undefined) return;
-    progress.current = shownIn(way, first);
+    progress.current = shownIn(way, first[1], first[2]);
     const files = batch.map(stampOf);
     const header = encodeHeader(batch.map(wantedOf));
     const answer = await patience.persist(async () =>
@@ -115,17 +115,18 @@ export class FileSender {
     const { throttle, progress, signal } = this.#parts;
     if (header !== undefined) yield header;
     for await (const chunk of chunks) {
-      await throttle?.take(chunk.length, signal);
-      signal.throwIfAborted();
-      progress.bytes.sent += chunk.length;
-      yield chunk;
-      progress.touch();
+      for await (const bytes of throttle?.slices(chunk, signal) ?? [chunk]) {
+        signal.throwIfAborted();
+        progress.bytes.sent += bytes.length;
+        yield bytes;
+        progress.touch();
+      }
     }
   }
 
   async #sendLarge(way: Way, entry: Entry): Promise<void> {
     const { patience, progress } = this.#parts;
-    progress.current = shownIn(way, entry);
+    progress.current = shownIn(way, entry[1], entry[2]);
     let counted = 0;
     const count = (bytes: number): void => {
       counted += bytes;
@@ -160,7 +161,7 @@ export class FileSender {
     this.#parts.signal.throwIfAborted();
     if (!(thrown instanceof LoopsyError) || isAway(thrown) || isForgotten(thrown)) throw thrown;
     if (ABOUT_ALL.has(thrown.error)) throw thrown;
-    this.#parts.progress.fail([failedOf(shownIn(way, entry), thrown)]);
+    this.#parts.progress.fail([failedOf(shownIn(way, entry[1], entry[2]), thrown)]);
     if (file === undefined) return;
     // Where it is gone already, nothing of it is left.
     await way.target.write('drop', '{}', { file }).catch(() => undefined);

@@ -79,6 +79,13 @@ export interface Plan {
   readonly folders: number;
   readonly links: number;
   readonly failed: readonly Failed[];
+  /** Folders that are not there: which entry, and which of `failed` says why. What is in them was not looked at. */
+  readonly closed?: readonly (readonly [entry: number, failed: number])[];
+  /** What can't be there only because something of another kind is, and whether that is a folder. */
+  readonly blocked?: readonly (readonly [entry: number, isFolder: boolean])[];
+  /** Of a dry run: folders and links that would be made, and what something is there for already. */
+  readonly makes?: readonly number[];
+  readonly replaces?: readonly number[];
 }
 
 /** The unit of comparison: a large file is compared, hashed and sent again in pieces of so many bytes. */
@@ -93,8 +100,21 @@ const MAX_HEADER_BYTES = 4 * 1_048_576;
 const MAX_MESSAGE_CHARACTERS = 2000;
 const MAX_PIECES = 256;
 
+/** Behind the name of a root that is what is in a folder: it goes into the destination itself. */
+export const CONTENTS = '/.';
+
+/** True for the name of such a root. */
+export const isContents = (rootName: string): boolean => rootName.endsWith(CONTENTS);
+
+/** True for what lies in a folder of the manifest, and for the folder itself. */
+export const isBelow = ([, folderRoot, folder]: Entry, [, root, path]: Entry): boolean =>
+  root === folderRoot && (folder === '' || path === folder || path.startsWith(`${folder}/`));
+
 /** The file's name for a person: with the name of its root. */
-export const shownPath = (rootName: string, path: string): string => (path === '' ? rootName : `${rootName}/${path}`);
+export const shownPath = (rootName: string, path: string): string => {
+  if (path === '') return rootName;
+  return `${isContents(rootName) ? rootName.slice(0, -CONTENTS.length) : rootName}/${path}`;
+};
 
 /** `length u32, JSON`. */
 export const encodeHeader = (value: unknown): Buffer => {

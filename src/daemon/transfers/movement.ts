@@ -1,11 +1,12 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { FRAME } from '../../protocol/frames.ts';
-import type { Place, Transfer, TransferEvent, TransferInput } from '../../protocol/transfers.ts';
+import type { DryItem, Place, Transfer, TransferEvent, TransferInput } from '../../protocol/transfers.ts';
 import type { Caller } from '../../trust/caller.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
+import { fewOf } from './few-sources.ts';
 import { endIn } from './format.ts';
 import { Mover } from './mover.ts';
 import { Progress } from './progress.ts';
@@ -29,6 +30,8 @@ export interface MovementOptions {
 }
 
 const SHOW_MS = 100;
+/** Things that a dry run would do, of one event, and that wait for a reader; a group's more. */
+const MAX_ITEMS = 1000;
 
 /** One movement under way, or just ended. */
 export class Movement {
@@ -78,7 +81,7 @@ export class Movement {
       role: 'mover',
       from,
       to,
-      sources: input.sources,
+      ...fewOf(input.sources),
       dest: input.dest,
       state: this.#ending === undefined ? (waiting === undefined ? 'running' : 'waiting') : 'ended',
       caller: this.caller,
@@ -105,11 +108,14 @@ export class Movement {
     const { input, ends, clock, boot, patienceMs } = this.#options;
     const throttle = input.limit === undefined ? undefined : new Throttle(input.limit, clock);
     const { signal } = this.#controller;
-    const mover = new Mover({ ends, input, boot, progress: this.#progress, clock, signal, patienceMs, throttle });
+    const name = async (items: readonly DryItem[]): Promise<void> => {
+      await Promise.all([...this.#followers].map((follower) => follower.give(items)));
+    };
+    const progress = this.#progress;
+    const mover = new Mover({ ends, input, boot, progress, clock, signal, patienceMs, throttle, name });
     try {
       await mover.run();
-      const isDone = this.#progress.files.failed === 0;
-      this.#end({ outcome: isDone ? 'done' : 'failed' });
+      this.#end({ outcome: this.#progress.hasFailed ? 'failed' : 'done' });
     } catch (thrown) {
       const error = this.#errorOf(thrown);
       this.#end({
@@ -171,6 +177,9 @@ class MovementFollower implements StreamSource {
   #isNew = true;
   #closed = false;
   #wake: (() => void) | undefined;
+  /** What a dry run would do, and who waits to say more of it. */
+  readonly #items: DryItem[] = [];
+  #givers: (() => void)[] = [];
 
   constructor(movement: Pick<Movement, 'row' | 'isOver'>, onClose: () => void) {
     this.#movement = movement;
@@ -183,27 +192,46 @@ class MovementFollower implements StreamSource {
     this.#wake = undefined;
   }
 
+  /** Takes what a dry run would do, and resolves when the reader has room for it. */
+  async give(items: readonly DryItem[]): Promise<void> {
+    while (!this.#closed && this.#items.length >= MAX_ITEMS)
+      await new Promise<void>((resolve) => this.#givers.push(resolve));
+    if (this.#closed) return;
+    this.#items.push(...items);
+    this.wake();
+  }
+
+  #taken(): readonly DryItem[] {
+    const items = this.#items.splice(0, MAX_ITEMS);
+    for (const resolve of this.#givers.splice(0)) resolve();
+    return items;
+  }
+
   async next(): Promise<StreamPiece | undefined> {
     while (!this.#closed && !this.#isNew) await new Promise<void>((resolve) => (this.#wake = resolve));
     if (this.#closed) return undefined;
-    this.#isNew = false;
-    if (this.#movement.isOver) {
+    const items = this.#taken();
+    // What has not been read yet is read before the end.
+    this.#isNew = this.#movement.isOver || this.#items.length > 0;
+    if (this.#movement.isOver && items.length === 0) {
       this.close();
       return this.#piece('end');
     }
     this.#count += 1;
-    return this.#piece(this.#count === 1 ? 'started' : 'progress');
+    return this.#piece(this.#count === 1 ? 'started' : 'progress', items);
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.wake();
+    this.#taken();
     this.#onClose();
   }
 
-  #piece(type: TransferEvent['type']): StreamPiece {
-    const event: TransferEvent = { type, transfer: this.#movement.row() };
+  #piece(type: TransferEvent['type'], items: readonly DryItem[] = []): StreamPiece {
+    const named = items.length === 0 ? {} : { items: [...items] };
+    const event: TransferEvent = { type, transfer: this.#movement.row(), ...named };
     // The frame of an end says that nothing follows.
     const frame = type === 'end' ? FRAME.exit : FRAME.event;
     return { type: frame, bytes: Buffer.from(JSON.stringify(event)), cursor: this.#count };

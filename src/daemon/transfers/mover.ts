@@ -1,15 +1,18 @@
+import { createHash } from 'node:crypto';
+
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
-import type { SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import type { DryItem, SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
-import { ENTRY, type Entry, type Group, type Plan } from './format.ts';
+import { ENTRY, type Entry, type Group } from './format.ts';
 import { Patience } from './patience.ts';
+import { Planning, type Planned } from './planning.ts';
 import type { Progress } from './progress.ts';
 import { ExtraRemover } from './remove-extra.ts';
 import { Slots } from './slots.ts';
 import type { Throttle } from './throttle.ts';
-import { failedIn, readAll, type Way } from './way.ts';
+import { failedIn, readAll, shownIn, type NameItems, type Way } from './way.ts';
 
 /** What moves files. */
 export interface MoverParts {
@@ -23,6 +26,8 @@ export interface MoverParts {
   /** How long a node may be away, ms, before the movement fails. */
   readonly patienceMs: number;
   readonly throttle: Throttle | undefined;
+  /** Told what a dry run would do. */
+  readonly name?: NameItems;
 }
 
 /** Parts of the manifest that are dealt with at once: all that is held of it. */
@@ -53,7 +58,7 @@ export class Mover {
   }
 
   async #once(): Promise<void> {
-    const { ends, signal, input } = this.#parts;
+    const { ends, signal } = this.#parts;
     const once = new AbortController();
     const giveUp = (): void => once.abort(signal.reason);
     signal.addEventListener('abort', giveUp, { once: true });
@@ -63,10 +68,10 @@ export class Mover {
     try {
       signal.throwIfAborted();
       const way = await this.#open(source, target);
-      await this.#move(way);
-      const leavesOut = (input.exclude ?? []).length > 0 || input.gitignore === true;
-      if (input.delete === true) await new ExtraRemover(this.#patience, this.#progress, { leavesOut }).run(way);
-      outcome = this.#progress.files.failed === 0 ? 'done' : 'failed';
+      const remover = this.#remover();
+      await this.#move(way, remover);
+      await remover?.run(way);
+      outcome = this.#progress.hasFailed ? 'failed' : 'done';
     } catch (thrown) {
       if (signal.aborted) outcome = 'cancelled';
       throw thrown;
@@ -78,6 +83,18 @@ export class Mover {
       // An end that can't be told closes by itself.
       await Promise.allSettled([source.close(leaving), target.close(leaving)]);
     }
+  }
+
+  get #name(): NameItems | undefined {
+    const { input, name = async () => undefined } = this.#parts;
+    return input.dryRun === true ? name : undefined;
+  }
+
+  #remover(): ExtraRemover | undefined {
+    const { exclude = [], gitignore, delete: removes } = this.#parts.input;
+    const leavesOut = exclude.length > 0 || gitignore === true;
+    const parts = { patience: this.#patience, progress: this.#progress };
+    return removes === true ? new ExtraRemover(parts, { leavesOut, name: this.#name }) : undefined;
   }
 
   async #open(source: SourceEnd, target: TargetEnd): Promise<Way> {
@@ -97,7 +114,9 @@ export class Mover {
     const { paths } = await target.open({
       dest,
       roots,
-      source: JSON.stringify([source.place.nodeId, sources]),
+      source: createHash('sha256')
+        .update(JSON.stringify([source.place.nodeId, sources]))
+        .digest('hex'),
       platform: opened.platform,
       from: source.place.name,
       boot,
@@ -116,7 +135,9 @@ export class Mover {
   }
 
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */
-  async #move(way: Way): Promise<void> {
+  async #move(way: Way, remover: ExtraRemover | undefined): Promise<void> {
+    const [patience, progress, dryRun] = [this.#patience, this.#progress, this.#parts.input.dryRun === true];
+    const planning = new Planning({ patience, progress, remover, dryRun });
     const groups = new Slots(GROUPS);
     // A folder is made before what is in it is looked at, also where that is in the next part.
     let planned: Promise<unknown> = Promise.resolve();
@@ -139,12 +160,12 @@ export class Mover {
       if (!isLast) next = fetch(at + 1);
       this.#found(group);
       const { done } = await groups.begin(() => {
-        const plan = planned.then(() => this.#plan(way, text));
+        const plan = planned.then(() => planning.plan(way, { group, text }));
         planned = plan;
-        return this.#group(way, group, plan);
+        return this.#group(way, plan);
       });
       const before = finished;
-      finished = Promise.all([done, before]).then(() => this.#finish(way, group));
+      finished = Promise.all([done, before]).then(([entries]) => this.#finish(way, entries));
       finished.catch((thrown: unknown) => (failure ??= { thrown }));
     }
     await finished;
@@ -158,34 +179,46 @@ export class Mover {
     this.#progress.touch();
   }
 
-  async #plan({ target }: Way, text: string): Promise<Plan> {
-    return (await this.#patience.persist(() => target.write('plan', text))) as Plan;
-  }
-
-  async #group(way: Way, group: Group, planning: Promise<Plan>): Promise<void> {
-    const plan = await planning;
+  /** @returns the entries that are in folders which are there. */
+  async #group(way: Way, planning: Promise<Planned>): Promise<readonly Entry[]> {
+    const planned = await planning;
+    const { entries, plan, open } = planned;
     const { files, bytes } = this.#progress;
     files.skipped += plan.skipped;
     bytes.done += plan.skippedBytes;
     this.#progress.folders += plan.folders;
     this.#progress.links += plan.links;
-    this.#progress.fail(failedIn(plan));
     const entriesAt = (indices: readonly number[]): Entry[] =>
-      indices.map((index) => group.entries[index]).filter((entry) => entry !== undefined);
+      indices.map((index) => entries[index]).filter((entry) => entry !== undefined);
     const differing = await this.#sender.differing(way, entriesAt(plan.check));
     const wanted = [...entriesAt(plan.send), ...entriesAt(plan.compare), ...differing];
-    if (this.#parts.input.dryRun !== true) return this.#sender.send(way, wanted);
-    files.done += wanted.length;
-    bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
+    if (this.#name === undefined) await this.#sender.send(way, wanted);
+    else {
+      files.done += wanted.length;
+      bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
+      await this.#name(itemsOf(way, planned, new Set(wanted)));
+    }
+    return open;
   }
 
-  async #finish({ target }: Way, { entries }: Group): Promise<void> {
+  async #finish({ target }: Way, entries: readonly Entry[]): Promise<void> {
     const ends = entries.filter(([kind]) => kind === ENTRY.end);
     if (ends.length === 0 || this.#parts.input.dryRun === true) return;
     const answer = await this.#patience.persist(() => target.write('finish', JSON.stringify({ entries: ends })));
-    this.#progress.fail(failedIn(answer));
+    failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
 }
+
+/** What would be done with the entries of a group, in their order. */
+const itemsOf = (way: Way, { entries, plan }: Planned, wanted: ReadonlySet<Entry>): DryItem[] => {
+  const [makes, replaces] = [new Set(plan.makes), new Set(plan.replaces)];
+  return entries.flatMap((entry, index): DryItem[] => {
+    if (!makes.has(index) && !wanted.has(entry)) return [];
+    const [kind, root, path] = entry;
+    const shown = shownIn(way, root, path);
+    return [{ action: replaces.has(index) ? 'replace' : 'send', path: kind === ENTRY.folder ? `${shown}/` : shown }];
+  });
+};
 
 /** A folder that is copied into itself never comes to an end. */
 const refuseInside = ({ roots, platform }: SourceOpened, paths: readonly string[]): void => {

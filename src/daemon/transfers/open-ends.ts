@@ -22,6 +22,7 @@ import type { StepWrite } from './disk/messages.ts';
 import type { DiskThread } from './disk-thread.ts';
 import { EndFailures } from './end-failures.ts';
 import { type EndLeaving, type OpenEnd, refusedRow, rowOfEnd } from './end-row.ts';
+import { fewOf } from './few-sources.ts';
 import type { Body } from './pour.ts';
 import { failureOf, type Failed } from './format.ts';
 import { countIn } from './way.ts';
@@ -80,7 +81,7 @@ export class OpenEnds {
   async openSource(input: SourceOpen, caller: Caller): Promise<SourceOpened> {
     const { disk, platform, here, placeOf } = this.#parts;
     const to = caller.kind === 'peer' ? placeOf(caller) : { name: input.to ?? '', nodeId: '' };
-    const about = { from: here(), to, sources: input.paths, dest: '' };
+    const about = { from: here(), to, ...fewOf(input.paths), dest: '' };
     return this.#opening({ role: 'source', about, boot: input.boot }, caller, async ({ endId, failures: seen }) => {
       const { paths, exclude = [], gitignore = false } = input;
       const answer = await disk.call('source.open', { endId, paths, exclude, gitignore, limits: limitsOf(caller) });
@@ -94,7 +95,7 @@ export class OpenEnds {
   async openTarget(input: TargetOpen, caller: Caller): Promise<TargetOpened> {
     const { disk, platform, here, placeOf } = this.#parts;
     const from = caller.kind === 'peer' ? placeOf(caller) : { name: input.from ?? '', nodeId: '' };
-    const about = { from, to: here(), sources: input.roots.map(({ name }) => name), dest: input.dest };
+    const about = { from, to: here(), ...fewOf(input.roots.map(({ name }) => name)), dest: input.dest };
     return this.#opening({ role: 'target', about, boot: input.boot }, caller, async (end) => {
       const { endId } = end;
       const answer = await disk.call('target.open', {
@@ -109,6 +110,7 @@ export class OpenEnds {
         update: input.update === true,
         noClobber: input.noClobber === true,
         dryRun: input.dryRun === true,
+        delete: input.delete === true,
         digest: input.digest === true,
       });
       const { paths } = answer as { paths: string[] };

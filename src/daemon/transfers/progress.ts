@@ -62,6 +62,18 @@ export class Progress {
     if (failed.length > 0) this.#changed();
   }
 
+  /** What is no file is not there, or not gone. @returns it: files that it keeps from arriving are counted with it. */
+  remark(failed: Failed): TransferFailure {
+    const failure: TransferFailure = { ...failureOf(failed), files: 0 };
+    if (this.failures.length < MAX_FAILURES) this.failures.push(failure);
+    this.#changed();
+    return failure;
+  }
+
+  get hasFailed(): boolean {
+    return this.files.failed > 0 || this.failures.length > 0;
+  }
+
   /** The part of a row that it knows. */
   snapshot(
     withFailures: boolean,

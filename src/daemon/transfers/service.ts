@@ -22,6 +22,7 @@ import { listTransfers } from './list-transfers.ts';
 import { locatedEnds } from './located-ends.ts';
 import { endedStream, Movement } from './movement.ts';
 import { OpenEnds } from './open-ends.ts';
+import { fewOf } from './few-sources.ts';
 import { Progress } from './progress.ts';
 import { type Pending, TransferRecords } from './records.ts';
 import { TransferNews } from './tell.ts';
@@ -135,7 +136,7 @@ export class Transfers implements Service {
       role: 'mover',
       from: named(input.from),
       to: named(input.to),
-      sources: input.sources,
+      ...fewOf(input.sources),
       dest: input.dest,
       state: 'ended',
       outcome: 'failed',

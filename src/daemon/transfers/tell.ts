@@ -48,7 +48,7 @@ export class TransferNews {
   }
 }
 
-const movedOf = ({ sources, ...row }: Transfer): Moved => {
+const movedOf = ({ sources, moreSources = 0, ...row }: Transfer): Moved => {
   const { transferId, role, from, to, dest, path, outcome, caller, startedAt, endedAt, files, bytes } = row;
   const { error, message, at } = row;
   return {
@@ -57,7 +57,7 @@ const movedOf = ({ sources, ...row }: Transfer): Moved => {
     from,
     to,
     source: sources[0] ?? '',
-    more: Math.max(0, sources.length - 1),
+    more: Math.max(0, sources.length - 1) + moreSources,
     dest,
     path,
     outcome,

@@ -1,7 +1,7 @@
 import { isRecord } from '../../protocol/record.ts';
-import type { SourceOpened, SourceWant } from '../../protocol/transfers.ts';
+import type { DryItem, SourceOpened, SourceWant } from '../../protocol/transfers.ts';
 import type { SourceEnd, TargetEnd } from './ends.ts';
-import { endIn, shownPath, type Entry, type Failed } from './format.ts';
+import { endIn, shownPath, type Failed } from './format.ts';
 
 /** Both ends of a movement, open. */
 export interface Way {
@@ -10,8 +10,11 @@ export interface Way {
   readonly opened: SourceOpened;
 }
 
-/** What people call an entry. */
-export const shownIn = ({ opened }: Way, [, root, path]: Entry): string =>
+/** Says what a dry run would do, as fast as it is read. */
+export type NameItems = (items: readonly DryItem[]) => Promise<void>;
+
+/** What people call a path below a root. */
+export const shownIn = ({ opened }: Way, root: number, path: string): string =>
   shownPath(opened.roots[root]?.name ?? '', path);
 
 /** The failures in a target's answer: its own, where it does not say that they are the source's. */

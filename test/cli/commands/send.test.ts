@@ -65,6 +65,36 @@ describe('send, pull and cp', () => {
     },
   );
 
+  it(
+    verifies('transfers.dry-run', 'a dry run says each thing on a line of its own, and then how much it is'),
+    async () => {
+      const node = await FakeNode.start({
+        'transfer.run': (answering) => {
+          const { send, end } = transferEvents(answering);
+          send('started', { ...TRANSFER, dryRun: true }, [
+            { action: 'send', path: 'site/new/' },
+            { action: 'replace', path: 'site/\u001b[31mold' },
+          ]);
+          send('progress', { ...TRANSFER, dryRun: true }, [{ action: 'remove', path: 'site/gone' }]);
+          send('end', { ...MOVED, dryRun: true });
+          end();
+        },
+      });
+      const run = (...more: string[]) =>
+        runCli(['send', 'maria', 'site', 'x', '--dry-run', ...more], { dataDir: node.folder });
+      const { stdout, stderr } = await run();
+      expect(stdout.split('\n').slice(0, 3)).toEqual([
+        'send    site/new/',
+        expect.stringMatching(/^replace site\/[^\u001b]*old$/),
+        'remove  site/gone',
+      ]);
+      expect([stdout, stderr]).toEqual([expect.stringMatching(/\nwould send .*\n$/), '']);
+      expect((await run('--quiet')).stdout).toBe('');
+      const lines = (await run('--json')).stdout.trimEnd().split('\n');
+      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, undefined]);
+    },
+  );
+
   it(verifies('cli.cp', 'cp takes places of any two machines'), async () => {
     const inputs = await asked([
       ['cp', 'maria:a', 'maria:/b', 'c/'],
@@ -354,24 +384,5 @@ describe('a transfer that does not come to its end', () => {
     });
     const { code, stderr } = await runCli(SEND, { dataDir: node.folder });
     expect([code, stderr]).toEqual([5, expect.stringContaining('the stream ended before the transfer did')]);
-  });
-});
-
-describe('send --detach', () => {
-  it(verifies('cli.transfer.detach', 'prints the id alone, and says on a terminal how to follow it'), async () => {
-    const node = await FakeNode.start();
-    const detached = [...SEND, '--detach'];
-    expect(await runCli(detached, { dataDir: node.folder, cwd: CWD })).toEqual({
-      code: 0,
-      stdout: `${TRANSFER_ID}\n`,
-      stderr: '',
-    });
-    const input = { to: 'maria', sources: ['/srv/kai/here/x'], dest: 'inbox/', detach: true };
-    expect(node.inputs('transfer.start')).toEqual([input]);
-    const { stderr } = await runCli(detached, { dataDir: node.folder, tty: true });
-    expect(stderr).toBe(`loopsy: it goes on by itself; \`loopsy transfers attach ${TRANSFER_ID}\` follows it\n`);
-    expect((await runCli([...detached, '--quiet'], { dataDir: node.folder, tty: true })).stderr).toBe('');
-    const json = await runCli([...detached, '--json'], { dataDir: node.folder });
-    expect(JSON.parse(json.stdout)).toMatchObject({ transferId: TRANSFER_ID, detached: true });
   });
 });

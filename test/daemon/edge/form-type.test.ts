@@ -4,6 +4,7 @@ import net from 'node:net';
 import { describe, expect, it } from 'vitest';
 
 import type { Call } from '../../../src/daemon/edge/call.ts';
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { BASE_PATH } from '../../../src/protocol/version.ts';
 import { verifies } from '../../requirements.ts';
 import { type EdgeDesk, openEdge } from './edge-desk.ts';
@@ -64,6 +65,27 @@ describe('a form', () => {
       );
       const [first] = (await once(socket, 'data')) as [Buffer];
       expect([type, first.toString()]).toEqual([type, expect.stringMatching(/^HTTP\/1\.1 400 [\s\S]*invalid_request/)]);
+      socket.destroy();
+    }
+  });
+
+  it(verifies('edge.bodies', 'is asked for when its handler takes it, and never where that refuses it'), async () => {
+    const picky = async (input: unknown, call: Call) => {
+      if (call.bodyLength === 9) throw new LoopsyError('file_too_large');
+      return take(input, call);
+    };
+    const desk = await openEdge({ 'file.push': picky });
+    for (const [length, answer] of [
+      [9, /^HTTP\/1\.1 413 /],
+      [8, /^HTTP\/1\.1 100 Continue\r\n\r\n/],
+    ] as const) {
+      const socket = net.connect(desk.port, '127.0.0.1');
+      socket.write(
+        `POST ${BASE_PATH}/transfer/push HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer owner\r\n` +
+          `Content-Type: multipart/form-data; boundary=a\r\nContent-Length: ${length}\r\nExpect: 100-continue\r\n\r\n`,
+      );
+      const [first] = (await once(socket, 'data')) as [Buffer];
+      expect(first.toString()).toMatch(answer);
       socket.destroy();
     }
   });

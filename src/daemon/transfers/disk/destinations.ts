@@ -1,14 +1,22 @@
-import { lstatSync, mkdirSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { sep } from 'node:path';
 
+import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
-import { fileError, fileFault } from './faults.ts';
+import { isContents } from '../format.ts';
+import { fileError, fileFault, quoted } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TargetOptions } from './target.ts';
 
 const NEW_FOLDER_MODE = 0o755;
+/** A path that can't be the name of what is made: `x/`, `x/.`, `..`, `~`. */
+const INTO = { windows: /(?:^|[\\/])\.{0,2}$|^~$/, others: /(?:^|\/)\.{0,2}$|^~$/ };
 
-/** Decides where roots go, as `cp -r` does: into the destination where it is a folder or ends in a separator, else as it. */
+/**
+ * Decides where roots go, as `cp -r` does: into the destination where it is a folder or ends in a separator, else as it.
+ * What is in a folder goes into the destination itself.
+ */
 export const findDestinations = async (
   around: Surroundings,
   places: Places,
@@ -18,7 +26,7 @@ export const findDestinations = async (
   const real = await places.check(dest);
   const stats = lstatSync(real, { throwIfNoEntry: false });
   const isFolder = stats?.isDirectory() === true;
-  const saysFolder = (around.platform === 'win32' ? /[\\/]$/ : /\/$/).test(dest) || ['~', '.', '..'].includes(dest);
+  const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);
   if (isExact === true) {
     if (isFolder || saysFolder)
       throw fileError('wrong_type', dest, [
@@ -29,19 +37,38 @@ export const findDestinations = async (
     return [real];
   }
   const isInto = isFolder || saysFolder;
-  if (stats !== undefined && !isFolder && (isInto || roots.length > 1))
-    throw fileError('wrong_type', dest, 'is no folder');
-  if (!isInto && roots.length > 1)
+  const isOneFile = roots.length === 1 && roots[0]?.type !== 'directory';
+  if (stats !== undefined && !isFolder && (isInto || !isOneFile)) throw fileError('wrong_type', dest, 'is no folder');
+  if (roots.length > 1) checkSeveral(roots, dest, isInto);
+  if (stats === undefined) needFolder(around.dirname(real), dest);
+  if (!isInto || roots.some(({ name }) => isContents(name))) return [real];
+  checkNames(roots, around.platform);
+  if (stats === undefined && !dryRun) makeFolder(real, dest);
+  return roots.map(({ name }) => around.join(real, name));
+};
+
+/** One dot too many, and everything that somebody has would be what the source does not have. */
+export const refuseHome = ({ home }: Surroundings, real: string, dest: string): void => {
+  const folder = real.endsWith(sep) ? real : real + sep;
+  if (!`${realpathSync(home)}${sep}`.startsWith(folder)) return;
+  throw new LoopsyError('invalid_request', {
+    message: `${quoted(dest)} is the home, or what it lies in: --delete makes no mirror of it`,
+    hint: 'name a folder in it',
+  });
+};
+
+const checkSeveral = (roots: TargetOptions['roots'], dest: string, isInto: boolean): void => {
+  if (!isInto)
     throw fileError(
       'file_not_found',
       dest,
       'is no folder, and several things go into one: make it, or write `/` behind it',
     );
-  if (stats === undefined) needFolder(around.dirname(real), dest);
-  if (!isInto) return [real];
-  checkNames(roots, around.platform);
-  if (stats === undefined && !dryRun) makeFolder(real, dest);
-  return roots.map(({ name }) => around.join(real, name));
+  if (roots.some(({ name }) => isContents(name)))
+    throw new LoopsyError('invalid_request', {
+      message: 'what is in a folder (x/.) goes by itself, and other things were named beside it',
+      hint: 'send them one after the other',
+    });
 };
 
 const checkNames = (roots: TargetOptions['roots'], platform: NodeJS.Platform): void => {

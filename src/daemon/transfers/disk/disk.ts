@@ -82,6 +82,7 @@ export class Disk {
   #setRules(rules: DiskRules): void {
     this.#around.guard = this.#guardOf(rules);
     this.#around.maxFileSize = rules.maxFileSize;
+    this.#writings.recheck();
   }
 
   async #call(name: keyof DiskCalls, options: unknown): Promise<unknown> {
@@ -156,7 +157,10 @@ export class Disk {
     const found = this.#targets.get(endId);
     if (found === undefined) throw new LoopsyError('transfer_not_found');
     const { target } = found;
-    if (step === 'put') return new PutSink(target.large, { file, at, to, turn });
+    if (step === 'put') {
+      await target.large.recheck(file);
+      return new PutSink(target.large, { file, at, to, turn });
+    }
     if (step !== 'batch') return new JsonSink((value) => takeStep(target, { step, file, value }));
     await target.places.judge(target.places.unjudged());
     return new BatchSink(target);

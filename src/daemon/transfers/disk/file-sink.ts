@@ -109,6 +109,10 @@ export class FileSink implements Sink {
     }
   }
 
+  async recheck(): Promise<void> {
+    if (this.#draft !== undefined) await this.#target?.writer.recheck(this.#draft);
+  }
+
   async end(value: unknown): Promise<{ readonly path: string; readonly size: number; readonly checksum: string }> {
     const fields = isRecord(value) ? value : {};
     const checksum = this.#hash.digest('hex');

@@ -88,6 +88,13 @@ export class FileWriter {
     if (held !== undefined) await this.#places.judge([held.root]);
   }
 
+  /** @throws {LoopsyError} where the rules of this moment don't let it be written any more. */
+  async recheck(draft: Draft): Promise<void> {
+    await this.judge(draft);
+    const held = this.#held.get(draft.wanted);
+    if (held !== undefined) this.#places.checkRules(held.root, held.path);
+  }
+
   /** Gives a complete draft its own name, where the rules that were judged last allow it. Nothing of it is left where that fails. */
   async publish(draft: Draft): Promise<void> {
     const { folder, name, shown } = draft.wanted;

@@ -139,6 +139,17 @@ export class Writings {
     else answerWith(this.#post, id, () => sink.end(value));
   }
 
+  /** The rules have changed: what may not be written any more ends now, however much of it is to come. */
+  recheck(): void {
+    for (const [id, { sink }] of this.#open)
+      sink?.recheck?.().catch((thrown: unknown) => {
+        // It may have ended by itself.
+        if (!this.#open.has(id)) return;
+        this.#refuse(id, thrown);
+        abort(sink);
+      });
+  }
+
   #refuse(id: number, thrown: unknown): void {
     this.#open.delete(id);
     this.#post(failureOf(id, thrown));

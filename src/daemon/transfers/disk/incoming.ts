@@ -8,6 +8,8 @@ export interface Sink {
   take(bytes: Uint8Array): void;
   /** All have come; `value` is what was known only then. @returns the answer. */
   end(value?: unknown): Promise<unknown>;
+  /** The rules have changed. Throws where these bytes may not be written any more; then nothing of them is left. */
+  recheck?(): Promise<void>;
   /** They broke off: what is no use is removed. */
   abort(): void;
 }
@@ -35,6 +37,10 @@ export class PutSink implements Sink {
 
   take(bytes: Uint8Array): void {
     this.#files.write(this.#span, bytes);
+  }
+
+  recheck(): Promise<void> {
+    return this.#files.recheck(this.#span.file);
   }
 
   async end(): Promise<Record<string, never>> {

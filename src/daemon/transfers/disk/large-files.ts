@@ -97,6 +97,17 @@ export class LargeFiles {
     this.#writing.set(draft, span);
   }
 
+  /** By the rules of this moment. @throws {LoopsyError} where it may not be written any more; nothing of it is left then. */
+  async recheck(number: number): Promise<void> {
+    const draft = this.#file(number);
+    try {
+      await this.#writer.recheck(draft);
+    } catch (thrown) {
+      if (this.#open.get(number) === draft) this.drop(number);
+      throw fileFault(thrown, draft.wanted.shown);
+    }
+  }
+
   /** Bytes have come. @throws {LoopsyError} what keeps them from being written; what is no use to a repeat goes then. */
   write(span: Span, bytes: Uint8Array): void {
     const draft = this.#fileOf(span);

@@ -5,7 +5,7 @@ import type { SourceOptions } from './source.ts';
 import type { TargetOptions } from './target.ts';
 
 /** Main thread and disk thread speak this version. */
-export const DISK_PROTOCOL = 2;
+export const DISK_PROTOCOL = 3;
 
 /** Which folders are open, and how large files may be: what the config says at this moment. */
 export interface DiskRules {

@@ -1,4 +1,5 @@
 import { lstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 import { nameFault } from '../../../trust/native-path.ts';
 import type { SafePath } from '../../../trust/path-guard.ts';
@@ -71,10 +72,18 @@ const ignoredIn = (
 /** @throws {LoopsyError} where a link is on the way: what lies behind it is nobody's business. */
 const openIfThere = (real: string, shown: string): OpenFolder | undefined => {
   try {
+    if (isLinkItself(real, shown)) return undefined;
     return OpenFolder.open(real, shown);
   } catch (thrown) {
     const fault = fileFault(thrown, shown);
     if (fault.error === 'file_not_found' || fault.error === 'wrong_type') return undefined;
     throw fault;
   }
+};
+
+/** A link in a folder that is there is no folder. */
+const isLinkItself = (real: string, shown: string): boolean => {
+  if (!lstatSync(real).isSymbolicLink()) return false;
+  OpenFolder.open(dirname(real), shown).drop();
+  return true;
 };

@@ -20,7 +20,7 @@ export interface Place {
   readonly name: string;
   /** What errors call it. */
   readonly shown: string;
-  /** Not there in a dry run, where it would be made. */
+  /** Not there in a dry run, where it would be made, maybe in the place of something else. */
   readonly folder: OpenFolder | undefined;
 }
 
@@ -50,6 +50,8 @@ export class Places {
   readonly #folders = new Folders();
   readonly #judges = new Map<number, Refuse>();
   roots: readonly SafePath[] = [];
+  /** True where the only root was there before: what goes into it leaves it as it is. */
+  isGiven = false;
 
   constructor(around: Surroundings, rules: PlaceRules) {
     this.#around = around;
@@ -153,7 +155,7 @@ export class Places {
     try {
       return this.#folders.at(real, shown);
     } catch (thrown) {
-      if (errorCode(thrown) === 'ENOENT' && this.#rules.dryRun) return undefined;
+      if (this.#rules.dryRun && ['ENOENT', 'ENOTDIR'].includes(errorCode(thrown) ?? '')) return undefined;
       throw fileFault(thrown, shown);
     }
   }

@@ -1,8 +1,9 @@
 import { lstatSync, mkdirSync, readlinkSync, renameSync, statfsSync, symlinkSync, type Stats } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
+import type { LoopsyError } from '../../../protocol/errors.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
-import { ENTRY, failedOf, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
+import { ENTRY, failedOf, isBelow, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
 import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { Journal } from './journal.ts';
@@ -15,8 +16,38 @@ const NEW_FOLDER_MODE = 0o755;
 /** What its user must be able to do in a folder that is written. */
 const OWNER_BITS = 0o700;
 
-/** `same`: nothing is to be done. `check`: only if the contents differ. */
-type Wants = 'same' | 'check' | 'send';
+/** `same`: nothing is to be done. `check`: only if the contents differ. `replace`: as `send`, and something is there. */
+type Wants = 'same' | 'check' | 'send' | 'replace';
+
+/** In the details of an error: of which kind what is in the way is. */
+const THERE = 'there';
+
+/** An answer that is being made. */
+type Making = { -readonly [Key in 'skipped' | 'skippedBytes' | 'folders' | 'links']: number } & {
+  readonly [Key in 'send' | 'compare' | 'check']: number[];
+} & {
+  readonly failed: Failed[];
+  readonly closed: [entry: number, failed: number][];
+  readonly blocked: [entry: number, isFolder: boolean][];
+  readonly makes?: number[];
+  readonly replaces?: number[];
+};
+
+const note = (making: Making, [index, [kind, , , size]]: readonly [number, Entry], wants: Wants): void => {
+  if (kind === ENTRY.folder || kind === ENTRY.link) {
+    if (wants === 'same') return;
+    making[kind === ENTRY.folder ? 'folders' : 'links'] += 1;
+    making.makes?.push(index);
+  }
+  if (wants === 'replace' || wants === 'check') making.replaces?.push(index);
+  if (kind !== ENTRY.file) return;
+  if (wants === 'check') making.check.push(index);
+  else if (wants !== 'same') making[size > SMALL_BYTES ? 'compare' : 'send'].push(index);
+  else {
+    making.skipped += 1;
+    making.skippedBytes += size;
+  }
+};
 
 /** What a planner works with. */
 export interface PlannerParts {
@@ -40,33 +71,61 @@ export class Planner {
 
   /** What of these entries is to be sent. The places have been judged. */
   plan(entries: readonly Entry[]): Plan {
-    const send: number[] = [];
-    const compare: number[] = [];
-    const check: number[] = [];
-    const failed: Failed[] = [];
-    const counts = { skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
+    const lists = { send: [], compare: [], check: [], failed: [], closed: [], blocked: [] };
+    const named = this.#dryRun ? { makes: [], replaces: [] } : {};
+    const making: Making = { ...lists, ...named, skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
     const room = { bytes: this.#freeBytes() };
     const lot = this.#announceLinks(entries);
+    let closed: Entry | undefined;
     for (const [index, entry] of entries.entries()) {
-      const [kind, root, path, size] = entry;
+      // Said with the folder.
+      if (closed !== undefined && isBelow(closed, entry)) continue;
       try {
-        if (kind === ENTRY.folder && this.#makeFolder(entry)) counts.folders += 1;
-        else if (kind === ENTRY.link && this.#makeLink(entry)) counts.links += 1;
-        if (kind !== ENTRY.file) continue;
-        const wants = this.#wants(entry, room);
-        if (wants === 'check') check.push(index);
-        else if (wants === 'send') (size > SMALL_BYTES ? compare : send).push(index);
-        else {
-          counts.skipped += 1;
-          counts.skippedBytes += size;
-        }
+        note(making, [index, entry], this.#take(entry, room));
       } catch (thrown) {
-        const shown = this.#parts.places.shown(root, path);
-        failed.push(failedOf(shown, fileFault(thrown, shown)));
+        if (!this.#refuse(making, [index, entry], thrown) && entry[0] === ENTRY.folder) closed = entry;
       }
     }
     if (lot !== undefined) this.#parts.journal.settleSmall(lot);
-    return { send, compare, check, failed, ...counts };
+    return making;
+  }
+
+  #take(entry: Entry, room: { bytes: number }): Wants {
+    switch (entry[0]) {
+      case ENTRY.file:
+        return this.#wants(entry, room);
+      case ENTRY.folder:
+        return this.#makeFolder(entry) ? 'send' : 'same';
+      case ENTRY.link:
+        return this.#makeLink(entry);
+      default:
+        return 'same';
+    }
+  }
+
+  /** @returns true where a dry run goes on as if what is of another kind were removed. */
+  #refuse(making: Making, [index, entry]: readonly [number, Entry], thrown: unknown): boolean {
+    const { delete: removes, noClobber } = this.#parts.options;
+    const [kind, root, path] = entry;
+    const shown = this.#parts.places.shown(root, path);
+    const fault = fileFault(thrown, shown);
+    const { details } = fault;
+    // What was named itself is never removed.
+    const isBlocked = details?.[THERE] !== undefined && path !== '' && removes === true && !noClobber;
+    if (isBlocked) making.blocked.push([index, details[THERE] === 'folder']);
+    if (isBlocked && this.#dryRun) {
+      note(making, [index, entry], 'replace');
+      return true;
+    }
+    if (kind === ENTRY.folder) making.closed.push([index, making.failed.length]);
+    making.failed.push(failedOf(shown, fault));
+    return false;
+  }
+
+  /** What lies at a place is of another kind. Under another spelling it is somebody else's. */
+  #otherKind(place: Place, stats: Stats, words: string): LoopsyError {
+    this.#parts.places.checkSpelling(place);
+    return fileError('wrong_type', place.shown, [words, { [THERE]: stats.isDirectory() ? 'folder' : 'other' }]);
   }
 
   /** Bytes that are free where the first root goes. */
@@ -108,16 +167,16 @@ export class Planner {
 
   #compare(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): Wants {
     const { checksum, update, noClobber } = this.#parts.options;
-    if (stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is a folder there');
+    if (stats.isDirectory()) throw this.#otherKind(place, stats, 'is a folder there');
     this.#parts.places.checkSpelling(place);
     if (noClobber) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
-      throw fileError('wrong_type', place.shown, 'is neither a file nor a link there');
-    if (!stats.isFile()) return 'send';
+      throw this.#otherKind(place, stats, 'is neither a file nor a link there');
+    if (!stats.isFile()) return 'replace';
     if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return 'same';
-    if (stats.size !== size) return 'send';
+    if (stats.size !== size) return 'replace';
     if (checksum) return 'check';
-    if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'send';
+    if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'replace';
     if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
     return 'same';
   }
@@ -131,12 +190,12 @@ export class Planner {
     if (stats?.isDirectory() === true) {
       this.#parts.places.checkSpelling(place);
       // One that its own user may not write is opened until it is finished.
-      const isClosed = (stats.mode & OWNER_BITS) !== OWNER_BITS;
+      const isClosed = (stats.mode & OWNER_BITS) !== OWNER_BITS && !(path === '' && this.#parts.places.isGiven);
       if (isClosed && mode >= 0 && this.#platform !== 'win32' && !this.#dryRun)
         setMode(place, (stats.mode & 0o777) | OWNER_BITS);
       return false;
     }
-    if (stats !== undefined) throw fileError('wrong_type', place.shown, 'is no folder there');
+    if (stats !== undefined) throw this.#otherKind(place, stats, 'is no folder there');
     if (!this.#dryRun)
       mkdirSync(folderOf(place).path(place.name), { mode: (mode < 0 ? NEW_FOLDER_MODE : mode) | OWNER_BITS });
     return true;
@@ -159,8 +218,8 @@ export class Planner {
     return drafts.length === 0 ? undefined : journal.addSmall(drafts);
   }
 
-  /** @returns true where it was made. */
-  #makeLink([, root, path, , mtimeMs, , link = '']: Entry): boolean {
+  /** What was to be done with it. */
+  #makeLink([, root, path, , mtimeMs, , link = '']: Entry): Wants {
     const { places, options } = this.#parts;
     const place = places.at(root, path);
     const { shown } = place;
@@ -169,16 +228,16 @@ export class Planner {
     places.checkRunning(link, shown);
     const text = this.#platform === 'win32' ? link.replaceAll('/', '\\') : link;
     const stats = statAt(place);
-    if (stats?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
+    if (stats?.isDirectory() === true) throw this.#otherKind(place, stats, 'is a folder there');
     if (stats !== undefined) {
       places.checkSpelling(place);
-      if (options.noClobber) return false;
-      if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return false;
+      if (options.noClobber) return 'same';
+      if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return 'same';
       if (!stats.isFile() && !stats.isSymbolicLink())
-        throw fileError('wrong_type', shown, 'is neither a file nor a link there');
+        throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     }
     if (!this.#dryRun) this.#link(place, text, mtimeMs);
-    return true;
+    return stats === undefined ? 'send' : 'replace';
   }
 
   #isSame(place: Place, stats: Stats, { text, mtimeMs }: { text: string; mtimeMs: number }): boolean {

@@ -26,6 +26,8 @@ export interface Extra {
 /** What was removed, and what could not be. */
 export interface Removed {
   readonly removed: number;
+  /** Of a dry run: which of those that were asked for. */
+  readonly would?: readonly number[];
   readonly failed: readonly Failed[];
 }
 
@@ -83,18 +85,16 @@ export class Removal {
   async remove({ root, paths, isEmptied }: Removing): Promise<Removed> {
     await this.#places.judge([root]);
     const failed: Failed[] = [];
-    let removed = 0;
-    for (const path of paths) {
+    const removed: number[] = [];
+    for (const [index, path] of paths.entries()) {
       const failedHere = failed.length;
       if (path === '') this.#fail(failed, [root, path], fileError('path_denied', '', 'is the tree itself'));
-      else if (isEmptied) removed += this.#removeOne(failed, root, path) ? 1 : 0;
-      else {
-        await this.#removeAll(failed, root, path);
-        removed += failed.length === failedHere ? 1 : 0;
-      }
+      else if (!isEmptied) await this.#removeAll(failed, root, path);
+      const isGone = path !== '' && isEmptied ? this.#removeOne(failed, root, path) : failed.length === failedHere;
+      if (isGone) removed.push(index);
       await this.#giveTurn();
     }
-    return { removed, failed };
+    return { removed: removed.length, ...(this.#dryRun ? { would: removed } : {}), failed };
   }
 
   async #giveTurn(): Promise<void> {

@@ -144,8 +144,15 @@ export class Source {
     if (from > to || to > size)
       throw fileError('invalid_request', this.#shown(file), `has no bytes ${from} to ${to}: it has ${size}`);
     const opened = await this.#openLarge(file);
+    let { guard } = this.#around;
     try {
       for (let at = from; at < to;) {
+        // What is refused, or of no use any more, is not read to its end.
+        if (guard !== this.#around.guard) {
+          ({ guard } = this.#around);
+          this.#realOf(file, (await this.#judges([file])).get(file[0]));
+        }
+        this.#compare(file, opened);
         const piece = this.#around.pool.take(Math.min(PIECE_BYTES, to - at));
         const got = readSync(opened.fd, piece, 0, piece.length, at);
         if (got === 0) throw this.#changed(file);
@@ -226,11 +233,9 @@ export class Source {
 
   /** @throws {LoopsyError} where it may not be read, or is not what the manifest says. */
   #openStamped(file: Stamp, refuse: Refuse | undefined): Opened {
-    const [root, path, size] = file;
+    const [, , size] = file;
     const shown = this.#shown(file);
-    const real = this.#around.join(this.#root(root).real, path);
-    const refused = refuse?.(real);
-    if (refused !== undefined) throw refused;
+    const real = this.#realOf(file, refuse);
     const { maxFileSize } = this.#around;
     if (size > maxFileSize) throw tooLarge(shown, size, maxFileSize);
     const opened = openOrFault(real, shown);
@@ -241,6 +246,14 @@ export class Source {
       closeSync(opened.fd);
       throw thrown;
     }
+  }
+
+  /** @throws {LoopsyError} where it may not be read. */
+  #realOf([root, path]: Stamp, refuse: Refuse | undefined): string {
+    const real = this.#around.join(this.#root(root).real, path);
+    const refused = refuse?.(real);
+    if (refused !== undefined) throw refused;
+    return real;
   }
 
   /** @throws {LoopsyError} `source_changed` where the open file is not the one of the manifest any more. */

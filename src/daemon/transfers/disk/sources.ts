@@ -1,8 +1,10 @@
 import { lstatSync } from 'node:fs';
 
 import type { LoopsyError } from '../../../protocol/errors.ts';
+import { MAX_SOURCES } from '../../../protocol/transfer-limits.ts';
 import { toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
+import { CONTENTS, isContents } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
@@ -10,7 +12,7 @@ import { listNames } from './listing.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
-  /** Its last name, as it was given. */
+  /** Its last name, as it was given; with `CONTENTS` behind it where what is in it was asked for. */
   readonly name: string;
   readonly real: SafePath;
   readonly type: 'file' | 'directory';
@@ -30,10 +32,8 @@ export interface Looking {
   readonly home: string;
 }
 
-const MAX_MATCHES = 10_000;
-
 const tooMany = (path: string): LoopsyError =>
-  fileError('invalid_request', path, `matches more than ${MAX_MATCHES} names`);
+  fileError('invalid_request', path, `makes more than ${MAX_SOURCES} sources: name the folder that they are in`);
 
 /** Finds what paths name; one that is not there is a pattern, as a shell would have read it. Links to roots are followed. */
 export const findRoots = async (paths: readonly string[], looking: Looking): Promise<FoundRoots> => {
@@ -52,7 +52,7 @@ export const findRoots = async (paths: readonly string[], looking: Looking): Pro
       // One that can't be read is no reason to leave the others behind.
       for (const match of matches) await find(match, async () => void roots.push(await rootAt(match, looking)));
     });
-    if (roots.length > MAX_MATCHES) throw tooMany(path);
+    if (roots.length > MAX_SOURCES) throw tooMany(path);
   }
   return { roots, failed };
 };
@@ -67,23 +67,30 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   }
   const matches = await expand(path, looking);
   if (matches.length === 0) throw fileError('file_not_found', path, 'matches nothing');
-  return matches;
+  // Written as a path of the system, a pattern has lost it.
+  return namesContents(path, looking.platform) ? matches.map((match) => match + CONTENTS) : matches;
 };
 
-const rootAt = async (path: string, { guard, limits, platform, home }: Looking): Promise<SourceRoot> => {
+const rootAt = async (path: string, { guard, limits, platform }: Looking): Promise<SourceRoot> => {
   const real = await guard.check(path, limits);
   const stats = lstatSync(real);
   if (!stats.isDirectory() && !stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder');
-  return { name: lastName(path, real, { platform, home }), real, type: stats.isDirectory() ? 'directory' : 'file' };
+  const name = rootName(path, real, platform);
+  if (isContents(name) && !stats.isDirectory()) throw fileError('wrong_type', path, 'is no folder');
+  return { name, real, type: stats.isDirectory() ? 'directory' : 'file' };
 };
 
-/** `.` and `..` and a bare `~` are called what they lead to. */
-const lastName = (given: string, real: string, { platform }: Pick<Looking, 'platform' | 'home'>): string => {
-  const last = (path: string): string =>
-    path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
-  const name = last(given);
-  const isPlain = name !== '' && name !== '.' && name !== '..' && name !== '~' && !/^[A-Za-z]:$/.test(name);
-  return isPlain ? name : last(real);
+const lastName = (path: string, platform: NodeJS.Platform): string =>
+  path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';
+
+/** As `cp` reads it: `x/.`, and `..` too, is what is in a folder. A bare `~` is called what it leads to. */
+const namesContents = (path: string, platform: NodeJS.Platform): boolean =>
+  ['.', '..'].includes(lastName(path, platform));
+
+const rootName = (given: string, real: string, platform: NodeJS.Platform): string => {
+  if (namesContents(given, platform)) return lastName(real, platform) + CONTENTS;
+  const name = lastName(given, platform);
+  return name === '' || name === '~' || /^[A-Za-z]:$/.test(name) ? lastName(real, platform) : name;
 };
 
 /** A pattern's matches: `*`, `?`, `[a-z]`, `{a,b}` in any of its names; those that begin with a dot are named by one. */
@@ -94,7 +101,7 @@ const expand = async (path: string, looking: Looking): Promise<string[]> => {
   const found = new Set<string>();
   for (const text of texts) {
     for (const match of await expandOne(toNativePattern(text, { platform, home }), path, looking)) found.add(match);
-    if (found.size > MAX_MATCHES) throw tooMany(path);
+    if (found.size > MAX_SOURCES) throw tooMany(path);
   }
   return [...found].toSorted();
 };
@@ -124,7 +131,7 @@ const expandOne = async (native: string, path: string, looking: Looking): Promis
         // Other folders may be open.
         refused ??= thrown;
       }
-      if (next.length > MAX_MATCHES) throw tooMany(path);
+      if (next.length > MAX_SOURCES) throw tooMany(path);
     }
     found = next;
   }

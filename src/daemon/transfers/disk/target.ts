@@ -1,10 +1,10 @@
 import { lstatSync } from 'node:fs';
 
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import { failedOf, type Entry, type Failed, type Plan } from '../format.ts';
+import { failedOf, isContents, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
-import { findDestinations } from './destinations.ts';
+import { findDestinations, refuseHome } from './destinations.ts';
 import { fileError, fileFault } from './faults.ts';
 import { FileWriter } from './file-writer.ts';
 import type { Journal } from './journal.ts';
@@ -29,6 +29,8 @@ export interface TargetOptions {
   readonly update: boolean;
   readonly noClobber: boolean;
   readonly dryRun: boolean;
+  /** True where what the source does not have is removed. */
+  readonly delete?: boolean;
   readonly digest: boolean;
   /** True where the destination is the file itself, and never a folder that it goes into. */
   readonly isExact?: boolean;
@@ -74,7 +76,10 @@ export class Target {
     const given = known ?? (await findDestinations(this.#around, this.places, this.#options));
     const real = [];
     for (const path of given) real.push(await this.places.check(path));
+    const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
+    if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
+    this.places.isGiven = first !== '' && isThere(first);
     if (!dryRun && isExact !== true) this.journal.begin({ paths: real, names });
     return real;
   }
@@ -131,6 +136,7 @@ export class Target {
 
   #finishOne([, root, path, , mtimeMs, mode]: Entry): void {
     const { platform } = this.#around;
+    if (path === '' && this.places.isGiven) return;
     const place = this.places.at(root, path);
     const stats = lstatSync(folderOf(place).path(place.name));
     if (!stats.isDirectory()) throw fileError('wrong_type', place.shown, 'is no folder any more');
@@ -169,3 +175,5 @@ export class Target {
     return this.#removal.remove(removing);
   }
 }
+
+const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;

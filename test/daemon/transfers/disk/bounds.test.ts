@@ -109,7 +109,11 @@ describe('removal', () => {
       for (const file of ['old/a', 'old/deep/b', 'old/deep/er/c', 'keep']) writeFileSync(join(home, 'tree', file), '');
       symlinkSync('/etc', join(home, 'tree/old/etc'));
       const dry = await openTree({ dryRun: true });
-      expect(await dry.remove({ root: 0, paths: ['old'], isEmptied: false })).toEqual({ removed: 1, failed: [] });
+      expect(await dry.remove({ root: 0, paths: ['old'], isEmptied: false })).toEqual({
+        removed: 1,
+        would: [0],
+        failed: [],
+      });
       expect(readdirSync(join(home, 'tree/old')).length).toBe(3);
       const target = await openTree();
       expect((await target.extra(0, '', undefined)).names).toEqual([

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 
@@ -11,6 +11,8 @@ import {
   READ_WINDOW_BYTES,
 } from '../../../../src/daemon/transfers/disk/messages.ts';
 import { ENTRY } from '../../../../src/daemon/transfers/format.ts';
+import type { SourceWant } from '../../../../src/protocol/transfers.ts';
+import { until } from '../../../helpers/process-facts.ts';
 import { tempFolder } from '../../../helpers/temp-folder.ts';
 import { verifies } from '../../../requirements.ts';
 import { batchOf, draftsIn, MTIME_MS } from './setup.ts';
@@ -90,6 +92,24 @@ const step = (name: 'plan' | 'finish', entries: unknown): Promise<unknown> => {
   return answerOf(id);
 };
 
+const LARGE_BYTES = 4 * READ_WINDOW_BYTES;
+
+/** Begins to read a large file, and resolves when no more of it may be on its way. */
+const readLarge = async (way: string): Promise<number> => {
+  writeFileSync(join(home, 'tree/large'), Buffer.alloc(LARGE_BYTES));
+  utimesSync(join(home, 'tree/large'), 1, 1);
+  await call('source.open', { endId: 's', paths: ['~/tree'], exclude: [], gitignore: false, limits: {} });
+  const want: SourceWant = { kind: 'range', file: [0, 'large', LARGE_BYTES, 1000], from: 0, to: LARGE_BYTES };
+  const id = next();
+  const readFile = { path: '~/tree/large', limits: {} };
+  disk.take({ id, read: way === 'range' ? { endId: 's', want } : { readFile } });
+  await until(() => bytesOf(id) >= READ_WINDOW_BYTES, 5000);
+  return id;
+};
+
+const bytesOf = (id: number): number =>
+  told(id).reduce((sum, message) => sum + ('chunk' in message ? message.chunk.length : 0), 0);
+
 describe('the disk', () => {
   it('writes what is handed in, in its order, also before it is ready for it', async () => {
     expect(await call('target.open', targetOptions)).toEqual({ paths: [join(home, 'tree')] });
@@ -106,6 +126,58 @@ describe('the disk', () => {
     expect(await call('close', { endId: 't', rest: 'none' })).toEqual({});
     expect(readdirSync(data.journalDir)).toEqual([]);
   });
+
+  it.each(['put', 'one file'])(
+    verifies('transfers.denied-midway', 'ends what is written while it comes, and leaves nothing: %s'),
+    async (way) => {
+      mkdirSync(join(home, 'other'));
+      const rules = { ...data.rules, denied: ['~/tree'] };
+      let id = 0;
+      if (way === 'put') {
+        await call('target.open', targetOptions);
+        await step('plan', [[ENTRY.folder, 0, '', 0, MTIME_MS, 0o755]]);
+        const prepare = begin({ endId: 't', step: 'prepare' });
+        handIn(prepare, Buffer.from(JSON.stringify({ file: [0, 'large', 8_000_000, MTIME_MS, 0o644] })));
+        disk.take({ id: prepare, end: 'end' });
+        const { file } = (await answerOf(prepare)) as { file: number };
+        id = begin({ endId: 't', step: 'put', file, at: 0, to: 8_000_000, turn: 0 });
+      } else {
+        const place = { destPath: '~/tree/large' };
+        id = begin({ writeFile: { id: 'ab'.repeat(16), place, limits: {}, mayWriteRunning: true } });
+      }
+      handIn(id, Buffer.alloc(100_000));
+      await until(() => told(id).length > 0, 5000);
+      disk.take({ rules: { ...rules, denied: ['~/other'] } });
+      handIn(id, Buffer.alloc(100_000));
+      await until(() => told(id).length > 1, 5000);
+      expect(draftsIn(home)).toHaveLength(1);
+      disk.take({ rules });
+      expect(await answerOf(id)).toBe('path_denied');
+      expect(draftsIn(home)).toEqual([]);
+    },
+  );
+
+  it.each(['range', 'one file'])(
+    verifies('transfers.denied-midway', 'ends what is read, no further than what was on its way: %s'),
+    async (way) => {
+      const id = await readLarge(way);
+      disk.take({ rules: { ...data.rules, denied: ['~/tree/large'] } });
+      disk.take({ id, more: LARGE_BYTES });
+      expect(await answerOf(id)).toBe('path_denied');
+      expect(bytesOf(id)).toBeLessThan(LARGE_BYTES / 2);
+    },
+  );
+
+  it.each(['range', 'one file'])(
+    verifies('transfers.source-changes', 'reads no file to its end that has changed: %s'),
+    async (way) => {
+      const id = await readLarge(way);
+      appendFileSync(join(home, 'tree/large'), 'more');
+      disk.take({ id, more: LARGE_BYTES });
+      expect(await answerOf(id)).toBe('source_changed');
+      expect(bytesOf(id)).toBeLessThan(LARGE_BYTES / 2);
+    },
+  );
 
   it('answers each mistake, and goes on', async () => {
     expect(
@@ -189,15 +261,13 @@ describe('the disk', () => {
   it('a reader that takes nothing more is waited for, and one that leaves is left', async () => {
     writeFileSync(join(home, 'big'), Buffer.alloc(3 * READ_WINDOW_BYTES));
     const id = next();
-    const bytesOf = (): number =>
-      told(id).reduce((sum, message) => sum + ('chunk' in message ? message.chunk.length : 0), 0);
     disk.take({ id, read: { readFile: { path: '~/big', limits: {} } } });
     await new Promise((resolve) => setTimeout(resolve, 50));
-    const first = bytesOf();
+    const first = bytesOf(id);
     expect(first).toBeLessThanOrEqual(READ_WINDOW_BYTES + 1_048_576);
     disk.take({ id, more: READ_WINDOW_BYTES });
     await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(bytesOf()).toBeGreaterThan(first);
+    expect(bytesOf(id)).toBeGreaterThan(first);
     const open = readdirSync('/proc/self/fd').length;
     disk.take({ id, end: 'abort' });
     await new Promise((resolve) => setTimeout(resolve, 20));

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
@@ -157,6 +158,18 @@ describe('one file by itself', () => {
       sink.take(Buffer.from('foo'));
       expect(await errorOf(sink.end(value))).toMatch(/invalid_request|wrong_type|path_denied/);
     }
+    await tree.expectUntouched();
+  });
+
+  it(verifies('transfers.atomic', 'a pipe, or what else is no file, stays where it is'), async ({ skip }) => {
+    skip(process.platform === 'win32', 'Windows has no pipes among its files');
+    const pipe = join(tree.home, 'tree/pipe');
+    execFileSync('mkfifo', [pipe]);
+    expect(await errorOf(begin('~/tree/pipe'))).toBe('wrong_type');
+    const sink = await begin(undefined);
+    sink.take(Buffer.from('foo'));
+    expect(await errorOf(sink.end({ destPath: '~/tree/pipe' }))).toBe('wrong_type');
+    expect(fs.lstatSync(pipe).isFIFO()).toBe(true);
     await tree.expectUntouched();
   });
 

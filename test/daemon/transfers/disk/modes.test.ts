@@ -84,7 +84,7 @@ describe('modes and times', () => {
         chmodSync(join(home, 'tree/ro'), 0o755);
         writeFileSync(join(home, 'tree/ro/b'), 'b');
         chmodSync(join(home, 'tree/ro'), 0o555);
-        expect(await move([own, own], [['~/tree/.'], '~/copy/../copy/.'])).toMatchObject({ failed: [] });
+        expect(await move([own, own], [['~/tree'], '~/copy/../copy/.'])).toMatchObject({ failed: [] });
         const again = await move([own, own], [['~/tree/ro'], '~/copy']);
         expect(again).toMatchObject({ failed: [], files: 1, skipped: 1 });
         expect(modeOf('copy/ro')).toBe('555');
@@ -111,7 +111,7 @@ describe('modes and times', () => {
     expect(statSync(join(home, 'copy')).mtimeMs).toBe(77_000);
     const again = await move([disk, disk], [['~/tree'], '~/copy/../copy2']);
     expect(again.failed).toEqual([]);
-    expect(await move([disk, disk], [['~/tree/.'], '~/copy2/..'])).toMatchObject({ files: 0, skipped: 5 });
+    expect(await move([disk, disk], [['~/tree/.'], '~/copy2'])).toMatchObject({ files: 0, skipped: 5 });
   });
 
   it('a mode alone is changed without sending anything; a dry run changes nothing', async () => {

@@ -59,12 +59,11 @@ describe('below the level full', () => {
         [ENTRY.link, 0, 'sub-link', 0, MTIME_MS, 0o777, path],
         [ENTRY.link, 0, 'sub/link', 0, MTIME_MS, 0o777, `../${path}`],
       ]);
-      const { failed, send } = await target.plan(entries);
-      expect([send, failed.length, new Set(failed.map(([, error]) => error))]).toEqual([
-        [],
-        entries.length,
-        new Set(['path_denied']),
-      ]);
+      // One by one: what is in a folder that is refused is not looked at.
+      for (const entry of entries) {
+        const { failed, send } = await target.plan([entry]);
+        expect([send, failed.map(([, error]) => error)], entry.join(' ')).toEqual([[], ['path_denied']]);
+      }
       expect(
         (
           await writeFiles(
