@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LEVELS, SCOPES } from './scopes.ts';
 
 /** One of the three levels. */
-export const levelSchema = z.enum(LEVELS);
+const levelSchema = z.enum(LEVELS);
 
 /** What a peer, a named key or the machine's agents may do here. Default deny: what is not named is refused. */
 export const grantSchema = z.object({

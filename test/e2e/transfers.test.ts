@@ -288,8 +288,11 @@ describe('what other nodes read and write here', () => {
       sources: ['note'],
       files: { done: 1 },
     });
+    await a.run(['ls', 'far', '~']);
+    await b.run(['logs']);
     const audit = await readFile(b.path('logs', 'audit.jsonl'), 'utf8');
     expect(audit).toContain('"operation":"target.open"');
+    expect(audit).toContain('"input.path":"~"');
   });
 });
 

@@ -15,7 +15,14 @@ const cut = (_key: string, value: unknown): unknown => {
 };
 
 /** A record as one line, without its end. */
-export const lineOf = (record: AuditRecord): string => JSON.stringify(record, cut);
+export const lineOf = (record: AuditRecord): string =>
+  Object.values(record).every(isShort) ? JSON.stringify(record) : JSON.stringify(record, cut);
+
+/** True for what nothing has to be cut of: most records have nothing else, and are made without a look at each part. */
+const isShort = (value: unknown): boolean => {
+  if (typeof value === 'string') return value.length <= MAX_STRING;
+  return typeof value !== 'object' || value === null;
+};
 
 /** The record that a line holds; `undefined` for anything else, such as a line that was torn. */
 export const recordOf = (line: string): AuditRecord | undefined => {

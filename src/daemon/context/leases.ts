@@ -19,7 +19,7 @@ export interface LeasesOptions {
 }
 
 /** Where leases lie among the store's entries, and whose bytes they are. */
-export const LEASES = 'lease/';
+const LEASES = 'lease/';
 /** For all, and for each peer machine: names and owners of thousands. */
 const BUDGET = { all: 4 * 1_048_576, ofPeer: 1_048_576 };
 

@@ -32,21 +32,23 @@ export const recordRequest = (
   const { caller } = state;
   const onBehalfOf = caller.kind === 'peer' ? noteOf(request) : undefined;
   const record: AuditRecord = {
-    ...state.audited,
     timestamp: state.timestamp,
     requestId: state.requestId,
     caller: callerName(caller),
-    ...(caller.kind === 'agent' ? { agent: caller.label } : {}),
+    agent: caller.kind === 'agent' ? caller.label : undefined,
     fromIp: socketFacts(request.socket).remoteAddress ?? 'unknown',
     operation: state.operation ?? 'unknown',
     method: request.method ?? '',
     path,
-    ...(state.target === undefined ? {} : { peer: state.target.name }),
-    ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
+    peer: state.target?.name,
+    onBehalfOf,
     decision,
     statusCode,
     duration: Math.round((parts.clock.monotonicMs() - state.startedAtMs) * 100) / 100,
   };
+  // What the input says stands beside what is known of the request, and never in its place.
+  for (const [field, value] of Object.entries(state.audited))
+    record[field in record ? `input.${field}` : field] = value;
   parts.audit.record(record);
 };
 

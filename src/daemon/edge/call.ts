@@ -51,23 +51,23 @@ export interface Call {
   /** True where the caller can repeat this request and get the same result: its effect outlives a lost connection. */
   readonly resumable: boolean;
   /** There on a repeat: how long ago, in ms, its sender made the first attempt. */
-  readonly repeatAgeMs?: number;
+  readonly repeatAgeMs?: number | undefined;
   /** For whom the other node asks: for records only. */
-  readonly onBehalfOf?: string;
+  readonly onBehalfOf?: string | undefined;
   /** The other end's address, for records and for where a peer can be found. */
-  readonly remoteAddress?: string;
+  readonly remoteAddress?: string | undefined;
   /** Aborted with a reason (`client-gone`, `cancel`, `revoked`, `shutdown`) when the answer is no longer wanted. */
   readonly signal: AbortSignal;
   /** Names the new object, before the answer: the way to reach it while it lives. */
   announce(objectId: string): void;
   /** The byte body of an upload or an exchange: who takes it asks its client for it. Who wants no more of it leaves it: destroying it would take the answer with it. */
-  readonly body?: Readable;
+  readonly body?: Readable | undefined;
   /** How many bytes that body has, where the client said so before it. */
-  readonly bodyLength?: number;
+  readonly bodyLength?: number | undefined;
   /** What that body is; of a form `multipart/form-data` with a sound boundary, and nothing else. */
-  readonly contentType?: string;
+  readonly contentType?: string | undefined;
   /** Download only: which part of the bytes is wanted, in the words of the request's `Range`. */
-  readonly range?: string;
+  readonly range?: string | undefined;
 }
 
 /** What an operation's handler returns: its bytes, the source of its events, or its output. */

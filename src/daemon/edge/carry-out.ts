@@ -1,9 +1,12 @@
+import { Ending } from '../../kernel/ending.ts';
 import { type Kind, type Operation, takesBytes } from '../../protocol/operation.ts';
 import { rowOf, type OperationId } from '../../protocol/operations.ts';
+import type { Caller } from '../../trust/caller.ts';
 import { noteInput, recordRequest } from './audit-hook.ts';
 import { replyBytes } from './byte-reply.ts';
 import type { ByteAnswer, StreamSource } from './call.ts';
 import type { EffectAnswer } from './effects.ts';
+import type { OpenRequest } from './open-requests.ts';
 import { toLoopsyError } from './error-reply.ts';
 import { type Exchange, sendJsonText } from './exchange.ts';
 import { formType } from './form-type.ts';
@@ -20,9 +23,9 @@ import { replyText } from './text-reply.ts';
 export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeParts): Promise<void> => {
   const op = rowOf(id);
   const { request, state } = exchange;
-  const controller = openRequest(id, exchange, parts);
+  const ending = openRequest(id, exchange, parts);
   const valid = validate(op, await gatherInput(op, exchange));
-  refuseEnded(controller.signal);
+  refuseEnded(ending);
   noteInput(state, op, valid);
   const input = findPeers(exchange, { op, input: valid }, parts);
   const digest = state.resumable ? digestOf(id, state.target, input) : '';
@@ -36,7 +39,7 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
     input,
     digest,
     target: state.target,
-    controller,
+    ending,
     contentType,
     remembered: undefined,
   };
@@ -45,28 +48,52 @@ export const carryOut = async (id: OperationId, exchange: Exchange, parts: EdgeP
   return SEND[op.kind](run, parts);
 };
 
+/** A request that a revocation and a cancel can reach. */
+class Admitted implements OpenRequest {
+  readonly operation: OperationId;
+  readonly ending = new Ending();
+  readonly #exchange: Exchange;
+  readonly #parts: EdgeParts;
+
+  constructor(operation: OperationId, exchange: Exchange, parts: EdgeParts) {
+    this.operation = operation;
+    this.#exchange = exchange;
+    this.#parts = parts;
+  }
+
+  get caller(): Caller {
+    return this.#exchange.state.caller;
+  }
+
+  get requestId(): string {
+    return this.#exchange.state.requestId;
+  }
+
+  get peers(): readonly string[] {
+    const { target, addressed } = this.#exchange.state;
+    return target === undefined ? addressed : [target.nodeId, ...addressed];
+  }
+
+  callerNow(): Caller {
+    return callerNow(this.#exchange, this.#parts);
+  }
+
+  cut(): void {
+    const { response } = this.#exchange;
+    if (!response.writableFinished) response.destroy();
+  }
+}
+
 /** Lets a revocation and a cancel reach it from here on: while its body is still on the way, too. */
-const openRequest = (id: OperationId, exchange: Exchange, parts: EdgeParts): AbortController => {
+const openRequest = (id: OperationId, exchange: Exchange, parts: EdgeParts): Ending => {
   const { response, state } = exchange;
-  const controller = new AbortController();
-  const forget = parts.open.add({
-    caller: state.caller,
-    operation: id,
-    get peers() {
-      return state.target === undefined ? state.addressed : [state.target.nodeId, ...state.addressed];
-    },
-    requestId: state.requestId,
-    controller,
-    callerNow: () => callerNow(exchange, parts),
-    cut: () => {
-      if (!response.writableFinished) response.destroy();
-    },
-  });
+  const admitted = new Admitted(id, exchange, parts);
+  const forget = parts.open.add(admitted);
   response.once('close', () => {
     forget();
-    if (!response.writableFinished && !state.resumable) controller.abort('client-gone');
+    if (!response.writableFinished && !state.resumable) admitted.ending.abort('client-gone');
   });
-  return controller;
+  return admitted.ending;
 };
 
 /** Which peers it is about, by what its caller may now: those that its input names, and the one where its object lives. */
@@ -86,9 +113,13 @@ const isStep = (op: Operation): boolean => takesBytes(op) && op.object?.kind ===
 
 const jobIdIn = ({ jobId }: Record<string, unknown>): string => (typeof jobId === 'string' ? jobId : '');
 
-const answerOf = async (run: Run, signal: AbortSignal, parts: EdgeParts): Promise<EffectAnswer> => {
+const answerOf = async (
+  run: Run,
+  ending: { readonly signal: AbortSignal },
+  parts: EdgeParts,
+): Promise<EffectAnswer> => {
   let object: string | undefined;
-  const call = callOf(run, signal, { parts, named: (id) => (object = id) });
+  const call = callOf(run, { ending, parts, named: (id) => (object = id) });
   try {
     if (run.target !== undefined) {
       const answer = await parts.forwarder.json({ ...run, target: run.target, call });
@@ -107,8 +138,8 @@ const sendJson = async (run: Run, parts: EdgeParts): Promise<void> => {
   const { exchange, op } = run;
   const answer = await (exchange.state.resumable && op.kind === 'json'
     ? answerOnce(run, parts)
-    : answerOf(run, run.controller.signal, parts));
-  refuseEnded(run.controller.signal);
+    : answerOf(run, run.ending, parts));
+  refuseEnded(run.ending);
   await sendAnswer(run, answer, parts);
 };
 
@@ -141,18 +172,18 @@ const answerOnce = (run: Run, parts: EdgeParts): Promise<EffectAnswer> => {
     key,
     (signal) => {
       // A cancel or a revocation of the request that began it ends the effect too.
-      const { signal: mine } = run.controller;
+      const { signal: mine } = run.ending;
       mine.addEventListener('abort', () => parts.effects.cancel(key, String(mine.reason)), { once: true });
-      return answerOf(run, signal, parts);
+      return answerOf(run, { signal }, parts);
     },
     { digest: run.digest, gone: gone.signal, repeatAgeMs, knowsRepeats: knowsRepeats(run) },
   );
 };
 
 const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
-  const { exchange, op, input, controller } = run;
+  const { exchange, op, input, ending } = run;
   let object: string | undefined;
-  const call = callOf(run, controller.signal, { parts, named: (id) => (object = id) });
+  const call = callOf(run, { ending, parts, named: (id) => (object = id) });
   // A stream operation's handler returns a source.
   const source = await (run.target === undefined
     ? (handle(run, call, parts) as Promise<StreamSource>)
@@ -169,15 +200,15 @@ const sendStream = async (run: Run, parts: EdgeParts): Promise<void> => {
     jobId: op.object?.kind === 'job' ? (object ?? jobIdIn(input)) : '',
     since: Number(input['since'] ?? 0),
     waitMs: Number(input['wait'] ?? 0),
-    signal: controller.signal,
+    signal: ending.signal,
     clock: parts.clock,
     log: parts.log,
   });
 };
 
 const sendBytes = async (run: Run, parts: EdgeParts): Promise<void> => {
-  const { exchange, controller, target, op } = run;
-  const call = callOf(run, controller.signal, { parts, named: () => undefined });
+  const { exchange, ending, target, op } = run;
+  const call = callOf(run, { ending, parts, named: () => undefined });
   // The handler of a download, and of an exchange, returns bytes.
   const answer = await (target === undefined
     ? (handle(run, call, parts) as Promise<ByteAnswer>)
@@ -190,15 +221,15 @@ const sendBytes = async (run: Run, parts: EdgeParts): Promise<void> => {
   };
   const { clock, log } = parts;
   const isExchange = op.kind === 'exchange';
-  return replyBytes(answer, { request, response, signal: controller.signal, clock, log, onBegin, isExchange });
+  return replyBytes(answer, { request, response, signal: ending.signal, clock, log, onBegin, isExchange });
 };
 
 /** An answer of this node's own that is no JSON: it makes nothing, and is not forwarded. */
 const answerText = async (run: Run, type: string, parts: EdgeParts): Promise<void> => {
-  const { exchange, controller } = run;
-  const call = callOf(run, controller.signal, { parts, named: () => undefined });
+  const { exchange, ending } = run;
+  const call = callOf(run, { ending, parts, named: () => undefined });
   const text = String(await handle(run, call, parts));
-  refuseEnded(controller.signal);
+  refuseEnded(ending);
   recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts);
   replyText(exchange, { type, text });
 };

@@ -1,3 +1,4 @@
+import type { Ended, Ending } from '../../kernel/ending.ts';
 import type { OperationId } from '../../protocol/operations.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
@@ -9,7 +10,7 @@ export interface OpenRequest {
   /** The nodeIds of the peers that this node addresses for it: where it is forwarded to, and whom its input names. */
   readonly peers: readonly string[];
   readonly requestId: string;
-  readonly controller: AbortController;
+  readonly ending: Ending;
   /** Who the same certificate or token makes by what holds now. */
   readonly callerNow: () => Caller;
   /** Destroys its connection where the answer has not left. */
@@ -23,7 +24,7 @@ const ENDINGS: ReadonlySet<unknown> = new Set<NodeEnding>(['revoked', 'expired_k
 const isEnding = (reason: unknown): reason is NodeEnding => ENDINGS.has(reason);
 
 /** What a request is answered that the node itself has ended; undefined where it has not. */
-export const endedByNode = ({ aborted, reason }: AbortSignal): LoopsyError | undefined => {
+export const endedByNode = ({ aborted, reason }: Ended): LoopsyError | undefined => {
   const why: unknown = reason;
   return aborted && isEnding(why) ? new LoopsyError(why) : undefined;
 };
@@ -45,7 +46,7 @@ export class OpenRequests {
   /** Aborts every request that `denied` says is no longer allowed. @returns those, to be cut where they stay. */
   abortWhere(denied: (request: OpenRequest) => boolean, reason: NodeEnding): OpenRequest[] {
     const ended = [...this.#open].filter(denied);
-    for (const { controller } of ended) controller.abort(reason);
+    for (const { ending } of ended) ending.abort(reason);
     return ended;
   }
 
@@ -53,7 +54,7 @@ export class OpenRequests {
   cancel(caller: string, requestId: string): boolean {
     for (const request of this.#open) {
       if (request.requestId === requestId && callerName(request.caller) === caller) {
-        request.controller.abort('client-gone');
+        request.ending.abort('client-gone');
         return true;
       }
     }

@@ -1,7 +1,11 @@
+import type { Readable } from 'node:stream';
+
+import type { Ended, Ending } from '../../kernel/ending.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { type Operation, takesBytes } from '../../protocol/operation.ts';
 import type { OperationId } from '../../protocol/operations.ts';
 import { HEADERS } from '../../protocol/requests.ts';
+import type { Caller } from '../../trust/caller.ts';
 import { recordRequest } from './audit-hook.ts';
 import type { Call, Handler } from './call.ts';
 import { askForBody, type Exchange } from './exchange.ts';
@@ -24,7 +28,7 @@ export interface Run {
   /** The peer that carries it out; undefined: this node. */
   readonly target: Target | undefined;
   /** Aborted where the answer is no longer wanted: client gone, cancelled, revoked. */
-  readonly controller: AbortController;
+  readonly ending: Ending;
   /** What its body is. */
   readonly contentType: string | undefined;
   /** That the object which it makes on a peer is remembered, where it is to outlive the request. */
@@ -32,69 +36,92 @@ export interface Run {
 }
 
 /** @throws why the node itself has ended the request, where it has. */
-export const refuseEnded = (signal: AbortSignal): void => {
-  const ended = endedByNode(signal);
+export const refuseEnded = (ending: Ended): void => {
+  const ended = endedByNode(ending);
   if (ended !== undefined) throw ended;
 };
 
-/** What the handler of a run is told of it. @param named is told the id of the object that the call makes. */
-export const callOf = (
-  run: Run,
-  signal: AbortSignal,
-  { parts, named }: { parts: EdgeParts; named: (id: string) => void },
-): Call => {
-  const { exchange } = run;
-  const { request, state } = exchange;
-  const onBehalfOf = request.headers[HEADERS.onBehalfOf];
-  const { remoteAddress } = socketFacts(request.socket);
-  const repeatAgeMs = repeatAgeOf(exchange, parts);
-  const call: Call = {
-    operation: run.id,
-    caller: state.caller,
-    requestId: state.requestId,
-    digest: run.digest,
-    resumable: state.resumable,
-    ...(repeatAgeMs === undefined ? {} : { repeatAgeMs }),
-    ...(typeof onBehalfOf === 'string' ? { onBehalfOf } : {}),
-    ...(remoteAddress === undefined ? {} : { remoteAddress }),
-    signal,
-    announce: (objectId) => {
-      named(objectId);
-      const { op, target } = run;
-      state.audited[op.object?.field ?? 'jobId'] = objectId;
-      if (target !== undefined) run.remembered = rememberObject(objectId, { ...run, target }, parts);
-      // A run that can't begin says so at once; one that goes on is in the log before it ends.
-      parts.clock.after(RECORD_MS, () => recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts));
-    },
-    ...bytesOf(run),
-  };
-  return takesBytes(run.op) ? withBody(call, exchange) : call;
-};
+/** What the handler of a run is told of it: read where it is wanted, as most handlers want little. */
+class RunCall implements Call {
+  readonly operation: OperationId;
+  readonly caller: Caller;
+  readonly requestId: string;
+  readonly digest: string;
+  readonly resumable: boolean;
+  readonly repeatAgeMs: number | undefined;
+  readonly #run: Run;
+  readonly #wanted: Wanted;
+  #isAsked = false;
 
-/** A body that its client holds back is asked for when somebody takes it: what is refused before is never sent. */
-const withBody = (call: Call, exchange: Exchange): Call => {
-  let isAsked = false;
-  return {
-    ...call,
-    get body() {
-      if (!isAsked) askForBody(exchange);
-      isAsked = true;
-      return exchange.request;
-    },
-  };
-};
+  constructor(run: Run, wanted: Wanted) {
+    const { state } = run.exchange;
+    this.operation = run.id;
+    this.caller = state.caller;
+    this.requestId = state.requestId;
+    this.digest = run.digest;
+    this.resumable = state.resumable;
+    this.repeatAgeMs = repeatAgeOf(run.exchange, wanted.parts);
+    this.#run = run;
+    this.#wanted = wanted;
+  }
 
-/** What a call is told of the bytes that come with it, or that it is to answer with. */
-const bytesOf = ({ op, exchange, contentType }: Run): Pick<Call, 'bodyLength' | 'contentType' | 'range'> => {
-  const { request } = exchange;
-  const { range, 'content-length': length } = request.headers;
-  if (op.kind === 'download') return range === undefined ? {} : { range };
-  if (!takesBytes(op)) return {};
-  return {
-    ...(contentType === undefined ? {} : { contentType }),
-    ...(Number.isSafeInteger(Number(length)) ? { bodyLength: Number(length) } : {}),
-  };
-};
+  get signal(): AbortSignal {
+    return this.#wanted.ending.signal;
+  }
+
+  get onBehalfOf(): string | undefined {
+    const note = this.#run.exchange.request.headers[HEADERS.onBehalfOf];
+    return typeof note === 'string' ? note : undefined;
+  }
+
+  get remoteAddress(): string | undefined {
+    return socketFacts(this.#run.exchange.request.socket).remoteAddress;
+  }
+
+  /** A body that its client holds back is asked for when somebody takes it: what is refused before is never sent. */
+  get body(): Readable | undefined {
+    const { op, exchange } = this.#run;
+    if (!takesBytes(op)) return undefined;
+    if (!this.#isAsked) askForBody(exchange);
+    this.#isAsked = true;
+    return exchange.request;
+  }
+
+  get bodyLength(): number | undefined {
+    const length = Number(this.#run.exchange.request.headers['content-length']);
+    return takesBytes(this.#run.op) && Number.isSafeInteger(length) ? length : undefined;
+  }
+
+  get contentType(): string | undefined {
+    return takesBytes(this.#run.op) ? this.#run.contentType : undefined;
+  }
+
+  get range(): string | undefined {
+    return this.#run.op.kind === 'download' ? this.#run.exchange.request.headers.range : undefined;
+  }
+
+  announce(objectId: string): void {
+    const run = this.#run;
+    const { parts, named } = this.#wanted;
+    const { op, target, exchange } = run;
+    named(objectId);
+    exchange.state.audited[op.object?.field ?? 'jobId'] = objectId;
+    if (target !== undefined) run.remembered = rememberObject(objectId, { ...run, target }, parts);
+    // A run that can't begin says so at once; one that goes on is in the log before it ends.
+    parts.clock.after(RECORD_MS, () => recordRequest(exchange, { statusCode: 200, decision: 'allowed' }, parts));
+  }
+}
+
+/** What ends a call, and who hears of it. */
+interface Wanted {
+  readonly ending: { readonly signal: AbortSignal };
+  readonly parts: EdgeParts;
+  /** Told the id of the object that the call makes. */
+  readonly named: (id: string) => void;
+}
+
+/** What the handler of a run is told of it. */
+export const callOf = (run: Run, wanted: Wanted): Call => new RunCall(run, wanted);
 
 /**
  * For how long the first result may have been kept, where this is a repeat.

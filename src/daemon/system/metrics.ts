@@ -31,8 +31,9 @@ export class Metrics implements Service {
       decision: decision === 'allowed' || Object.hasOwn(ERRORS, decision) ? decision : 'other',
     };
     const key = `${labels.operation} ${labels.decision}`;
-    const before = this.#requests.get(key)?.count ?? 0;
-    this.#requests.set(key, { ...labels, count: before + 1 });
+    const known = this.#requests.get(key);
+    if (known === undefined) this.#requests.set(key, { ...labels, count: 1 });
+    else known.count += 1;
   }
 
   /** All of it in the text format of Prometheus. */

@@ -94,7 +94,7 @@ export const nextOf = async (source: StreamSource): Promise<ContextEvent | undef
 };
 
 /** An event in a few words: `set a=1`, `delete b`, `ready`. */
-export const wordsOf = (event: ContextEvent | undefined): string => {
+const wordsOf = (event: ContextEvent | undefined): string => {
   switch (event?.type) {
     case 'set':
       return `set ${event.entry.key}=${event.entry.value}`;

@@ -1,3 +1,4 @@
+import { Ending } from '../../../src/kernel/ending.ts';
 import { describe, expect, it } from 'vitest';
 
 import { endedByNode, type OpenRequest, OpenRequests } from '../../../src/daemon/edge/open-requests.ts';
@@ -7,7 +8,7 @@ const request = (name: string, requestId: string): OpenRequest => ({
   operation: 'job.stream',
   peers: [],
   requestId,
-  controller: new AbortController(),
+  ending: new Ending(),
   callerNow: () => ({ kind: 'stranger' }),
   cut: () => undefined,
 });
@@ -30,8 +31,8 @@ describe('open requests', () => {
     open.add(mine);
     open.add(other);
     expect(open.abortWhere(({ caller }) => caller.kind === 'key' && caller.name === 'ci', 'revoked')).toEqual([mine]);
-    expect(endedByNode(mine.controller.signal)?.error).toBe('revoked');
-    expect(other.controller.signal.aborted).toBe(false);
+    expect(endedByNode(mine.ending)?.error).toBe('revoked');
+    expect(other.ending.aborted).toBe(false);
   });
 
   it('are cancelled by their own caller alone', () => {
@@ -40,9 +41,9 @@ describe('open requests', () => {
     open.add(mine);
     expect(open.cancel('key:board', 'same-id')).toBe(false);
     expect(open.cancel('key:ci', 'another-id')).toBe(false);
-    expect(mine.controller.signal.aborted).toBe(false);
+    expect(mine.ending.aborted).toBe(false);
     expect(open.cancel('key:ci', 'same-id')).toBe(true);
-    expect(mine.controller.signal.reason).toBe('client-gone');
+    expect(mine.ending.reason).toBe('client-gone');
   });
 
   it('say why only where the node has ended them', () => {

@@ -50,7 +50,7 @@ describe('what a node says of itself', () => {
       hostname: 'kai',
       platform: process.platform,
       port: 19_532,
-      capabilities: ['execute'],
+      capabilities: ['execute', 'transfer', 'context'],
     });
   });
 
