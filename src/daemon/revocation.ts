@@ -107,8 +107,10 @@ export class Revocation implements Service {
   /** Who came in with the owner's old key is nobody any more. What the owner started is the owner's, and goes on. */
   #endOldOwner(): void {
     const { keys } = this.#parts;
-    const isOld = ({ caller, requestId, callerNow }: OpenRequest): boolean =>
-      caller.kind === 'owner' && !keys.isGeneratingFor(requestId) && callerNow().kind !== 'owner';
+    const isOld = (request: OpenRequest): boolean =>
+      request.caller.kind === 'owner' &&
+      !keys.isGeneratingFor(request.requestId) &&
+      request.callerNow().kind !== 'owner';
     this.#abort(isOld, 'revoked');
   }
 
@@ -118,7 +120,7 @@ export class Revocation implements Service {
     const ended = open.abortWhere(denied, reason);
     if (ended.length === 0) return;
     clock.after(LAST_WORDS_MS, () => {
-      for (const { cut } of ended) cut();
+      for (const request of ended) request.cut();
     });
   }
 

@@ -1,4 +1,4 @@
-import { Accounts } from './accounts.ts';
+import { Budgets } from './budgets.ts';
 import { openWriter } from './connection.ts';
 import { inTransaction, type Database, type Statement } from './sqlite.ts';
 import type { Budget, Change } from './store.ts';
@@ -32,44 +32,57 @@ export interface SweepResult extends Counted {
   readonly more: boolean;
 }
 
-/** What must be known of an entry before it is replaced. */
+/** What a condition is about. */
 interface Old {
   readonly revision: number;
   readonly expires_at: number | null;
-  readonly account: number | null;
-  readonly bytes: number;
 }
 
-const BYTES = 'octet_length(key) + octet_length(value) AS bytes';
+/** An entry as it is put: key, value, revision, expiry, account. */
+type Row = readonly [string, string, number, number | null, string | null];
 
-/** Writes one file. A batch never harms another one: its conditions are decided before its first change. */
+/** A larger value goes by itself: as one of many it would be copied more often. */
+const MAX_SHARED = 4096;
+/** Rows of one statement. */
+const MAX_ROWS = 256;
+
+/** How a key that is there takes what is put. */
+const UPSERT = `ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,
+  expires_at = excluded.expires_at, account = excluded.account`;
+const COLUMNS = '(key, value, revision, expires_at, account)';
+
+/**
+ * Writes one file. A batch never harms another one: its conditions are decided before its first change. What only puts
+ * goes to the engine in one statement with what comes before and behind it: the way there costs more than the work.
+ */
 export class FileWriter {
   readonly #db: Database;
-  readonly #accounts: Accounts;
+  readonly #budgets: Budgets;
   readonly #counter: Statement<{ revision: number }>;
   readonly #old: Statement<Old>;
   readonly #put: Statement<never>;
+  readonly #putAll: Statement<never>;
   readonly #delete: Statement<never>;
-  readonly #sweep: Statement<Pick<Old, 'account' | 'bytes'> & { readonly key: string }>;
+  readonly #sweep: Statement<{ readonly key: string }>;
   readonly #setCounter: Statement<never>;
+  #rows: Row[] = [];
   #revision = -1;
 
   constructor(file: string) {
     const db = openWriter(file);
     this.#db = db;
-    this.#accounts = new Accounts(db);
+    this.#budgets = new Budgets(db);
     this.#counter = db.prepare('SELECT revision FROM counter');
     this.#setCounter = db.prepare('UPDATE counter SET revision = ?, now = max(now, ?)');
-    this.#old = db.prepare(`SELECT revision, expires_at, account, ${BYTES} FROM entries WHERE key = ?`);
-    this.#put = db.prepare(
-      `INSERT INTO entries (key, value, revision, expires_at, account) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key)
-       DO UPDATE SET value = excluded.value, revision = excluded.revision, expires_at = excluded.expires_at,
-       account = excluded.account`,
+    this.#old = db.prepare('SELECT revision, expires_at FROM entries WHERE key = ?');
+    this.#put = db.prepare(`INSERT INTO entries ${COLUMNS} VALUES (?, ?, ?, ?, ?) ${UPSERT}`);
+    this.#putAll = db.prepare(
+      `INSERT INTO entries ${COLUMNS} SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4
+       FROM json_each(?) WHERE true ${UPSERT}`,
     );
     this.#delete = db.prepare('DELETE FROM entries WHERE key = ?');
     this.#sweep = db.prepare(
-      `DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?)
-       RETURNING key, account, ${BYTES}`,
+      'DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE expires_at <= ? LIMIT ?) RETURNING key',
     );
   }
 
@@ -83,6 +96,7 @@ export class FileWriter {
         after += 1;
         return after;
       });
+      this.#flush();
       return { before, after, results };
     });
   }
@@ -91,7 +105,6 @@ export class FileWriter {
   sweep({ now, counts }: { readonly now: number; readonly counts: boolean }): SweepResult {
     return this.#counted(now, (before) => {
       const gone = this.#sweep.all(now, SWEEP_ENTRIES);
-      for (const { account, bytes } of gone) if (account !== null) this.#accounts.count(account, -1, bytes);
       const after = gone.length === 0 || !counts ? before : before + 1;
       return { before, after, keys: gone.map(({ key }) => key), more: gone.length === SWEEP_ENTRIES };
     });
@@ -102,76 +115,84 @@ export class FileWriter {
   }
 
   #counted<Result extends Counted>(now: number, run: (before: number) => Result): Result {
+    this.#rows = [];
     try {
       const result = inTransaction(this.#db, () => {
         const before = this.#counter.get()?.revision ?? 0;
         // Another process has written.
-        if (before !== this.#revision) this.#accounts.forget();
+        if (before !== this.#revision) this.#budgets.forget();
         const done = run(before);
         if (done.after !== before) this.#setCounter.run(done.after, now);
-        this.#accounts.save();
         return done;
       });
       this.#revision = result.after;
       return result;
     } catch (error) {
-      this.#accounts.forget();
+      this.#budgets.forget();
       throw error;
     }
   }
 
   #carryOut({ changes, within = [] }: WriterBatch, revision: number, now: number): Refusal | undefined {
-    const olds = new Map<string, Old | undefined>();
-    for (const change of changes) {
-      const key = keyOf(change);
-      if (!olds.has(key)) olds.set(key, this.#old.get(key));
-      const conflict = conflictOf(change, olds.get(key), now);
-      if (conflict !== undefined) return conflict;
-    }
-    const before = within.map(({ accounts }) => this.#accounts.bytesOf(accounts));
-    const counted = this.#count(changes, olds);
-    const budget = this.#accounts.over(within, before);
-    if (budget !== undefined) {
-      for (const [id, entries, bytes] of counted) this.#accounts.count(id, entries === 1 ? -1 : 1, bytes);
-      return { budget, bytes: before[within.indexOf(budget)] ?? 0 };
-    }
+    const conflict = this.#findConflict(changes, now);
+    if (conflict !== undefined) return conflict;
+    if (!this.#budgets.surelyHold(within, changes)) return this.#tryWithin(changes, within, revision);
     for (const change of changes) this.#apply(change, revision);
     return undefined;
   }
 
-  /** Counts what each key had, and what the last of its changes gives it. */
-  #count(changes: readonly Change[], olds: ReadonlyMap<string, Old | undefined>): Counting[] {
-    const counted: Counting[] = [];
-    const count = (...counting: Counting): void => {
-      this.#accounts.count(...counting);
-      counted.push(counting);
-    };
-    for (const old of olds.values()) if (old !== undefined && old.account !== null) count(old.account, -1, old.bytes);
-    const last = olds.size === changes.length ? changes : new Map(changes.map((one) => [keyOf(one), one])).values();
-    for (const change of last) {
-      if (!('put' in change) || change.account === undefined) continue;
-      const bytes = Buffer.byteLength(change.put) + Buffer.byteLength(change.value);
-      count(this.#accounts.idOf(change.account), 1, bytes);
+  /** Does it, and looks what came of it. */
+  #tryWithin(changes: readonly Change[], within: readonly Budget[], revision: number): Refusal | undefined {
+    this.#flush();
+    this.#budgets.forget();
+    const before = within.map(({ accounts }) => this.#budgets.exact(accounts));
+    this.#db.exec('SAVEPOINT batch');
+    for (const change of changes) this.#apply(change, revision);
+    this.#flush();
+    const over = within.findIndex(({ accounts, maxBytes }, at) => {
+      const bytes = this.#budgets.exact(accounts);
+      return bytes > maxBytes && bytes > (before[at] ?? 0);
+    });
+    this.#db.exec(over < 0 ? 'RELEASE batch' : 'ROLLBACK TO batch; RELEASE batch');
+    const budget = within[over];
+    return budget === undefined ? undefined : { budget, bytes: before[over] ?? 0 };
+  }
+
+  #findConflict(changes: readonly Change[], now: number): Refusal | undefined {
+    for (const change of changes) {
+      if (change.ifRevision === undefined) continue;
+      this.#flush();
+      const key = 'put' in change ? change.put : change.delete;
+      const old = this.#old.get(key);
+      const revision = old === undefined || (old.expires_at ?? Infinity) <= now ? 0 : old.revision;
+      if (revision !== change.ifRevision) return { key, revision };
     }
-    return counted;
+    return undefined;
   }
 
   #apply(change: Change, revision: number): void {
     if (!('put' in change)) {
+      this.#flush();
       this.#delete.run(change.delete);
       return;
     }
-    const { put: key, value, expiresAt = null, account } = change;
-    this.#put.run(key, value, revision, expiresAt, account === undefined ? null : this.#accounts.idOf(account));
+    const { put, value, expiresAt = null, account = null } = change;
+    const row: Row = [put, value, revision, expiresAt, account];
+    if (value.length > MAX_SHARED) {
+      this.#flush();
+      this.#put.run(...row);
+      return;
+    }
+    this.#rows.push(row);
+    if (this.#rows.length >= MAX_ROWS) this.#flush();
+  }
+
+  #flush(): void {
+    const rows = this.#rows;
+    if (rows.length === 0) return;
+    this.#rows = [];
+    const [only] = rows;
+    if (rows.length === 1 && only !== undefined) this.#put.run(...only);
+    else this.#putAll.run(JSON.stringify(rows));
   }
 }
-
-type Counting = readonly [id: number, entries: 1 | -1, bytes: number];
-
-const keyOf = (change: Change): string => ('put' in change ? change.put : change.delete);
-
-const conflictOf = (change: Change, old: Old | undefined, now: number): Refusal | undefined => {
-  if (change.ifRevision === undefined) return undefined;
-  const revision = old === undefined || (old.expires_at ?? Infinity) <= now ? 0 : old.revision;
-  return revision === change.ifRevision ? undefined : { key: keyOf(change), revision };
-};

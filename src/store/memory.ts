@@ -17,6 +17,8 @@ import { checkBudgets, checkChanges, compareUtf8, cutList, listRange, prefixRang
 /** A store that forgets: the twin of the durable one, for tests. It passes the same suite. */
 export const openMemoryStore = ({ clock }: { readonly clock: Clock }): Store => new MemoryStore(clock);
 
+const MAX_WAIT_MS = 60_000;
+
 class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #time: SteadyTime;
@@ -158,7 +160,9 @@ class MemoryStore implements Store {
   #planSweep(): void {
     this.#sweeper?.cancel();
     const next = Math.min(...[...this.#entries.values()].map(({ entry: { expiresAt = Infinity } }) => expiresAt));
-    if (next !== Infinity) this.#sweeper = this.#clock.after(Math.max(0, next - this.now()), () => this.#sweep());
+    // Timers of more than 24 days are none.
+    const ms = Math.min(MAX_WAIT_MS, Math.max(0, next - this.now()));
+    if (next !== Infinity) this.#sweeper = this.#clock.after(ms, () => this.#sweep());
   }
 
   #sweep(): void {

@@ -11,9 +11,27 @@ export const MIGRATIONS: Migrations = [
    INSERT INTO counter VALUES (0);`,
   `ALTER TABLE entries ADD COLUMN expires_at INTEGER;
    CREATE INDEX entries_by_expiry ON entries (expires_at) WHERE expires_at IS NOT NULL;`,
-  `ALTER TABLE entries ADD COLUMN account INTEGER;
-   CREATE TABLE accounts (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, entries INTEGER NOT NULL,
-   bytes INTEGER NOT NULL) STRICT;
+  `ALTER TABLE entries ADD COLUMN account TEXT;
+   CREATE TABLE accounts (name TEXT PRIMARY KEY NOT NULL, entries INTEGER NOT NULL, bytes INTEGER NOT NULL)
+   STRICT, WITHOUT ROWID;
+   CREATE TRIGGER entry_came AFTER INSERT ON entries WHEN NEW.account IS NOT NULL BEGIN
+     INSERT INTO accounts VALUES (NEW.account, 1, octet_length(NEW.key) + octet_length(NEW.value))
+     ON CONFLICT (name) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes;
+   END;
+   CREATE TRIGGER entry_went AFTER DELETE ON entries WHEN OLD.account IS NOT NULL BEGIN
+     UPDATE accounts SET entries = entries - 1, bytes = bytes - octet_length(OLD.key) - octet_length(OLD.value)
+     WHERE name = OLD.account;
+   END;
+   CREATE TRIGGER entry_grew AFTER UPDATE ON entries WHEN OLD.account IS NOT NULL AND OLD.account = NEW.account BEGIN
+     UPDATE accounts SET bytes = bytes + octet_length(NEW.value) - octet_length(OLD.value) WHERE name = NEW.account;
+   END;
+   CREATE TRIGGER entry_moved AFTER UPDATE ON entries WHEN OLD.account IS NOT NEW.account BEGIN
+     UPDATE accounts SET entries = entries - 1, bytes = bytes - octet_length(OLD.key) - octet_length(OLD.value)
+     WHERE name = OLD.account;
+     INSERT INTO accounts SELECT NEW.account, 1, octet_length(NEW.key) + octet_length(NEW.value)
+     WHERE NEW.account IS NOT NULL
+     ON CONFLICT (name) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes;
+   END;
    ALTER TABLE counter ADD COLUMN now INTEGER NOT NULL DEFAULT 0;`,
 ];
 

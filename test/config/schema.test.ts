@@ -25,7 +25,7 @@ describe('the settings', () => {
       rateLimits: { execute: 30, transfer: 10, context: 60 },
       discovery: { enabled: true, quiet: false, interfaces: [], manualPeers: [] },
       tasks: { maxConcurrent: 3, timeout: 1_800_000 },
-      context: { maxBytes: 268_435_456 },
+      context: { maxBytes: 268_435_456, maxBytesPerPeer: 67_108_864 },
       messages: { ttl: 604_800, perMinute: 120, maxChain: 32, loopGuard: true, maxBytes: 67_108_864 },
       jobs: { maxOutputBytes: 104_857_600, keepDays: 7 },
       audit: { maxBytes: 10_485_760, keep: 10 },
@@ -41,7 +41,7 @@ describe('the settings', () => {
   it('name their keys with dots; what stands behind a record is one name', () => {
     expect(CONFIG_KEYS).toContain('server.port');
     expect(CONFIG_KEYS).toContain('auth.allowedKeys');
-    expect(CONFIG_KEYS).toHaveLength(38);
+    expect(CONFIG_KEYS).toHaveLength(39);
     expect(pathOfKey('server.port')).toEqual(['server', 'port']);
     expect(pathOfKey('auth.allowedKeys.ci.west')).toEqual(['auth', 'allowedKeys', 'ci.west']);
     expect(pathOfKey('execution.env.PATH')).toEqual(['execution', 'env', 'PATH']);

@@ -12,9 +12,9 @@ export interface OpenRequest {
   readonly requestId: string;
   readonly ending: Ending;
   /** Who the same certificate or token makes by what holds now. */
-  readonly callerNow: () => Caller;
+  callerNow(): Caller;
   /** Destroys its connection where the answer has not left. */
-  readonly cut: () => void;
+  cut(): void;
 }
 
 /** Why the node itself ends a request: in the words of the answer. */
