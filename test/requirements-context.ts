@@ -22,5 +22,7 @@ export const CONTEXT = {
   'bench.context-flat-list': 'a page of a list at 1,000 to 1,000,000 entries within 1.5 ×',
   'bench.context-watchers': '1,000 watchers on one key are told within 100 ms of the first',
   'bench.context-deaf': 'a watcher that does not read does not slow the writer',
+  'context.full-disk':
+    'a full disk refuses what is set, with the reason; what is there is read and deleted all the same',
   'context.broadcast': 'a broadcast sets a key on every peer that is online, and names the absent ones',
 } as const;

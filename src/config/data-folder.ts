@@ -14,7 +14,7 @@ export interface DataFolder {
 }
 
 /** What a database keeps beside it, a kept copy of the predecessor's, a lock that is being taken. */
-const BESIDE = /^(?:-wal|-shm|-journal|\.loopsy1(?:-\d+)?|\.[0-9a-f]{16})$/;
+const BESIDE = /^(?:-wal|-shm|-journal|-spare|\.loopsy1(?:-\d+)?|\.[0-9a-f]{16})$/;
 const DRAFT = /^\.(.+)\.[0-9a-f]{12}\.tmp$/;
 
 /**

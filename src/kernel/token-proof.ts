@@ -22,7 +22,8 @@ const proofOf = (tokenHash: string, nonce: string, port: number): string =>
 
 /** Compares two texts in constant time; texts of unequal length differ. */
 export const equalInConstantTime = (one: string, other: string): boolean => {
-  const [a, b] = [Buffer.from(one), Buffer.from(other)];
+  const a = Buffer.from(one);
+  const b = Buffer.from(other);
   return a.length === b.length && timingSafeEqual(a, b);
 };
 

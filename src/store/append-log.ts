@@ -6,6 +6,8 @@ import { readFully, readLinesBackward } from './backward-lines.ts';
 import { RotatedFile, type LogBounds } from './rotated-file.ts';
 
 const MAX_WAITING_BYTES = 4 * 1024 * 1024;
+/** So much is written before its time: a busy log is to have room for what comes. */
+const FLUSH_BYTES = 1024 * 1024;
 /** A file is known by the beginning of its first line, which never changes, whatever the file is called. */
 const KNOWN_BY_BYTES = 1024;
 
@@ -53,6 +55,7 @@ class RotatedLog implements AppendLog {
   #failure = 'too many at once';
   #timer: Timer | undefined;
   #lastTurn: Promise<unknown> = Promise.resolve();
+  #isFlushing = false;
   #closed = false;
 
   constructor({ file, clock, flushMs, maxBytes, keep }: AppendLogOptions) {
@@ -63,8 +66,10 @@ class RotatedLog implements AppendLog {
 
   append(line: string): void {
     if (this.#closed) return;
-    const bytes = Buffer.from(`${line.replaceAll('\n', '\\n')}\n`);
+    const oneLine = line.includes('\n') ? line.replaceAll('\n', '\\n') : line;
+    const bytes = Buffer.from(`${oneLine}\n`);
     this.#flushSoon();
+    if (this.#waitingBytes >= FLUSH_BYTES) this.#flushNow();
     if (this.#waitingBytes + bytes.length > MAX_WAITING_BYTES) {
       this.#dropped += 1;
       return;
@@ -116,6 +121,12 @@ class RotatedLog implements AppendLog {
     await this.#tryFlush();
     this.#timer?.cancel();
     await this.#inTurn(() => this.#file.close());
+  }
+
+  #flushNow(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    void this.#tryFlush().finally(() => (this.#isFlushing = false));
   }
 
   #flushSoon(): void {

@@ -115,7 +115,7 @@ export class CommitQueue {
         answer.group,
         group.map(({ batch }) => batch.changes),
       );
-      group.forEach((batch, index) => settle(batch, answer.group.results[index]));
+      group.forEach((batch, index) => settle(batch, answer.group.results[index], this.#options.file));
       return;
     }
     const failure = answer.kind === 'failed' ? answer.failure : unexpected(answer);
@@ -160,7 +160,7 @@ export class CommitQueue {
     const { file } = this.#options;
     switch (reason) {
       case 'full':
-        return new StoreFull(`the disk of ${file} is full: nothing was changed`);
+        return fullDisk(file);
       case 'busy':
         return new StoreBusy(`another process holds ${file}: nothing was changed`);
       case 'other':
@@ -174,9 +174,12 @@ const unexpected = (answer: WriterAnswer): WriterFailure => ({
   message: `the writer answered ${answer.kind}`,
 });
 
-const settle = ({ resolve, reject }: Batch, result: BatchResult | undefined): void => {
+const fullDisk = (file: string): StoreFull => new StoreFull(`the disk of ${file} is full: nothing was changed`);
+
+const settle = ({ resolve, reject }: Batch, result: BatchResult | undefined, file: string): void => {
   if (typeof result === 'number') resolve(result);
   else if (result === undefined) reject(new Error('the writer has not answered this commit'));
+  else if ('full' in result) reject(fullDisk(file));
   else if ('budget' in result) reject(new StoreOverBudget(result.budget, result.bytes));
   else reject(new StoreConflict(result.key, result.revision));
 };

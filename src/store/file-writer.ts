@@ -1,13 +1,18 @@
 import { Budgets } from './budgets.ts';
 import { openWriter } from './connection.ts';
-import { inTransaction, type Database, type Statement } from './sqlite.ts';
+import { Spare } from './spare.ts';
+import { inTransaction, isFull, type Database, type Statement } from './sqlite.ts';
 import type { Budget, Change } from './store.ts';
 import type { WriterBatch } from './writer-protocol.ts';
 
 const SWEEP_ENTRIES = 256;
 
-/** The key of the condition that did not hold, and what it has; or the budget, and what its accounts hold. */
+/**
+ * The key of the condition that did not hold, and what it has; or the budget, and what its accounts hold; or that there
+ * was room for deletes alone.
+ */
 export type Refusal =
+  | { readonly full: true }
   | { readonly key: string; readonly revision: number }
   | { readonly budget: Budget; readonly bytes: number };
 
@@ -46,6 +51,8 @@ const MAX_SHARED = 4096;
 /** Rows of one statement. */
 const MAX_ROWS = 256;
 
+const deletes = ({ changes }: WriterBatch): boolean => changes.every((change) => 'delete' in change);
+
 /** How a key that is there takes what is put. */
 const UPSERT = `ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,
   expires_at = excluded.expires_at, account = excluded.account`;
@@ -57,6 +64,7 @@ const COLUMNS = '(key, value, revision, expires_at, account)';
  */
 export class FileWriter {
   readonly #db: Database;
+  readonly #spare: Spare;
   readonly #budgets: Budgets;
   readonly #counter: Statement<{ revision: number }>;
   readonly #old: Statement<Old>;
@@ -71,6 +79,7 @@ export class FileWriter {
   constructor(file: string) {
     const db = openWriter(file);
     this.#db = db;
+    this.#spare = new Spare(file);
     this.#budgets = new Budgets(db);
     this.#counter = db.prepare('SELECT revision FROM counter');
     this.#setCounter = db.prepare('UPDATE counter SET revision = ?, now = max(now, ?)');
@@ -88,9 +97,31 @@ export class FileWriter {
 
   /** Carries out each batch, or nothing of it, in one transaction that is on disk when this returns. */
   commit(batches: readonly WriterBatch[], now: number): GroupResult {
+    try {
+      return this.#commit(batches, now, () => true);
+    } catch (error) {
+      if (!isFull(error) || !batches.some(deletes)) throw error;
+      return this.#makeRoom(batches, now);
+    }
+  }
+
+  /** The disk is full: what deletes is carried out in the room that is kept for it. */
+  #makeRoom(batches: readonly WriterBatch[], now: number): GroupResult {
+    this.#spare.release();
+    try {
+      return this.#commit(batches, now, deletes);
+    } finally {
+      // What was freed is freed on the disk, as far as that goes, before room is kept again.
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+      this.#spare.take();
+    }
+  }
+
+  #commit(batches: readonly WriterBatch[], now: number, isWanted: (batch: WriterBatch) => boolean): GroupResult {
     return this.#counted(now, (before) => {
       let after = before;
       const results = batches.map((batch): BatchResult => {
+        if (!isWanted(batch)) return { full: true };
         const refusal = this.#carryOut(batch, after + 1, now);
         if (refusal !== undefined) return refusal;
         after += 1;

@@ -31,7 +31,9 @@ const answerChallenge = ({ request, response }: Exchange, parts: EdgeParts): voi
 
 /** A head that something between the client and this node may have read in another way. */
 const refuseAmbiguous = ({ rawHeaders, url = '' }: IncomingMessage): void => {
-  const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host').length;
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === 'host') hosts += 1;
   if (hosts === 1 && url.startsWith('/')) return;
   throw new LoopsyError('invalid_request', {
     message: hosts === 1 ? 'the target of a request is a path, and nothing else' : 'a request has one Host',
