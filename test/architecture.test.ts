@@ -136,7 +136,7 @@ const FEATURE_ARROWS: Readonly<Record<string, string>> = {
 };
 
 /** What stands below the features; each may use only what stands before it. */
-const FOUNDATIONS = ['events', 'process'];
+const FOUNDATIONS = ['events', 'process', 'storage'];
 /** The way to a peer, as an interface. */
 const FORWARD = 'src/daemon/peers/forward.ts';
 
@@ -150,7 +150,7 @@ describe('the arrows inside the daemon', () => {
     const room = roomOf(to);
     if (room !== 'daemon') return folder !== 'edge' || ['protocol', 'kernel', 'trust'].includes(room);
     const target = folderOf(to);
-    if (target === folder || target === 'events') return true;
+    if (target === folder || target === 'events' || target === 'storage') return true;
     // The bus has a handler as features have: what it fulfils are types of the edge.
     if (folder === 'events') return typeOnly && target === 'edge';
     if (folder === 'edge' || FOUNDATIONS.includes(folder)) return false;

@@ -1,4 +1,5 @@
 import { CONTEXT } from './requirements-context.ts';
+import { MESSAGES } from './requirements-messages.ts';
 import { TRANSFERS } from './requirements-transfers.ts';
 
 /**
@@ -11,6 +12,7 @@ import { TRANSFERS } from './requirements-transfers.ts';
 export const REQUIREMENTS = {
   ...TRANSFERS,
   ...CONTEXT,
+  ...MESSAGES,
   // The first five minutes.
   'install.no-scripts': 'the package needs Node ≥ 20, no compiler, no build step and no install script',
   'install.package':

@@ -13,6 +13,7 @@ import { recordMalformed } from './edge/audit-hook.ts';
 import type { CallerSources } from './edge/caller.ts';
 import { Leases } from './context/leases.ts';
 import { Context } from './context/service.ts';
+import { carrierOf } from './carrier.ts';
 import { EventBus } from './events/bus.ts';
 import { EffectTable } from './edge/effects.ts';
 import { Listener } from './edge/listener.ts';
@@ -31,6 +32,7 @@ import {
 import { Forward } from './peers/forward.ts';
 import { RemoteObjects } from './peers/object-owners.ts';
 import { reachableAddresses } from './peers/look.ts';
+import { Messages } from './messages/service.ts';
 import { Peers } from './peers/service.ts';
 import { Pairing } from './pairing/service.ts';
 import { findShell } from './process/command-line.ts';
@@ -77,6 +79,7 @@ export class Parts {
   readonly transfers: Transfers;
   readonly context: Context;
   readonly leases: Leases;
+  readonly messages: Messages;
   readonly keys: Keys;
   readonly sources: CallerSources;
   readonly listener: Listener;
@@ -105,6 +108,7 @@ export class Parts {
     this.context = makeContext(this);
     const peerName = (machineId: string): string | undefined => this.peers.registry.find(machineId)?.name;
     this.leases = new Leases({ store: this.store, clock, peerName });
+    this.messages = makeMessages(this);
     this.keys = makeKeys(this);
     this.sources = callerSources({
       trust: this.trust,
@@ -153,6 +157,7 @@ const makeSystem = (parts: Parts): System => {
     peers: () => parts.peers.registry.counts(),
     jobs: () => parts.jobs.counts(),
     context: () => ({ entries: parts.context.entries }),
+    messages: () => ({ unread: parts.messages.unread }),
     restartNeeded: () => config.restartNeeded,
     warnings: () => [...config.warnings, ...warningsOf(trustNotes(parts.trust))],
   });
@@ -202,6 +207,26 @@ const makeContext = ({ options, store, events }: Parts): Context =>
     limits: () => options.config.current.context,
   });
 
+const makeMessages = (parts: Parts): Messages => {
+  const { options, store, events, peers, trust, agents, system } = parts;
+  return new Messages({
+    store,
+    clock: options.clock,
+    log: options.log.child({ room: 'messages' }),
+    events,
+    settings: () => options.config.current.messages,
+    names: {
+      nodeId: options.identity.nodeId,
+      own: () => slugOf(system.hostname),
+      nameOf: (nodeId) => trust.machine(nodeId)?.name,
+      resolve: (name) => peers.registry.resolve(name),
+    },
+    carrier: carrierOf({ peers: () => peers, trust }),
+    peers: () => peers.registry.list().filter(({ trusted }) => trusted),
+    labels: () => agents.labels(),
+  });
+};
+
 const makePeers = (parts: Parts): Peers => {
   const { options, trust, store, system } = parts;
   const { identity, clock, log, boot, config } = options;
@@ -214,7 +239,10 @@ const makePeers = (parts: Parts): Peers => {
     facts: () => system.facts(),
     boot,
     manualPeers: () => config.current.discovery.manualPeers,
-    onContact: (nodeId) => parts.pairing.contact(nodeId),
+    onContact: (nodeId) => {
+      parts.pairing.contact(nodeId);
+      parts.messages.contact(nodeId);
+    },
     // Who reads nothing any more is told from one who has paused by being silent altogether.
     onSilence: (nodeId) =>
       parts.listener.destroySockets((_, caller) => caller === `peer:${nodeId}`, { only: 'stalled' }),
@@ -285,6 +313,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     jobs,
     transfers,
     context,
+    messages,
     peers,
     listener,
     system,
@@ -304,6 +333,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       events,
       runs,
       context,
+      messages,
       transfers,
       new Revocation({
         trust,
@@ -311,6 +341,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
         effects,
         jobs,
         transfers,
+        messages,
         peers,
         agents,
         listener,

@@ -13,6 +13,7 @@ import type { Listener } from './edge/listener.ts';
 import type { NodeEnding, OpenRequest, OpenRequests } from './edge/open-requests.ts';
 import type { Jobs } from './jobs/service.ts';
 import type { Keys } from './keys/service.ts';
+import type { Messages } from './messages/service.ts';
 import type { Peers } from './peers/service.ts';
 import type { Transfers } from './transfers/service.ts';
 
@@ -23,6 +24,7 @@ export interface RevocationParts {
   readonly effects: EffectTable;
   readonly jobs: Jobs;
   readonly transfers: Transfers;
+  readonly messages: Pick<Messages, 'dropped'>;
   readonly peers: Peers;
   readonly agents: AgentTokens;
   readonly listener: Listener;
@@ -82,7 +84,7 @@ export class Revocation implements Service {
 
   /** Nothing of this caller goes on, but the runs that the person keeps. */
   #end(change: TrustChange): void {
-    const { listener, agents, peers, jobs } = this.#parts;
+    const { listener, agents, peers, jobs, messages } = this.#parts;
     const isIts = namesOf(change);
     const reason = change.what === 'expired' ? 'expired_key' : 'revoked';
     this.#parts.transfers.endOf(isIts, reason);
@@ -92,7 +94,10 @@ export class Revocation implements Service {
     listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
     if (change.caller === AGENTS) agents.endAll();
     const [kind, machineId] = change.caller.split(':');
-    if (kind === 'peer' && machineId !== undefined && change.what === 'removed') peers.dropped(machineId);
+    if (kind === 'peer' && machineId !== undefined && change.what === 'removed') {
+      peers.dropped(machineId);
+      messages.dropped(machineId);
+    }
   }
 
   /** What it may still do goes on. */

@@ -8,6 +8,7 @@ import { contextHandlers, leaseHandlers } from './context/handlers.ts';
 import { eventHandlers } from './events/handlers.ts';
 import type { EdgeParts } from './edge/parts.ts';
 import { RateLimits } from './edge/rate-limit.ts';
+import { messageHandlers } from './messages/handlers.ts';
 import { jobHandlers } from './jobs/handlers.ts';
 import { keyHandlers } from './keys/handlers.ts';
 import { checkedFiles } from './node-options.ts';
@@ -43,8 +44,8 @@ const broadcastParts = ({ peers, forward }: Parts): BroadcastParts => ({
 });
 
 const makeHandlers = (parts: Parts): Handlers => {
-  const { options, open, effects, events, jobs, transfers, context, leases, peers, pairing, keys, audit, system } =
-    parts;
+  const { options, open, effects, events, jobs, transfers, context, leases, messages, peers } = parts;
+  const { pairing, keys, audit, system } = parts;
   return {
     ...systemHandlers(system, {
       doctor: doctorParts(parts),
@@ -67,6 +68,7 @@ const makeHandlers = (parts: Parts): Handlers => {
     ...settingsHandlers(options.config),
     ...contextHandlers(context, broadcastParts(parts)),
     ...leaseHandlers(leases),
+    ...messageHandlers(messages),
     ...eventHandlers(events),
     ...auditHandlers(audit),
   };

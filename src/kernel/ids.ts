@@ -30,7 +30,7 @@ interface Newest {
   readonly random: Uint8Array;
 }
 
-const newest = new WeakMap<Clock, Newest>();
+const newest = new WeakMap<Pick<Clock, 'now'>, Newest>();
 
 /** The next number; one that overflows makes the time one ms later. */
 const increment = (last: Newest): void => {
@@ -53,7 +53,7 @@ const timeDigits = (ms: number): string => {
  * A new id: 26 characters of Crockford's base32, 48 bits of wall time (ms) and 80 random bits. Ids of one clock sort in
  * the order they were made, within a ms and after the clock was set back too.
  */
-export const timeId = (clock: Clock): string => {
+export const timeId = (clock: Pick<Clock, 'now'>): string => {
   const now = Math.trunc(clock.now());
   const last = newest.get(clock) ?? { atMs: -1, random: new Uint8Array(RANDOM_DIGITS) };
   newest.set(clock, last);

@@ -145,6 +145,22 @@ export const ERRORS = {
   lease_lost: row([5006, 409, EXIT.failed], 'this lease is not held any more', {
     hint: 'acquire it again, and look at what it guards: somebody else may have changed that',
   }),
+  message_not_found: row([7001, 404, EXIT.failed], 'there is no such message', {
+    hint: '`loopsy message inbox --all` and `loopsy message outbox` list what there is',
+  }),
+  message_refused: row([7002, 403, EXIT.failed], 'the message was refused'),
+  message_too_large: row([7003, 413, EXIT.failed], 'the body is larger than 256 KiB', {
+    hint: 'send a file with `loopsy send`, and its path in the message',
+  }),
+  message_loop: row([7004, 429, EXIT.failed], 'too many messages, or a chain of replies that does not end', {
+    retry: true,
+    hint: 'settings `messages` of either node: perMinute, maxChain, loopGuard',
+  }),
+  message_expired: row([7005, 410, EXIT.failed], 'the life of the message is over'),
+  message_taken: row([7006, 409, EXIT.failed], 'somebody else has taken this message'),
+  mailbox_full: row([7007, 507, EXIT.failed], 'the mailbox is full', {
+    hint: 'read what is there, or set messages.maxBytes in the settings',
+  }),
   pair_not_open: row([8001, 404, EXIT.failed], 'no pairing is open there', {
     hint: 'run `loopsy pair` on the other machine and enter the code that it shows',
   }),

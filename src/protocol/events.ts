@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { messageStateSchema } from './messages.ts';
 import { transferSchema } from './transfers.ts';
 
 const common = {
@@ -37,6 +38,13 @@ const oneFileSchema = z.object({
   caller: z.string(),
 });
 
+/** Mail on its way: never what it says. */
+const mailSchema = z.object({
+  id: z.string(),
+  fromAgent: z.string().optional(),
+  toAgent: z.string().optional(),
+});
+
 /** What has happened on a node. */
 export const eventSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('transfer.started'), ...common, transfer: movedSchema }),
@@ -59,6 +67,23 @@ export const eventSchema = z.discriminatedUnion('type', [
     change: z.enum(['set', 'deleted', 'expired']),
     fromNodeId: z.string().optional(),
     agent: z.string().optional(),
+  }),
+  z.object({
+    type: z.literal('message.received'),
+    ...common,
+    message: mailSchema.extend({ from: z.string(), type: z.string(), thread: z.string().optional() }),
+  }),
+  z.object({
+    type: z.literal('message.state'),
+    ...common,
+    message: mailSchema.extend({ to: z.string(), state: messageStateSchema }),
+  }),
+  z.object({
+    type: z.literal('message.rest'),
+    ...common,
+    from: z.string().describe('an address'),
+    to: z.string(),
+    restMs: z.int().describe('for so long nothing passes between these two: they wrote too much too fast'),
   }),
   z.object({
     type: z.literal('gap'),

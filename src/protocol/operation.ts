@@ -51,6 +51,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly remote: boolean;
   /** True where the operation makes this node address other nodes: refused over a link. */
   readonly outbound?: boolean;
+  /** True where only a trusted node may ask, over its link, with the scope that `access` names. */
+  readonly linkOnly?: boolean;
   /** True where a repeat could do harm: such a request is carried out once for each request id. */
   readonly effect: boolean;
   readonly limit?: LimitCategory;

@@ -4,6 +4,7 @@ import { auditFollowSchema, auditInputSchema, auditListSchema } from './audit.ts
 import * as jobs from './jobs.ts';
 import * as keys from './keys.ts';
 import { CONTEXT_OPERATIONS } from './context-operations.ts';
+import { MESSAGE_OPERATIONS } from './message-operations.ts';
 import { eventFollowSchema, eventSchema } from './events.ts';
 import { type Kind, operation, type Operation } from './operation.ts';
 import { pageInputSchema } from './page.ts';
@@ -305,6 +306,7 @@ export const OPERATIONS = {
   }),
 
   ...CONTEXT_OPERATIONS,
+  ...MESSAGE_OPERATIONS,
 
   'key.show': operation({
     summary: "Show the owner's key", method: 'GET', path: '/key', access: 'owner', remote: false, effect: false, audit: [],

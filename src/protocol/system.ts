@@ -47,6 +47,7 @@ export const statusSchema = identitySchema.extend({
     total: z.int(),
   }),
   context: z.object({ entries: z.int() }).optional().describe('older nodes have none'),
+  messages: z.object({ unread: z.int() }).optional().describe('older nodes have none'),
   memory: z.object({ rss: z.int().describe('bytes') }),
   restartNeeded: z.array(z.string()).describe('config keys that act after a restart'),
   warnings: z.array(z.string()),

@@ -42,7 +42,7 @@ interface Denial {
 export type Decision = { readonly allowed: true } | Denial;
 
 /** The rows that `decide` reads. */
-export type Rule = Pick<Operation, 'summary' | 'access' | 'remote' | 'outbound'>;
+export type Rule = Pick<Operation, 'summary' | 'access' | 'remote' | 'outbound' | 'linkOnly'>;
 
 const ALLOWED: Decision = { allowed: true };
 
@@ -167,12 +167,14 @@ const mayForward = (rule: Rule, caller: Caller, peer: NamedPeer): Decision =>
     : deny('invalid_request', `"${rule.summary}" can not be forwarded to a peer`, 'leave `peer` out, or run it there');
 
 const mayOverLink = (rule: Rule): Decision => {
+  if (rule.linkOnly === true) return ALLOWED;
   if (rule.outbound === true)
     return deny('scope_missing', `"${rule.summary}" makes this node address others: no peer may ask for that`);
   return rule.remote ? ALLOWED : deny('scope_missing', `"${rule.summary}" is not for other nodes`);
 };
 
 const byScope = (scope: Scope, rule: Rule, { caller, now }: { caller: Caller; now: number }): Decision => {
+  if (rule.linkOnly === true && caller.kind !== 'peer') return onlyOverLink(caller);
   const overLink = caller.kind === 'peer' ? mayOverLink(rule) : ALLOWED;
   return overLink.allowed ? withinGrant(caller, scope, now) : overLink;
 };

@@ -4,7 +4,8 @@ import { Absence, wasCut } from '../absence.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { callerWords } from '../known-names.ts';
-import { localTime, plain, size, count } from '../output.ts';
+import { addressOf } from '../../protocol/mail.ts';
+import { duration, localTime, plain, size, count } from '../output.ts';
 import { endName, placeWords, reasonWords, type Reader } from '../transfer-words.ts';
 
 const events: Command = async (cli) => {
@@ -63,6 +64,12 @@ const wordsOf = (event: Event, words: Words): string => {
       return `${plain(event.key)} ${event.change}`;
     case 'file.failed':
       return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}; failed: ${plain(event.file.message)}`;
+    case 'message.received':
+      return `${plain(event.message.id)} from ${plain(addressOf(event.message.from, event.message.fromAgent))}`;
+    case 'message.state':
+      return `${plain(event.message.id)} to ${plain(event.message.to)}: ${event.message.state}`;
+    case 'message.rest':
+      return `${plain(event.from)} and ${plain(event.to)} wrote too much too fast: both rest for ${duration(event.restMs)}`;
     case 'gap':
       return plain(event.reason);
   }

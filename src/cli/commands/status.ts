@@ -26,6 +26,7 @@ export const statusLines = (node: Status, paint: Paint): string[] => [
       ['peers', peersOf(node)],
       ['jobs', jobsOf(node)],
       ...(node.context === undefined ? [] : [['context', entriesOf(node.context.entries)] as const]),
+      ...(node.messages === undefined ? [] : [['messages', unreadOf(node.messages.unread)] as const]),
       ['memory', size(node.memory.rss)],
       ['data', `${plain(node.dataDir)} (user ${plain(node.user)})`],
     ],
@@ -47,6 +48,8 @@ const addressOf = ({ addresses, listening }: Status): string =>
 
 const peersOf = ({ peers }: Status): string =>
   peers.total === 0 ? 'none yet' : `${peers.online} of ${peers.total} online`;
+
+const unreadOf = (unread: number): string => (unread === 0 ? 'none unread' : `${unread} unread`);
 
 const entriesOf = (entries: number): string => (entries === 1 ? '1 entry' : `${entries} entries`);
 

@@ -8,7 +8,7 @@ import { entriesOf } from '../../store/entries.ts';
 import { type Change, type Entry, type Store, StoreConflict, StoreOverBudget } from '../../store/store.ts';
 import { callerName } from '../../trust/caller.ts';
 import type { Call } from '../edge/call.ts';
-import { diskErrors } from './disk-errors.ts';
+import { diskErrors } from '../storage/disk-errors.ts';
 
 /** What leases need. */
 export interface LeasesOptions {

@@ -11,7 +11,7 @@ import { decide } from '../../trust/grants.ts';
 import type { Call, StreamSource } from '../edge/call.ts';
 import type { Publisher } from '../events/bus.ts';
 import { authorOf } from './author.ts';
-import { diskErrors } from './disk-errors.ts';
+import { diskErrors } from '../storage/disk-errors.ts';
 import { ACCOUNTS, encodeRecord, entryOf, headOf, PREFIX } from './record.ts';
 import { Watchers } from './watchers.ts';
 

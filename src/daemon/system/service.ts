@@ -21,6 +21,7 @@ export interface SystemParts {
   readonly peers: () => Status['peers'];
   readonly jobs: () => Status['jobs'];
   readonly context: () => Status['context'];
+  readonly messages: () => Status['messages'];
   readonly restartNeeded: () => readonly string[];
   readonly warnings: () => readonly string[];
 }
@@ -37,7 +38,7 @@ const userName = (): string => {
   }
 };
 
-const CAPABILITIES = ['execute', 'transfer', 'context'] as const;
+const CAPABILITIES = ['execute', 'transfer', 'context', 'messages'] as const;
 
 /** The node's facts about itself. */
 export class System {
@@ -97,6 +98,7 @@ export class System {
       peers: parts.peers(),
       jobs: parts.jobs(),
       context: parts.context(),
+      messages: parts.messages(),
       memory: { rss: process.memoryUsage.rss() },
       restartNeeded: [...parts.restartNeeded()],
       warnings: [...parts.warnings()],

@@ -22,6 +22,7 @@ const systemOf = (more: Partial<SystemParts> = {}): System =>
     addresses: () => ['192.168.1.20:19532'],
     peers: () => ({ total: 2, online: 1, offline: 1 }),
     context: () => ({ entries: 4 }),
+    messages: () => ({ unread: 0 }),
     jobs: () => ({ active: 1, queued: 0, detached: 0, held: 0, total: 9 }),
     restartNeeded: () => ['server.port'],
     warnings: () => ['look'],

@@ -1,0 +1,86 @@
+import type { Clock, Timer } from '../../kernel/clock.ts';
+import { nextTurn } from '../../kernel/turn.ts';
+import type { Entry, Store } from '../../store/store.ts';
+
+/** What watches entries whose time comes. */
+export interface DueParts {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Which entries; their values begin with the time, by the store's clock. */
+  readonly prefix: string;
+  /** Called with those whose time has come: afterwards they are gone, or will be asked for again. */
+  readonly settle: (entries: readonly Entry[]) => Promise<void>;
+  readonly onError: (error: unknown) => void;
+}
+
+const PAGE = 200;
+/** While the machine sleeps some clocks stand still: the time is looked at again by then. */
+const LONGEST_MS = 60_000;
+/** Where settling failed, or left something. */
+const AGAIN_MS = 1000;
+
+/** The time in an entry's value. */
+export const dueIn = ({ value }: Pick<Entry, 'value'>): number => Number.parseInt(value, 10);
+
+/** Settles entries when their time has come: all are read then, and only then. */
+export class Due {
+  readonly #parts: DueParts;
+  #timer: Timer | undefined;
+  #at = Infinity;
+  #stopped = false;
+  #sweeping: Promise<void> = Promise.resolve();
+
+  constructor(parts: DueParts) {
+    this.#parts = parts;
+  }
+
+  /** Looks now, and knows from then on what is due. */
+  start(): void {
+    this.#sweeping = this.#sweep();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#sweeping;
+  }
+
+  /** Something will be due at this time. */
+  expect(at: number): void {
+    if (at >= this.#at || this.#stopped) return;
+    this.#at = at;
+    this.#arm();
+  }
+
+  #arm(): void {
+    this.#timer?.cancel();
+    const { clock, store } = this.#parts;
+    const ms = Math.max(0, this.#at - store.now());
+    this.#timer = clock.after(Math.min(LONGEST_MS, ms), () => {
+      if (this.#at > store.now()) this.#arm();
+      else this.#sweeping = this.#sweep();
+    });
+  }
+
+  async #sweep(): Promise<void> {
+    const { store, prefix, settle, onError } = this.#parts;
+    this.#at = Infinity;
+    let next = Infinity;
+    try {
+      for (let after = ''; !this.#stopped;) {
+        const page = store.list({ prefix, limit: PAGE, ...(after === '' ? {} : { after }) });
+        const last = page.at(-1);
+        if (last === undefined) break;
+        after = last.key;
+        const due = page.filter((entry) => dueIn(entry) <= store.now());
+        for (const entry of page) next = Math.min(next, dueIn(entry));
+        if (due.length > 0) await settle(due);
+        await nextTurn();
+      }
+    } catch (error) {
+      next = 0;
+      onError(error);
+    }
+    this.expect(Math.max(next, store.now() + AGAIN_MS));
+  }
+}

@@ -1,0 +1,90 @@
+import { Page } from '../../kernel/page.ts';
+import type { ParsedInputOf } from '../../protocol/operations.ts';
+import type { Store } from '../../store/store.ts';
+import type { Inbox } from './inbox.ts';
+import { maySeeMessage, type Names, placeOf, type Reader } from './readers.ts';
+import {
+  type Box,
+  idIn,
+  isDead,
+  KEYS,
+  type MessageHead,
+  messageIn,
+  readMessage,
+  type StoredMessage,
+} from './record.ts';
+
+/** Which messages are wanted. */
+export type Filter = (head: MessageHead) => boolean;
+
+const DEFAULT_PAGE = 100;
+const READ_AT_ONCE = 200;
+
+/** Those that come from an address. @throws {LoopsyError} `peer_not_found` with the known ones. */
+export const filterOf = ({ from }: { readonly from?: string | undefined }, names: Names): Filter => {
+  if (from === undefined) return () => true;
+  const { nodeId, agent } = placeOf(from, names);
+  return (head) => head.nodeId === nodeId && (agent === undefined || head.fromAgent === agent);
+};
+
+interface Parts {
+  readonly store: Store;
+  readonly names: Names;
+  readonly inbox: Inbox;
+}
+
+/** A page of a box: newest first, or what waits, oldest first. */
+export const messagesOf = (
+  { input, reader }: { readonly input: ParsedInputOf<'message.list'>; readonly reader: Reader },
+  parts: Parts,
+): { items: StoredMessage[]; next: { nextCursor?: string } } => {
+  const { limit = DEFAULT_PAGE, cursor, thread, dead } = input;
+  const isFrom = filterOf(input, parts.names);
+  const wanted: Filter = (head) =>
+    maySeeMessage(reader, head) &&
+    isFrom(head) &&
+    (thread === undefined || head.thread === thread || head.id === thread) &&
+    (dead !== true || isDead(head.state));
+  const page = new Page<StoredMessage>({ limit });
+  let last: string | undefined;
+  for (const stored of candidates({ input, reader, cursor }, parts)) {
+    if (wanted(stored.head) && !page.add(stored)) return { items: page.items, next: { nextCursor: last ?? '' } };
+    last = stored.head.id;
+  }
+  return { items: page.items, next: {} };
+};
+
+const candidates = (
+  { input, reader, cursor }: { input: ParsedInputOf<'message.list'>; reader: Reader; cursor: string | undefined },
+  { store, inbox }: Parts,
+): Iterable<StoredMessage> => {
+  const box: Box = input.box === 'outbox' ? 'out' : 'in';
+  if (input.unread !== true) return newestFirst(store, box, cursor);
+  return box === 'in' ? inbox.untaken(reader, cursor) : underWay(store, cursor);
+};
+
+function* newestFirst(store: Store, box: Box, cursor: string | undefined): Generator<StoredMessage> {
+  const prefix = KEYS.message(box, '');
+  for (let after = cursor === undefined ? undefined : prefix + cursor; ;) {
+    const page = store.list({ prefix, limit: READ_AT_ONCE, reverse: true, ...(after === undefined ? {} : { after }) });
+    if (page.length === 0) return;
+    for (const entry of page) yield messageIn(entry);
+    after = page.at(-1)?.key;
+  }
+}
+
+/** What waits for other nodes, oldest first; the order of the nodes does not matter to who asks. */
+function* underWay(store: Store, cursor: string | undefined): Generator<StoredMessage> {
+  const ids: string[] = [];
+  for (let after: string | undefined; ;) {
+    const page = store.list({ prefix: KEYS.queueAll, limit: 1000, ...(after === undefined ? {} : { after }) });
+    if (page.length === 0) break;
+    ids.push(...page.map(({ key }) => idIn(key)));
+    after = page.at(-1)?.key;
+  }
+  for (const id of ids.sort()) {
+    if (cursor !== undefined && id <= cursor) continue;
+    const stored = readMessage(store, 'out', id);
+    if (stored !== undefined) yield stored;
+  }
+}

@@ -1,0 +1,137 @@
+import type { CarriedMessage, MessageState } from '../../protocol/messages.ts';
+import { parseFields } from '../../protocol/record.ts';
+import type { Change, Entry, Store } from '../../store/store.ts';
+
+/** One state that a message went through, by the wall clock of the node that says so. */
+interface Step {
+  readonly state: MessageState;
+  readonly at: number;
+  readonly note?: string | undefined;
+}
+
+/** Where the message lies: what the other end is, depends on it. */
+export type Box = 'in' | 'out';
+
+/** What is stored of a message beside its body. */
+export interface MessageHead extends Omit<CarriedMessage, 'body' | 'leftMs'> {
+  readonly box: Box;
+  /** The other end. */
+  readonly nodeId: string;
+  /** Outbox: who has sent it, as `callerName`. */
+  readonly caller?: string;
+  /** When its life ends, by the store's time. */
+  readonly dueAt: number;
+  readonly state: MessageState;
+  readonly history: readonly Step[];
+  /** Who has taken it. */
+  readonly reader?: string | undefined;
+}
+
+/** A stored message. */
+export interface StoredMessage {
+  readonly head: MessageHead;
+  /** The body, as JSON. */
+  readonly json: string;
+  readonly revision: number;
+}
+
+/** Where everything of messages lies among the store's entries. */
+export const KEYS = {
+  /** Messages: `mail/in/<id>`, `mail/out/<id>`. */
+  message: (box: Box, id: string): string => `mail/${box}/${id}`,
+  /** What nobody has taken, by whom it is for: `mail/new/<label or ->/<id>`, its value is when its life ends. */
+  unread: (agent: string | undefined, id = ''): string => `mail/new/${agent ?? '-'}/${id}`,
+  /** What is to be handed over: `mail/queue/<nodeId>/<id>`. */
+  queue: (nodeId: string, id = ''): string => `mail/queue/${nodeId}/${id}`,
+  /** What is to be told to senders: `mail/receipt/<nodeId>/<id>`. */
+  receipt: (nodeId: string, id = ''): string => `mail/receipt/${nodeId}/${id}`,
+  /** What came from a node up to now. */
+  from: (nodeId: string): string => `mail/from/${nodeId}`,
+  /** What has come to its end, for each account: what went well, then what did not, the oldest first. */
+  done: (account: string, rest = ''): string => `mail/done/${account.slice('mail/'.length)}/${rest}`,
+  epoch: 'mail/epoch',
+  unreadAll: 'mail/new/',
+  queueAll: 'mail/queue/',
+  receiptAll: 'mail/receipt/',
+} as const;
+
+/** The accounts whose bytes are counted. */
+export const ACCOUNTS = { in: 'mail/in/', out: 'mail/out/' } as const;
+
+/** A message is kept for so long after its life has ended, whatever became of it, unless its room is needed. */
+export const KEEP_MS = 7 * 86_400_000;
+
+/** How far each state is: none goes back. */
+const RANK: Readonly<Record<MessageState, number>> = {
+  queued: 0,
+  delivered: 1,
+  read: 2,
+  acked: 3,
+  replied: 4,
+  expired: 5,
+  refused: 5,
+  cancelled: 5,
+};
+
+/** True where nothing but an ack or a reply can follow: what has become of it is known. */
+export const isOver = (state: MessageState): boolean => RANK[state] >= RANK.read;
+
+/** True where it did not get to where it was to go. */
+export const isDead = (state: MessageState): boolean => state === 'expired' || state === 'refused';
+
+/** What a message's next state is about. */
+export interface Advance extends Step {
+  readonly reader?: string | undefined;
+}
+
+/**
+ * The head one state further; undefined where it is that far already. What lies between and was not told is filled in:
+ * a receipt may overtake the word that the message was delivered.
+ */
+export const advance = (head: MessageHead, { state, at, note, reader }: Advance): MessageHead | undefined => {
+  const isEnd = RANK[state] === RANK.expired;
+  if (isEnd ? isOver(head.state) : RANK[state] <= RANK[head.state]) return undefined;
+  const skipped =
+    head.state === 'queued' && !isEnd && state !== 'delivered' ? [{ state: 'delivered', at } as const] : [];
+  const step = { state, at, ...(note === undefined ? {} : { note }) };
+  const history = [...head.history, ...skipped, step];
+  return { ...head, state, history, ...(reader === undefined ? {} : { reader }) };
+};
+
+/** Whose bytes a message is. */
+export const accountOf = ({ box, nodeId }: Pick<MessageHead, 'box' | 'nodeId'>): string =>
+  box === 'out' ? `${ACCOUNTS.out}all` : `${ACCOUNTS.in}${nodeId}`;
+
+/** How a message is put. */
+export const putMessage = (head: MessageHead, json: string, ifRevision?: number): Change => ({
+  put: KEYS.message(head.box, head.id),
+  value: `${JSON.stringify(head)}\n${json}`,
+  account: accountOf(head),
+  expiresAt: head.dueAt + KEEP_MS,
+  ...(ifRevision === undefined ? {} : { ifRevision }),
+});
+
+/** A message one state further, with what finds it when room is needed. */
+export const putAdvanced = (stored: StoredMessage, next: MessageHead): Change[] => {
+  const change = putMessage(next, stored.json, stored.revision);
+  if (isOver(stored.head.state) || !isOver(next.state)) return [change];
+  const place = `${isDead(next.state) ? 1 : 0}/${next.id}`;
+  return [change, { put: KEYS.done(accountOf(next), place), value: '', expiresAt: next.dueAt + KEEP_MS }];
+};
+
+/** What an entry holds. */
+export const messageIn = ({ value, revision }: Entry): StoredMessage => {
+  const end = value.indexOf('\n');
+  // Written by `putMessage`.
+  const head = parseFields(value.slice(0, end)) as unknown as MessageHead;
+  return { head, json: value.slice(end + 1), revision };
+};
+
+/** A message of a box. */
+export const readMessage = (store: Pick<Store, 'get'>, box: Box, id: string): StoredMessage | undefined => {
+  const entry = store.get(KEYS.message(box, id));
+  return entry === undefined ? undefined : messageIn(entry);
+};
+
+/** The last part of a key. */
+export const idIn = (key: string): string => key.slice(key.lastIndexOf('/') + 1);

@@ -1,0 +1,71 @@
+import type { Log } from '../../kernel/log.ts';
+import { addressOf } from '../../protocol/mail.ts';
+import type { Receipt } from '../../protocol/messages.ts';
+import { diskErrors } from '../storage/disk-errors.ts';
+import { given } from './outbox.ts';
+import type { MailParts } from './parts.ts';
+import { KEYS, type MessageHead } from './record.ts';
+
+/** What telling both sides of a rest needs. */
+export interface RestParts extends MailParts {
+  readonly log: Log;
+  /** Something waits for that node. */
+  readonly onReceipt: (nodeId: string) => void;
+}
+
+/** Who has to rest: a label here, a label there. */
+interface Pair {
+  readonly nodeId: string;
+  readonly mine: string | undefined;
+  readonly theirs: string | undefined;
+}
+
+/** Two who wrote too much to each other rest: both sides are told. */
+export class Rests {
+  readonly #parts: RestParts;
+
+  constructor(parts: RestParts) {
+    this.#parts = parts;
+  }
+
+  /** A guard here has seen a loop: `head` is the message that was one too many. */
+  async begin({ box, nodeId, fromAgent, toAgent }: MessageHead, restMs: number): Promise<void> {
+    const { store, names, onReceipt } = this.#parts;
+    const [mine, theirs] = box === 'out' ? [fromAgent, toAgent] : [toAgent, fromAgent];
+    this.#tell({ nodeId, mine, theirs }, restMs);
+    if (nodeId === names.nodeId) return;
+    const receipt: Receipt = {
+      kind: 'rest',
+      restMs: Math.round(restMs),
+      ...given('fromAgent', mine),
+      ...given('toAgent', theirs),
+    };
+    const change = {
+      put: KEYS.receipt(nodeId, `rest-${mine ?? ''}-${theirs ?? ''}`),
+      value: JSON.stringify(receipt),
+      expiresAt: store.now() + receipt.restMs,
+    };
+    await diskErrors('messages', () => store.commit([change]));
+    onReceipt(nodeId);
+  }
+
+  /** The guard of another node has. */
+  heard({ fromAgent, toAgent, restMs }: Extract<Receipt, { kind: 'rest' }>, nodeId: string): void {
+    const { store, names, guards } = this.#parts;
+    const theirs = `${nodeId}#${fromAgent ?? ''}`;
+    const mine = `${names.nodeId}#${toAgent ?? ''}`;
+    if (guards.rest(theirs, mine, store.now() + restMs))
+      this.#tell({ nodeId, mine: toAgent, theirs: fromAgent }, restMs);
+  }
+
+  #tell({ nodeId, mine, theirs }: Pair, restMs: number): void {
+    const { names, events, log } = this.#parts;
+    const from = addressOf(names.own(), mine);
+    const to = addressOf(names.nameOf(nodeId) ?? nodeId, theirs);
+    log.warn('messages rest', { from, to, restMs });
+    events.publish(
+      { type: 'message.rest', from, to, restMs: Math.round(restMs) },
+      (caller) => caller.kind === 'owner' || (caller.kind === 'agent' && (mine === undefined || caller.label === mine)),
+    );
+  }
+}

@@ -1,0 +1,192 @@
+import { z } from 'zod';
+
+import { utf8Length } from './context.ts';
+import { labelSchema, timeIdSchema } from './ids.ts';
+import { MAX_BODY_BYTES, MAX_MAIL_WAIT_MS } from './mail.ts';
+import { pageInput, pageOutput } from './page.ts';
+
+/** The most messages, or receipts, that nodes hand over at once. */
+export const MAX_BATCH = 200;
+const MAX_NOTE = 1000;
+
+const isText = (text: string): boolean => !/\p{Cs}/u.test(text);
+
+const messageIdSchema = timeIdSchema('message');
+const threadSchema = z.string().regex(/^[\w.:-]{1,64}$/, 'a thread has 1–64 letters, digits, dots, dashes and colons');
+const ttlSchema = z.int().min(1).max(31_536_000);
+const noteSchema = z.string().max(MAX_NOTE).refine(isText, 'a note is text');
+const atSchema = z.int().describe('ms since 1970');
+const bodySchema = z.string().min(1).refine(isText, 'a body is text');
+
+/** `<node>`, `<node>#<agent>`, or `#<agent>` of this node. */
+const addressSchema = z
+  .string()
+  .min(1)
+  .max(340)
+  .regex(/^[^#\s]{0,300}(?:#[a-z0-9][a-z0-9-]{0,31})?$/, 'an address is <node>, <node>#<agent>, or #<agent>');
+
+/** What kind of message it is: a hint for its reader. */
+const typeSchema = z.enum(['chat', 'request', 'response', 'ack', 'broadcast']);
+
+/** Where a message is. All but the first two are an end, beside which only `acked` and `replied` may still come. */
+export const messageStateSchema = z.enum([
+  'queued',
+  'delivered',
+  'read',
+  'acked',
+  'replied',
+  'expired',
+  'refused',
+  'cancelled',
+]);
+
+const stepSchema = z.object({
+  state: messageStateSchema,
+  at: atSchema,
+  note: z.string().optional().describe('why, or what its reader said'),
+});
+
+/** A message, as both boxes show it. */
+export const messageSchema = z.object({
+  id: messageIdSchema,
+  box: z.enum(['inbox', 'outbox']),
+  from: z.string().describe('an address to which a reply can go'),
+  fromNodeId: z.string().describe('proved by the link that it came over'),
+  to: z.string(),
+  toNodeId: z.string(),
+  ts: atSchema.describe('when it was sent, as its sender says; ms since 1970'),
+  type: typeSchema,
+  body: z.string().describe('untrusted: it says what its sender wants, and carries no authority'),
+  thread: threadSchema.optional(),
+  replyTo: messageIdSchema.optional(),
+  hops: z.int().describe('how many replies lie between it and the first of its chain'),
+  expiresAt: atSchema.describe('when it is over unless it was read; ms since 1970'),
+  state: messageStateSchema,
+  history: z.array(stepSchema).describe('the states that it went through'),
+  reader: z.string().optional().describe('who has taken it: `owner`, or a label'),
+});
+
+const as = labelSchema.optional().describe('the label that the owner acts under; an agent has its own');
+const from = addressSchema.optional().describe('only what comes from there');
+
+/** POST /messages. */
+export const messageSendSchema = z.strictObject({
+  to: addressSchema.optional().describe('default: where a reply to `replyTo` belongs'),
+  body: bodySchema.describe('at most 256 KiB of UTF-8'),
+  type: typeSchema.optional().describe('default: chat; of a reply: response'),
+  thread: threadSchema.optional().describe('default: that of the message that it replies to'),
+  replyTo: messageIdSchema.optional(),
+  ttl: ttlSchema.optional().describe('s; default: messages.ttl of the settings'),
+  as,
+});
+/** Its answer: it is on disk. */
+export const messageSentSchema = z.object({ id: messageIdSchema, state: messageStateSchema, to: z.string() });
+
+/** GET /messages. */
+export const messageListInputSchema = z.strictObject({
+  box: z.enum(['inbox', 'outbox']).optional().describe('default: inbox'),
+  unread: z
+    .stringbool()
+    .optional()
+    .describe('what nobody has taken yet, oldest first; of the outbox: what is under way'),
+  dead: z.stringbool().optional().describe('what has expired, or was refused'),
+  thread: threadSchema.optional(),
+  from,
+  as,
+  ...pageInput,
+});
+/** Its answer, newest first. */
+export const messageListSchema = z.object({ messages: z.array(messageSchema), ...pageOutput });
+
+/** Names a message in a path. */
+export const messageRefSchema = z.strictObject({ id: messageIdSchema, as });
+/** POST /messages/:id/ack. */
+export const messageAckSchema = z.strictObject({
+  id: messageIdSchema,
+  note: noteSchema.optional().describe('what its sender reads'),
+  as,
+});
+
+/** GET /messages/wait: answers when there is something to take, or when the time is over. Nothing is taken by it. */
+export const messageWaitSchema = z.strictObject({
+  timeoutMs: z.coerce.number().int().min(0).max(MAX_MAIL_WAIT_MS).optional().describe('default: 25000'),
+  from,
+  as,
+});
+/** Its answer, oldest first. */
+export const messageWaitedSchema = z.object({
+  messages: z.array(messageSchema),
+  more: z.boolean().describe('true where more wait than are listed'),
+});
+
+/** GET /messages/addresses: who can be written to. */
+export const addressListSchema = z.object({
+  addresses: z.array(
+    z.object({
+      address: z.string(),
+      status: z.enum(['online', 'offline', 'unknown', 'here']),
+      unread: z.int().optional().describe('here: what waits to be taken'),
+    }),
+  ),
+});
+
+const carriedSchema = z.strictObject({
+  id: messageIdSchema,
+  fromAgent: labelSchema.optional(),
+  toAgent: labelSchema.optional(),
+  ts: atSchema,
+  type: typeSchema,
+  body: bodySchema.refine((text) => utf8Length(text) <= MAX_BODY_BYTES, 'a body has at most 256 KiB'),
+  thread: threadSchema.optional(),
+  replyTo: messageIdSchema.optional(),
+  hops: z.int().min(0).max(1_000_000),
+  leftMs: z.int().min(1).max(31_536_000_000).describe('what is left of its life'),
+});
+
+/** POST /messages/deliver: a node hands over messages, in the order of their ids. */
+export const messageDeliverSchema = z.strictObject({
+  epoch: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .describe('of the outbox: another one begins to count anew'),
+  settled: messageIdSchema.optional().describe('the sender has on disk what became of all messages up to it'),
+  messages: z.array(carriedSchema).min(1).max(MAX_BATCH),
+});
+/** Its answer: which of them lie in the inbox, on disk, and why others don't. */
+export const messageDeliveredSchema = z.object({
+  results: z.array(
+    z.object({
+      id: messageIdSchema,
+      refused: z.object({ error: z.string(), message: z.string() }).optional(),
+    }),
+  ),
+});
+
+const receiptSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('state'),
+    id: messageIdSchema,
+    state: z.enum(['read', 'acked', 'expired']),
+    at: atSchema,
+    reader: z.string().max(64).optional(),
+    note: noteSchema.optional(),
+  }),
+  z.strictObject({
+    kind: z.literal('rest'),
+    fromAgent: labelSchema.optional(),
+    toAgent: labelSchema.optional(),
+    restMs: z.int().min(0).max(3_600_000),
+  }),
+]);
+
+/** POST /messages/receipts: a node says what became of messages that it was handed. */
+export const messageReceiptsSchema = z.strictObject({ receipts: z.array(receiptSchema).min(1).max(MAX_BATCH) });
+
+/** A message. */
+export type Message = z.infer<typeof messageSchema>;
+/** Where it is. */
+export type MessageState = z.infer<typeof messageStateSchema>;
+/** A message as it travels. */
+export type CarriedMessage = z.infer<typeof carriedSchema>;
+/** What became of a message, as it travels, or that two have to rest. */
+export type Receipt = z.infer<typeof receiptSchema>;

@@ -1,0 +1,23 @@
+/** What is promised of messages: see `requirements.ts`. */
+export const MESSAGES = {
+  'message.states': 'the sender of a message sees every state that it went through',
+  'message.durable': 'a message that was accepted is on disk, and so is all that becomes of it',
+  'message.order': 'messages of one sender to one recipient arrive in their order',
+  'message.once': 'whatever is repeated, cut or restarted: each message lies in the inbox once',
+  'message.away': 'what waits for a node goes when it is back, at once',
+  'message.taken-once': 'of several readers of one inbox one takes a message',
+  'message.labels': 'what is for a label is for that label alone',
+  'message.threads': 'a reply belongs to the thread of what it replies to, and marks that as answered',
+  'message.expiry': 'what nobody has taken in its time is over, and the sender hears of it',
+  'message.cancel': 'what has surely not left is taken back; what may have is not',
+  'message.refused': 'what a node does not take is refused with its reason, and never sent again',
+  'message.full': 'a full box refuses with the reason; what has come to its end makes room, what nobody has read stays',
+  'message.identity': 'who sent a message is known by the link, whatever the message says',
+  'message.guards': 'rate, chain and loop guards hold, and both sides are told',
+  'message.wait': 'a question for messages is held until there is one',
+  'message.receipts-own': 'a receipt changes what was sent to that peer, and nothing else',
+  'message.clock': 'a clock that is set makes nothing live for ever or end too early',
+  'message.events': 'what happens to messages is told on the bus, without what they say',
+  'message.access': 'an inbox is for the owner and for agents; peers can hand over messages, and nothing more',
+  'message.two-nodes': 'a message that was sent while the other node was stopped arrives when it starts',
+} as const;
