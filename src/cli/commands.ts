@@ -4,6 +4,7 @@
  */
 import type { CommandSpec, OptionSpec } from './command-spec.ts';
 import { CONTEXT_COMMANDS } from './context-commands.ts';
+import { MESSAGE_COMMANDS } from './message-commands.ts';
 import { TRANSFER_COMMANDS } from './transfer-commands.ts';
 import { KEY_COMMANDS, PEER_COMMANDS } from './trust-commands.ts';
 
@@ -28,6 +29,7 @@ export const GROUPS: Readonly<Record<string, { readonly summary: string; readonl
   transfers: { summary: 'movements of files', alone: 'transfers list' },
   context: { summary: 'keys and values that machines and agents share', alone: 'context list' },
   'context lease': { summary: 'locks with a time', alone: 'context lease list' },
+  message: { summary: 'messages between machines and agents', alone: 'message inbox' },
   key: { summary: "this node's key, and keys for programs", alone: 'key list' },
 };
 
@@ -101,7 +103,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       [
         'loopsy selftest kai',
-        'commands, bytes, speed, Ctrl-C, cancel, detached jobs, files, context; exits 1 if something fails',
+        'commands, bytes, speed, Ctrl-C, cancel, detached jobs, files, context, messages; exits 1 if something fails',
       ],
       ['loopsy selftest', "this machine's own node"],
       ['loopsy selftest kai --json', 'for scripts'],
@@ -192,6 +194,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   ...TRANSFER_COMMANDS,
   ...CONTEXT_COMMANDS,
+  ...MESSAGE_COMMANDS,
   ...KEY_COMMANDS,
   {
     path: 'events',

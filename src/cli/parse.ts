@@ -108,7 +108,7 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
   const known = optionsOf(spec);
   const tokens = tokenize(argv, known);
   const verbatim = spec?.args?.at(-1)?.verbatim === true;
-  const cut = verbatim ? commandStart(argv, tokens, { known, spec }) : { index: argv.length, words: [] };
+  const cut: CommandStart = verbatim ? commandStart(argv, tokens, { known, spec }) : { index: argv.length, words: [] };
   const values = new Map<string, string[]>();
   const args: string[] = [];
   for (const token of tokens) {
@@ -117,7 +117,9 @@ const readOptions = (spec: CommandSpec | undefined, argv: readonly string[]): In
     if (token.kind === 'option') takeOption(values, token, { known, spec });
   }
   // An argument that an option stands for is empty: the ones behind it keep their places.
-  if (cut.isReplaced === true) args.unshift('');
+  const replacement = spec?.args?.[0]?.replacedBy;
+  const isReplaced = verbatim ? cut.isReplaced === true : replacement !== undefined && values.has(replacement);
+  if (isReplaced) args.unshift('');
   const invocation: Invocation = {
     spec,
     args: [...args, ...cut.words],

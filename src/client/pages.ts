@@ -10,6 +10,7 @@ export type ListId =
   | 'transfer.list'
   | 'context.list'
   | 'lease.list'
+  | 'message.list'
   | 'key.list'
   | 'audit.list';
 

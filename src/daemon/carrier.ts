@@ -24,7 +24,7 @@ export const carrierOf = ({ peers, trust }: { peers: () => Peers; trust: TrustBo
     return JSON.parse(body) as OutputOf<Id>;
   };
   return {
-    isOnline: (nodeId) => (trust.machine(nodeId) === undefined ? undefined : peers().way(nodeId).offline === undefined),
+    isOnline: (nodeId) => (trust.machine(nodeId) === undefined ? undefined : peers().answers(nodeId)),
     nameOf: (nodeId) => trust.machine(nodeId)?.name ?? nodeId,
     deliver: (nodeId, batch) => ask(nodeId, 'message.deliver', batch),
     receipts: (nodeId, receipts) => ask(nodeId, 'message.receipts', receipts),

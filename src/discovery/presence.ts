@@ -4,7 +4,9 @@ import type { Clock, Timer } from '../kernel/clock.ts';
 type Presence = 'online' | 'offline' | 'unknown';
 
 /** What a heartbeat found. */
-export type Beat = { readonly ok: true; readonly latencyMs: number } | { readonly ok: false; readonly reason: string };
+export type Beat =
+  | { readonly ok: true; readonly latencyMs: number }
+  | { readonly ok: false; readonly reason: string; readonly refused?: boolean };
 
 /** One peer's state. */
 export interface PresenceState {
@@ -12,6 +14,8 @@ export interface PresenceState {
   readonly latencyMs: number | undefined;
   /** Why it is offline. */
   readonly reason: string | undefined;
+  /** True where it answers, and wants nothing of this node. */
+  readonly refused?: boolean | undefined;
 }
 
 /** How presence reaches the peers. */
@@ -129,7 +133,7 @@ export class PresenceWatch {
 
   #settle(nodeId: string, peer: Watched, beat: Beat): void {
     if (beat.ok) this.#alive(nodeId, peer, beat.latencyMs);
-    else this.#failed(nodeId, peer, beat.reason);
+    else this.#failed(nodeId, peer, beat);
   }
 
   #alive(nodeId: string, peer: Watched, latencyMs: number): void {
@@ -139,14 +143,14 @@ export class PresenceWatch {
     this.#schedule(nodeId, peer, BEAT_EVERY_MS);
   }
 
-  #failed(nodeId: string, peer: Watched, reason: string): void {
+  #failed(nodeId: string, peer: Watched, { reason, refused }: Extract<Beat, { ok: false }>): void {
     peer.failures += 1;
     // One lost beat is not a lost peer; a second one at once decides.
     if (peer.state.presence === 'online' && peer.failures < FAILURES_TO_OFFLINE) {
       this.#schedule(nodeId, peer, 0);
       return;
     }
-    this.#set(nodeId, peer, { presence: 'offline', latencyMs: undefined, reason });
+    this.#set(nodeId, peer, { presence: 'offline', latencyMs: undefined, reason, refused });
     if (this.#parts.clock.monotonicMs() - peer.contactAtMs >= SILENCE_MS) this.#parts.onSilence(nodeId);
     this.#schedule(nodeId, peer, RETRY_EVERY_MS);
   }

@@ -157,7 +157,7 @@ export const ERRORS = {
     hint: 'settings `messages` of either node: perMinute, maxChain, loopGuard',
   }),
   message_expired: row([7005, 410, EXIT.failed], 'the life of the message is over'),
-  message_taken: row([7006, 409, EXIT.failed], 'somebody else has taken this message'),
+  message_taken: row([7006, 409, EXIT.failed], 'somebody has taken this message already'),
   mailbox_full: row([7007, 507, EXIT.failed], 'the mailbox is full', {
     hint: 'read what is there, or set messages.maxBytes in the settings',
   }),

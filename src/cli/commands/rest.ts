@@ -10,6 +10,7 @@ import { commands as keys } from './keys.ts';
 import { commands as logs } from './logs.ts';
 import { commands as leases } from './leases.ts';
 import { commands as ls } from './ls.ts';
+import { commands as messages } from './messages.ts';
 import { commands as node } from './node.ts';
 import { commands as pair } from './pair.ts';
 import { commands as peers } from './peers.ts';
@@ -36,6 +37,7 @@ export const commands: Commands = {
   ...transfers,
   ...context,
   ...leases,
+  ...messages,
   ...keys,
   ...events,
   ...logs,

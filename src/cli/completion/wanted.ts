@@ -28,6 +28,8 @@ export interface Wanted {
 const SOURCES: Readonly<Record<string, Source | undefined>> = {
   peer: 'peers',
   peers: 'peers',
+  recipient: 'peers',
+  sender: 'peers',
   job: 'jobs',
   transfer: 'transfers',
   key: 'keys',

@@ -3,6 +3,7 @@ import { COMMAND_CHECKS } from './commands.ts';
 import { context } from './context.ts';
 import { detached } from './detached.ts';
 import { files } from './files.ts';
+import { messages } from './messages.ts';
 
 const ROUNDS = 5;
 
@@ -24,4 +25,4 @@ const way: SelftestCheck = {
 };
 
 /** Everything that the self-test tries, in order. */
-export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached, files, context];
+export const CHECKS: readonly SelftestCheck[] = [way, ...COMMAND_CHECKS, detached, files, context, messages];

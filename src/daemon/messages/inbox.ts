@@ -84,7 +84,7 @@ export class Inbox {
     return stored !== undefined && maySeeMessage(reader, stored.head) ? stored : undefined;
   }
 
-  /** Takes a message, so that nobody else does. Who has it already gets it again. @throws {LoopsyError} `message_taken`. */
+  /** Takes a message, once: one reader may be two terminals. @throws {LoopsyError} `message_taken`. */
   read(id: string, reader: Reader): Promise<StoredMessage> {
     return this.#move(id, reader, { state: 'read' });
   }
@@ -153,6 +153,7 @@ export class Inbox {
     needInbox(reader);
     const { store, clock, tellSender, onReceipt } = this.#parts;
     const stored = this.#mine(id, reader);
+    if (state === 'read' && isOver(stored.head.state)) throw takenError(stored.head);
     const step = { state, at: clock.now(), reader: readerName(reader), ...given('note', note) };
     const next = advance(stored.head, step);
     if (next === undefined) return stored;
@@ -181,14 +182,16 @@ export class Inbox {
       });
     if (head.state === 'expired' || (head.state === 'delivered' && head.dueAt <= this.#parts.store.now()))
       throw new LoopsyError('message_expired', { details: { id } });
-    if (isOver(head.state) && head.reader !== readerName(reader))
-      throw new LoopsyError('message_taken', {
-        message: `${head.reader ?? 'somebody else'} has taken this message`,
-        details: { id, reader: head.reader },
-      });
+    if (isOver(head.state) && head.reader !== readerName(reader)) throw takenError(head);
     return stored;
   }
 }
+
+const takenError = ({ id, reader }: MessageHead): LoopsyError =>
+  new LoopsyError('message_taken', {
+    message: `${reader ?? 'somebody'} has taken this message already`,
+    details: { id, ...given('reader', reader) },
+  });
 
 const unreadGone = ({ state, toAgent, id }: MessageHead): Change[] =>
   state === 'delivered' ? [{ delete: KEYS.unread(toAgent, id) }] : [];

@@ -150,7 +150,8 @@ export class Contacts {
       return { ok: true, latencyMs };
     } catch (error) {
       this.#links.missed(nodeId, error);
-      return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+      const refused = error instanceof LoopsyError && error.error === 'scope_missing';
+      return { ok: false, reason: error instanceof Error ? error.message : String(error), refused };
     }
   }
 

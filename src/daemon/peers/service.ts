@@ -109,6 +109,12 @@ export class Peers implements Service {
     return this.#contacts.way(nodeId);
   }
 
+  /** True where it is worth asking: it is not known to be away. One that refuses all says so itself. */
+  answers(nodeId: string): boolean {
+    const { presence, refused } = this.#contacts.state(nodeId);
+    return presence !== 'offline' || refused === true;
+  }
+
   /** What this node says of itself has changed: its peers hear it now, not at the next beat. */
   announce(): void {
     for (const { machineId } of this.#parts.trust.machines()) this.#contacts.watch(machineId);

@@ -1,0 +1,283 @@
+import { pagesOf } from '../../client/pages.ts';
+import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import type { Message } from '../../protocol/messages.ts';
+import type { InputOf, OutputOf } from '../../protocol/operations.ts';
+import type { Cli, Command, Commands } from '../cli.ts';
+import type { LocalNode } from '../connect.ts';
+import { ttlOf } from '../context-options.ts';
+import { incoming, takeMessage, type Wanted } from '../mail-reader.ts';
+import { fullLines, messageLines, messageRow } from '../mail-words.ts';
+import { count, plain, table } from '../output.ts';
+import { usageError } from '../parse.ts';
+import { readText } from '../read-text.ts';
+import { runHook } from '../run-hook.ts';
+import { parseSpan } from '../values.ts';
+
+const TEXT = { maxBytes: 262_144, tooMuch: 'a body has at most 256 KiB' };
+const TYPES = ['chat', 'request', 'response', 'ack', 'broadcast'] as const;
+/** An online peer answers within that: what became of the message is said at once. */
+const LOOKS_MS = [20, 80, 200, 400];
+
+const bodyOf = async ({ io }: Cli, body: string): Promise<string> => (body === '-' ? readText(io.stdin(), TEXT) : body);
+
+const asOf = ({ invocation }: Cli): { as?: string } => {
+  const as = invocation.value('as');
+  return as === undefined ? {} : { as };
+};
+
+const typeOf = ({ invocation }: Cli): { type?: (typeof TYPES)[number] } => {
+  const text = invocation.value('type');
+  if (text === undefined) return {};
+  const type = TYPES.find((known) => known === text);
+  if (type === undefined) throw usageError(`"${text}" is no type of a message`, `use ${TYPES.join(', ')}`);
+  return { type };
+};
+
+const threadOf = ({ invocation }: Cli): { thread?: string } => {
+  const thread = invocation.value('thread');
+  return thread === undefined ? {} : { thread };
+};
+
+const fromOf = ({ invocation }: Cli): { from?: string } => {
+  const from = invocation.value('from');
+  return from === undefined ? {} : { from };
+};
+
+const send: Command = async (cli) => {
+  const { invocation } = cli;
+  const { args } = invocation;
+  const body = await bodyOf(cli, args.at(-1) ?? '');
+  const input = { body, ...typeOf(cli), ...threadOf(cli), ...ttlOf(cli), ...asOf(cli) };
+  if (invocation.has('all')) return sendAll(cli, input);
+  return sendOne(cli, { ...input, to: args[0] ?? '' });
+};
+
+const reply: Command = async (cli) => {
+  const [replyTo = '', body = ''] = cli.invocation.args;
+  return sendOne(cli, { body: await bodyOf(cli, body), replyTo, ...typeOf(cli), ...ttlOf(cli), ...asOf(cli) });
+};
+
+const sendOne = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
+  const { out } = cli;
+  const node = await cli.node();
+  const sent = await node.client.call('message.send', input);
+  if (out.json) out.document(sent);
+  else out.print(sentWords(sent, await stateSoon(cli, node, sent)));
+  return EXIT.ok;
+};
+
+type Sent = OutputOf<'message.send'>;
+
+/** What has become of it by now: most often it is there. */
+const stateSoon = async (cli: Cli, { client }: LocalNode, { id, state }: Sent): Promise<Message | undefined> => {
+  if (state !== 'queued') return undefined;
+  for (const ms of LOOKS_MS) {
+    await new Promise<void>((resolve) => cli.io.clock.after(ms, resolve));
+    const message = await client.call('message.show', { id, ...asOf(cli) });
+    if (message.state !== 'queued') return message;
+  }
+  return undefined;
+};
+
+const sentWords = ({ id, to, state }: Sent, later: Message | undefined): string => {
+  const is = later?.state ?? state;
+  const note = later?.history.at(-1)?.note;
+  switch (is) {
+    case 'queued':
+      return `Queued for ${plain(to)}: it goes when ${plain(to)} is there (${id}).`;
+    case 'refused':
+    case 'expired':
+    case 'cancelled':
+      return `Not delivered to ${plain(to)}: ${plain(note ?? is)} (${id}).`;
+    default:
+      return `Delivered to ${plain(to)} (${id}).`;
+  }
+};
+
+const sendAll = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
+  const { out } = cli;
+  const node = await cli.node();
+  const { addresses } = await node.client.call('message.addresses', {});
+  const peers = addresses.filter(({ status }) => status !== 'here');
+  const results = await Promise.all(
+    peers.map(async ({ address }) => {
+      try {
+        const sent = await node.client.call('message.send', { type: 'broadcast', ...input, to: address });
+        return { peer: address, sent, words: out.json ? '' : sentWords(sent, await stateSoon(cli, node, sent)) };
+      } catch (thrown) {
+        if (!(thrown instanceof LoopsyError)) throw thrown;
+        return {
+          peer: address,
+          error: thrown.toBody().error,
+          words: `Not sent to ${plain(address)}: ${plain(thrown.message)}`,
+        };
+      }
+    }),
+  );
+  if (out.json) out.document({ results: results.map(resultOf) });
+  else if (results.length === 0) out.print('There is no peer to write to. `loopsy pair` finds the first one.');
+  else out.print(...results.map(({ words }) => words));
+  const failed = results.some((result) => 'error' in result);
+  return failed || results.length === 0 ? EXIT.failed : EXIT.ok;
+};
+
+/** Without what is for people. */
+const resultOf = <Result extends { readonly words: string }>(result: Result): Omit<Result, 'words'> =>
+  Object.fromEntries(Object.entries(result).filter(([name]) => name !== 'words')) as Omit<Result, 'words'>;
+
+const inbox: Command = async (cli) => {
+  const { invocation } = cli;
+  if (invocation.has('all')) return listBox(cli, { box: 'inbox' }, 'No message has come yet.');
+  const node = await cli.node();
+  const input = { unread: 'true', limit: 100, ...fromOf(cli), ...threadOf(cli), ...asOf(cli) } as const;
+  const messages: Message[] = [];
+  for await (const page of pagesOf(node.client, 'message.list', { input }))
+    for (const one of page.messages) {
+      const message = invocation.has('peek') ? one : await takeMessage(node, one.id, asOf(cli));
+      if (message === undefined) continue;
+      if (!cli.out.json) show(cli, message, messages.length === 0);
+      messages.push(message);
+    }
+  if (cli.out.json) cli.out.document({ messages });
+  else if (messages.length === 0) cli.out.print(await nothingWords(cli, node));
+  return EXIT.ok;
+};
+
+const show = (cli: Cli, message: Message, isFirst: boolean): void =>
+  cli.out.print(...(isFirst ? [] : ['']), ...messageLines(message, cli.out.paint));
+
+/** What waits for others is named: it may have been meant. */
+const nothingWords = async (cli: Cli, { client }: LocalNode): Promise<string> => {
+  const { addresses } = await client.call('message.addresses', {});
+  const others = addresses.filter(
+    ({ address, unread = 0 }) => unread > 0 && address.includes('#') && !address.endsWith(`#${asOf(cli).as ?? ''}`),
+  );
+  const words = others.map(({ address, unread = 0 }) => `${unread} for ${plain(address.slice(address.indexOf('#')))}`);
+  return words.length === 0 ? 'Nothing waits to be read.' : `Nothing waits to be read here; ${words.join(', ')}.`;
+};
+
+const outbox: Command = async (cli) => {
+  const { invocation } = cli;
+  const dead = invocation.has('dead');
+  const waiting = invocation.has('waiting');
+  if (dead && waiting) throw usageError('--dead and --waiting leave nothing together');
+  const none = dead ? 'No message is dead.' : waiting ? 'Nothing is under way.' : 'Nothing was sent yet.';
+  const more = { ...(dead ? { dead: 'true' } : {}), ...(waiting ? { unread: 'true' } : {}) };
+  return listBox(cli, { box: 'outbox', ...more }, none);
+};
+
+const listBox = async (cli: Cli, which: InputOf<'message.list'>, none: string): Promise<number> => {
+  const { out, io } = cli;
+  const { client } = await cli.node();
+  const input = { limit: 1000, ...which, ...fromOf(cli), ...threadOf(cli), ...asOf(cli) };
+  const messages: Message[] = [];
+  for await (const page of pagesOf(client, 'message.list', { input })) messages.push(...page.messages);
+  const now = io.clock.now();
+  if (out.json) out.document({ messages });
+  else if (messages.length === 0) out.print(none);
+  else {
+    const head = ['ID', which.box === 'inbox' ? 'FROM' : 'TO', 'SENT', 'BODY', 'STATE'];
+    out.print(...table([head, ...messages.map((message) => messageRow(message, now))], out.paint));
+  }
+  return EXIT.ok;
+};
+
+const ack: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const [id = ''] = invocation.args;
+  const note = invocation.value('note');
+  const { client } = await cli.node();
+  const message = await client.call('message.ack', { id, ...(note === undefined ? {} : { note }), ...asOf(cli) });
+  if (out.json) out.document(message);
+  out.print(
+    message.state === 'acked'
+      ? `Acknowledged to ${plain(message.from)}.`
+      : `It is ${message.state} already: ${plain(message.from)} knows that.`,
+  );
+  return EXIT.ok;
+};
+
+const wantedOf = (cli: Cli): Wanted => {
+  const { invocation, io } = cli;
+  const timeout = invocation.value('timeout');
+  const endAtMs = timeout === undefined ? {} : { endAtMs: io.clock.monotonicMs() + parseSpan(timeout, 'timeout') };
+  return { filter: { ...fromOf(cli), ...asOf(cli) }, isPeek: invocation.has('peek'), ...endAtMs };
+};
+
+const wait: Command = async (cli) => {
+  for await (const message of incoming(cli, wantedOf(cli))) {
+    if (cli.out.json) cli.out.document(message);
+    else show(cli, message, true);
+    return EXIT.ok;
+  }
+  throw new LoopsyError('request_timeout', { message: 'no message came in time' });
+};
+
+const watch: Command = async (cli) => {
+  const { invocation, out } = cli;
+  const command = invocation.value('exec');
+  let isFirst = true;
+  for await (const message of incoming(cli, wantedOf(cli))) {
+    if (out.json) out.document(message);
+    else show(cli, message, isFirst);
+    isFirst = false;
+    if (command !== undefined) await hook(cli, command, message);
+  }
+  return EXIT.ok;
+};
+
+/** Runs the command for a message; what went well is acknowledged. */
+const hook = async (cli: Cli, command: string, message: Message): Promise<void> => {
+  const ended = await runHook(command, JSON.stringify(message));
+  if (ended !== 0) return cli.out.note(`loopsy: ${plain(command)} ended with ${ended} for ${message.id}`);
+  if (cli.invocation.has('peek')) return undefined;
+  const { client } = await cli.node();
+  await client.call('message.ack', { id: message.id, ...asOf(cli) });
+  return undefined;
+};
+
+const showOne: Command = async (cli) => {
+  const { out, invocation } = cli;
+  const [id = ''] = invocation.args;
+  const { client } = await cli.node();
+  const message = await client.call('message.show', { id, ...asOf(cli) });
+  if (out.json) out.document(message);
+  out.print(...fullLines(message, out.paint));
+  return EXIT.ok;
+};
+
+const cancel: Command = async (cli) => {
+  const [id = ''] = cli.invocation.args;
+  const { client } = await cli.node();
+  const message = await client.call('message.cancel', { id, ...asOf(cli) });
+  if (cli.out.json) cli.out.document(message);
+  cli.out.print(`Taken back: ${plain(message.to)} will not get it.`);
+  return EXIT.ok;
+};
+
+const addresses: Command = async (cli) => {
+  const { out } = cli;
+  const { client } = await cli.node();
+  const answer = await client.call('message.addresses', {});
+  if (out.json) out.document(answer);
+  const rows = answer.addresses.map(({ address, status, unread }) => [
+    plain(address),
+    status === 'here' ? 'this machine' : status,
+    unread === undefined ? '' : unread === 0 ? 'nothing unread' : `${count(unread, 'message')} unread`,
+  ]);
+  out.print(...table([['ADDRESS', 'STATUS', ''], ...rows], out.paint));
+  return EXIT.ok;
+};
+
+export const commands: Commands = {
+  'message send': send,
+  'message reply': reply,
+  'message inbox': inbox,
+  'message outbox': outbox,
+  'message ack': ack,
+  'message wait': wait,
+  'message watch': watch,
+  'message show': showOne,
+  'message cancel': cancel,
+  'message addresses': addresses,
+};
