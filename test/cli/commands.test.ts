@@ -9,7 +9,7 @@ import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
-import { FakeNode, JOB_ID, PEER, STATUS, TRANSFER_ID } from './fake-node.ts';
+import { FakeNode, JOB_ID, MESSAGE_ID, PEER, STATUS, TRANSFER_ID } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
 
 /** Every command that asks one operation, how it is typed, what the node is asked, and what people read. */
@@ -64,6 +64,32 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
   ['context lease acquire deploy --ttl 5m', 'lease.acquire', { name: 'deploy', ttl: 300 }, '(fence 41)'],
   ['context lease renew deploy --fence 41', 'lease.renew', { name: 'deploy', ttl: 60, fence: 41 }, 'You still hold'],
   ['context lease release deploy', 'lease.release', { name: 'deploy' }, 'Released deploy.'],
+  [
+    'message send maria#codex hello',
+    'message.send',
+    { to: 'maria#codex', body: 'hello' },
+    'Delivered to maria#codex (',
+  ],
+  [
+    'message send maria hello --type request --thread build --ttl 1h --as ci',
+    'message.send',
+    { to: 'maria', body: 'hello', type: 'request', thread: 'build', ttl: 3600, as: 'ci' },
+    'Delivered to',
+  ],
+  [`message reply ${MESSAGE_ID} done`, 'message.send', { body: 'done', replyTo: MESSAGE_ID }, 'Delivered to'],
+  ['message', 'message.list', { unread: true, limit: 100 }, 'maria#codex → kai'],
+  [
+    'message inbox --peek --from maria',
+    'message.list',
+    { unread: true, limit: 100, from: 'maria' },
+    '\\u{202e}at this',
+  ],
+  ['message inbox --all', 'message.list', { box: 'inbox', limit: 1000 }, 'look…'],
+  ['message outbox --dead', 'message.list', { box: 'outbox', dead: true, limit: 1000 }, 'refused: it is full\\u{202e}'],
+  [`message ack ${MESSAGE_ID} --note ok`, 'message.ack', { id: MESSAGE_ID, note: 'ok' }, 'Acknowledged to maria#codex'],
+  [`message show ${MESSAGE_ID}`, 'message.show', { id: MESSAGE_ID }, 'delivered'],
+  [`message cancel ${MESSAGE_ID}`, 'message.cancel', { id: MESSAGE_ID }, 'maria will not get it'],
+  ['message addresses', 'message.addresses', {}, '2 messages unread'],
   ['key show --reveal', 'key.show', {}, 'a'.repeat(64)],
   ['key generate --reveal', 'key.generate', {}, 'b'.repeat(64)],
   ['key list', 'key.list', {}, 'ci    key   may do anything'],
@@ -114,6 +140,8 @@ describe('a command that asks one operation', () => {
       'pair',
       'doctor',
       'stop',
+      'message inbox',
+      'message wait',
       'context watch',
       'context broadcast',
       'events',

@@ -99,7 +99,7 @@ describe('the words of a command line', () => {
   });
 
   it('knows only the commands that are there', () => {
-    for (const later of ['shell', 'message', 'mcp', 'session', 'dashboard']) {
+    for (const later of ['shell', 'mcp', 'session', 'dashboard']) {
       expect(refusal(later).message).toContain(`there is no command "loopsy ${later}"`);
     }
   });

@@ -16,7 +16,7 @@ describe('the words before a yes', () => {
     const writes = 'write files in the folders you list (what it changes may run when you build)';
     expect(words('observe', TODAY)).toBe(`may ${looks} and ${reads}${NO_FOLDER}`);
     expect(words('collaborate', TODAY)).toBe(
-      `may ${looks}, ${reads}, write its shared context and ${writes}${NO_FOLDER}${LATER}`,
+      `may ${looks}, ${reads}, write its shared context, send messages and ${writes}${NO_FOLDER}${LATER}`,
     );
     expect(words('observe', new Set())).toBe(`may do nothing yet${LATER}`);
   });

@@ -39,11 +39,12 @@ const isScope = (access: string): access is Scope => SCOPES.some((scope) => scop
 describe('the authorisation of every operation', () => {
   /** Who each access admits, written down once more, by hand. */
   const expected = (id: (typeof OPERATION_IDS)[number], kind: Caller['kind']): string => {
-    const { access, remote } = rowOf(id);
+    const { access, remote, linkOnly } = rowOf(id);
     if (access === 'public') return 'allowed';
     if (access === 'pairing' && kind !== 'stranger') return 'scope_missing';
     if (kind === 'stranger') return 'missing_key';
     if (access === 'link') return kind === 'peer' ? 'allowed' : 'missing_key';
+    if (linkOnly === true) return kind === 'peer' ? 'allowed' : 'missing_key';
     if (access === 'owner') return kind === 'owner' ? 'allowed' : 'scope_missing';
     if (access === 'agent-secret') return kind === 'agent-secret' ? 'allowed' : 'scope_missing';
     if (kind === 'agent-secret') return 'scope_missing';
@@ -70,22 +71,22 @@ describe('the authorisation of every operation', () => {
     });
 
     it(`needs the very scope for ${id}`, () => {
-      const { access, remote } = rowOf(id);
+      const { access, remote, linkOnly = false } = rowOf(id);
       if (!isScope(access)) return;
       const without: Grant = { ...full, scopes: SCOPES.filter((scope) => scope !== access) };
       const only: Grant = { ...full, scopes: [access] };
-      for (const make of [agent, key, peer]) {
+      for (const make of linkOnly ? [peer] : [agent, key, peer]) {
         expect(outcome(make(without), rowOf(id), factsOf(make(without)))).toBe('scope_missing');
         expect(outcome(make(NO_GRANT), rowOf(id), factsOf(make(NO_GRANT)))).toBe('scope_missing');
-        const admitted = make === peer && !remote ? 'scope_missing' : 'allowed';
+        const admitted = make === peer && !remote && !linkOnly ? 'scope_missing' : 'allowed';
         expect(outcome(make(only), rowOf(id), factsOf(make(only)))).toBe(admitted);
       }
     });
 
     it(`refuses an expired grant for ${id}`, () => {
-      const { access, remote } = rowOf(id);
+      const { access, remote, linkOnly = false } = rowOf(id);
       if (!isScope(access)) return;
-      for (const make of [agent, key, ...(remote ? [peer] : [])]) {
+      for (const make of linkOnly ? [peer] : [agent, key, ...(remote ? [peer] : [])]) {
         const caller = make({ ...full, expiresAt: NOW });
         expect(outcome(caller, rowOf(id), factsOf(caller))).toBe('expired_key');
         const live = make({ ...full, expiresAt: NOW + 1 });
@@ -94,11 +95,12 @@ describe('the authorisation of every operation', () => {
     });
 
     it(`forwards ${id} only where the table says so, and never for a peer`, () => {
-      const { access, remote } = rowOf(id);
+      const { access, remote, linkOnly } = rowOf(id);
       const to = { machineId: OTHER, nodeId: OTHER };
       expect(outcome(peer(full), rowOf(id), { ...overLink, peer: to })).toBe('invalid_request');
       const owner = outcome({ kind: 'owner' }, rowOf(id), { ...here, peer: to });
       if (access === 'owner' || access === 'public') expect(owner).toBe('invalid_request');
+      else if (linkOnly === true) expect(owner).toBe('missing_key');
       else if (isScope(access)) expect(owner).toBe(remote ? 'allowed' : 'invalid_request');
       else expect(owner).not.toBe('allowed');
     });

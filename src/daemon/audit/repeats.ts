@@ -5,7 +5,7 @@ import { ERRORS } from '../../protocol/errors.ts';
 import { OPERATION_IDS, type OperationId, rowOf } from '../../protocol/operations.ts';
 
 /** So many kinds of records are told apart, and twice as many are counted. */
-const MAX_SOURCES = 1000;
+const MAX_SOURCES = 1500;
 /** What a line says where they are not told apart. */
 const VARIOUS = 'various';
 

@@ -37,6 +37,7 @@ describe('selftest', () => {
       'detached failed',
       'files failed',
       'context failed',
+      'messages failed',
     ]);
   });
 

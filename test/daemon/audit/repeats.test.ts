@@ -161,11 +161,11 @@ describe('what a caller asks beyond its own lines', () => {
   it('uses bounded memory, however many callers there are: what is too much is counted under no name', () => {
     const { lines, repeats } = start(CHATTER);
     for (let round = 0; round < 62; round += 1) {
-      for (let at = 0; at < 2400; at += 1) repeats.take(read({ caller: `key:${at}` }));
+      for (let at = 0; at < 3400; at += 1) repeats.take(read({ caller: `key:${at}` }));
     }
-    expect(lines).toHaveLength(60 * 2400 + 2001);
+    expect(lines).toHaveLength(60 * 3400 + 3001);
     expect(lines.at(-1)).toMatchObject({ caller: 'various', operation: 'various', decision: 'various' });
     repeats.flush();
-    expect(total(lines)).toBe(62 * 2400);
+    expect(total(lines)).toBe(62 * 3400);
   });
 });

@@ -61,23 +61,26 @@ describe('a message between two nodes', () => {
     expect(messages.map((one) => one.id)).toEqual([reply]);
   });
 
-  it(verifies('message.away', 'waits while the node is away, and goes when it is back, in order'), async () => {
-    const { kai, maria } = await twoDesks({ perMinute: 10_000, loopGuard: false });
-    kai.way.online = false;
-    const sent = [];
-    for (let at = 0; at < 500; at += 1) sent.push(await kai.send('maria', `${at}`));
-    await settle();
-    expect(kai.handed).toEqual([]);
-    expect(new Set(sent.map((id) => kai.state(id)))).toEqual(new Set(['queued']));
-    kai.way.online = true;
-    kai.messages.contact(maria.nodeId);
-    await settle();
-    expect(bodies([...maria.messages.list({ unread: true, limit: 1000 }, callBy(OWNER)).messages])).toEqual(
-      sent.map((_, at) => String(at)),
-    );
-    expect(new Set(sent.map((id) => kai.state(id)))).toEqual(new Set(['delivered']));
-    expect(kai.handed.length).toBe(3);
-  });
+  it(
+    verifies(['message.away', 'message.order'], 'waits while the node is away, and goes when it is back, in order'),
+    async () => {
+      const { kai, maria } = await twoDesks({ perMinute: 10_000, loopGuard: false });
+      kai.way.online = false;
+      const sent = [];
+      for (let at = 0; at < 500; at += 1) sent.push(await kai.send('maria', `${at}`));
+      await settle();
+      expect(kai.handed).toEqual([]);
+      expect(new Set(sent.map((id) => kai.state(id)))).toEqual(new Set(['queued']));
+      kai.way.online = true;
+      kai.messages.contact(maria.nodeId);
+      await settle();
+      expect(bodies([...maria.messages.list({ unread: true, limit: 1000 }, callBy(OWNER)).messages])).toEqual(
+        sent.map((_, at) => String(at)),
+      );
+      expect(new Set(sent.map((id) => kai.state(id)))).toEqual(new Set(['delivered']));
+      expect(kai.handed.length).toBe(3);
+    },
+  );
 
   it(verifies('message.once', 'lies there once, however often its way is cut, and in order'), async () => {
     const { kai, maria, clock } = await twoDesks({ perMinute: 10_000, loopGuard: false });

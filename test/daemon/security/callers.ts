@@ -16,6 +16,8 @@ export interface Who {
   readonly bare?: true;
   readonly is?: 'owner' | 'agent secret' | 'program' | 'node';
   readonly scopes?: readonly Scope[];
+  /** An agent of this machine: it has an inbox, as the owner has. */
+  readonly inbox?: true;
   /** Its grant is over. */
   readonly expired?: true;
   /** The request names a peer, which the caller may, or may not, address. */
@@ -164,7 +166,7 @@ const AT_THE_DOOR: readonly Who[] = [
 ];
 
 const PROGRAMS: readonly Who[] = [
-  { title: 'an agent', come: ({ agentToken }) => ({ key: agentToken }), is: 'program', scopes: full },
+  { title: 'an agent', come: ({ agentToken }) => ({ key: agentToken }), is: 'program', scopes: full, inbox: true },
   {
     title: 'a key of level observe',
     come: ({ keys }) => ({ ...LAN, tls: 'no certificate', key: keys.observe }),

@@ -13,6 +13,7 @@ import { makeMachine, type TestMachine } from '../../helpers/trust-desk.ts';
 import { verifies } from '../../requirements.ts';
 import { LAN } from './cast.ts';
 import { provokeContext } from './provoke-context.ts';
+import { provokeMessages } from './provoke-messages.ts';
 import { openStream } from './streams.ts';
 
 /** What programs rely on, by hand. */
@@ -46,6 +47,10 @@ const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number
   context_conflict: [5004, 409],
   lease_held: [5005, 409],
   lease_lost: [5006, 409],
+  message_not_found: [7001, 404],
+  message_too_large: [7003, 413],
+  message_loop: [7004, 429],
+  message_taken: [7006, 409],
   internal: [9001, 500],
   rate_limited: [9002, 429],
   invalid_request: [9003, 400],
@@ -77,6 +82,10 @@ const ELSEWHERE: readonly ErrorName[] = [
   ...TRANSFERS,
   // Shown by the tests of the context.
   'context_full',
+  // Shown by the tests of messages.
+  'message_refused',
+  'message_expired',
+  'mailbox_full',
   'node_not_running',
   'data_folder',
   ...PAIRING,
@@ -199,6 +208,7 @@ const provoke: Readonly<Partial<Record<ErrorName, () => Promise<Answer>>>> = {
   },
   transfer_not_found: () => owner('GET', `/transfers/${'0'.repeat(26)}`),
   ...provokeContext((...asked) => owner(...asked)),
+  ...provokeMessages((...asked) => owner(...asked)),
   rate_limited: async () => {
     const run = (): Promise<Answer> =>
       node.ask({ method: 'POST', path: '/execute', key: keys['full'], body: { command: 'true' } });

@@ -43,8 +43,10 @@ const ruleHere = (op: Operation, who: Who): ErrorName | 'allowed' => {
     case 'pairing':
       return 'scope_missing';
     default:
+      if (op.linkOnly === true && who.is !== 'node') return 'missing_key';
       if (who.is === 'owner') return 'allowed';
-      if (who.is === 'agent secret' || (who.is === 'node' && !op.remote)) return 'scope_missing';
+      if (who.is === 'agent secret' || (who.is === 'node' && !op.remote && op.linkOnly !== true))
+        return 'scope_missing';
       if (who.expired === true) return 'expired_key';
       return who.scopes?.includes(op.access) === true ? 'allowed' : 'scope_missing';
   }
@@ -60,12 +62,20 @@ const LET_IN: Partial<Record<OperationId, ErrorName>> = {
   'context.delete': 'context_not_found',
   'lease.renew': 'lease_lost',
   'lease.release': 'lease_lost',
+  'message.show': 'message_not_found',
+  'message.read': 'message_not_found',
+  'message.ack': 'message_not_found',
+  'message.cancel': 'message_not_found',
 };
+
+/** What is the owner's and the agents': a key may send, and no more. */
+const INBOX: readonly OperationId[] = ['message.list', 'message.wait', 'message.read', 'message.ack'];
 
 /** The objects of the matrix are the owner's, on this node: for all others, and on the other node, they are not there. */
 const answerFor = (id: OperationId, who: Who): ErrorName | 'allowed' => {
   const op = rowOf(id);
   const rule = ruleFor(op, who);
+  if (rule === 'allowed' && INBOX.includes(id) && who.is === 'program' && who.inbox !== true) return 'scope_missing';
   if (rule === 'allowed') return LET_IN[id] ?? answerOf(op, who);
   return rule;
 };
@@ -90,6 +100,14 @@ const PINS: readonly [operation: OperationId, who: string, answer: ErrorName | '
   ['peer.trust', 'a key of level full', 'scope_missing'],
   ['peer.handshake', 'a session of a peer', 'allowed'],
   ['peer.handshake', 'the owner', 'missing_key'],
+  ['message.send', 'a peer of level full', 'scope_missing'],
+  ['message.list', 'a peer of level full', 'scope_missing'],
+  ['message.list', 'an agent', 'allowed'],
+  ['message.list', 'a key of level full', 'scope_missing'],
+  ['message.deliver', 'a peer of level collaborate', 'allowed'],
+  ['message.deliver', 'a peer of level observe', 'scope_missing'],
+  ['message.deliver', 'the owner', 'missing_key'],
+  ['message.receipts', 'a peer of level observe', 'allowed'],
   ['job.execute', 'a wrong key', 'invalid_key'],
   ['job.execute', 'an unknown certificate', 'invalid_key'],
   ['job.execute', 'a revoked peer', 'revoked'],
@@ -268,7 +286,7 @@ describe('what makes this node address others', () => {
   it(verifies('link.no-lending', 'is refused over a link, and there alone'), () => {
     const facts = { now: Date.now(), loopback: true };
     const outbound = OPERATION_IDS.filter((id) => rowOf(id).outbound === true);
-    expect(outbound).toEqual(['transfer.start', 'transfer.run', 'context.broadcast']);
+    expect(outbound).toEqual(['transfer.start', 'transfer.run', 'context.broadcast', 'message.send', 'message.cancel']);
     const peer = { kind: 'peer', machineId: 'm', nodeId: 'm', grant: grantOfLevel('full', 'all') } as const;
     const key = { kind: 'key', name: 'k', grant: grantOfLevel('collaborate') } as const;
     // Were it remote, too.

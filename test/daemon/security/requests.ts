@@ -22,6 +22,19 @@ const TARGETS = new Map<OperationId, Record<string, unknown>>([
   ['context.broadcast', { key: 'broadcast', value: 'v' }],
   ['lease.renew', { name: 'not there', ttl: 1 }],
   ['lease.release', { name: 'not there' }],
+  ['message.wait', { timeoutMs: 0 }],
+  ['message.show', { id: '0'.repeat(26) }],
+  ['message.read', { id: '0'.repeat(26) }],
+  ['message.ack', { id: '0'.repeat(26) }],
+  ['message.cancel', { id: '0'.repeat(26) }],
+  ['message.receipts', { receipts: [{ kind: 'state', id: '0'.repeat(26), state: 'read', at: 1 }] }],
+  [
+    'message.deliver',
+    {
+      epoch: '0'.repeat(32),
+      messages: [{ id: '1'.repeat(26), ts: 1, type: 'chat', body: 'x', hops: 0, leftMs: 60_000 }],
+    },
+  ],
   ['audit.list', { limit: 1 }],
   ['peer.farewell', { reason: 'removed' }],
   // The joiner finds nobody there; with no number, no yes.
@@ -94,6 +107,8 @@ const fileInputFor = (id: OperationId, { file, folder }: About): object => {
 
 /** Nobody takes a lease that was taken. */
 let leases = 0;
+/** Who writes to the same one again and again has to rest. */
+let labels = 0;
 
 /** A sound input for an operation. */
 const inputFor = (id: OperationId, { node, other }: Cast, about: About): Record<string, unknown> => {
@@ -106,6 +121,7 @@ const inputFor = (id: OperationId, { node, other }: Cast, about: About): Record<
   if (id === 'key.revoke') return { name: `spare-${turn}` };
   if (id === 'key.add') return { name: `fresh-${turn}` };
   if (id === 'lease.acquire') return { name: `lease ${(leases += 1)}`, ttl: 60 };
+  if (id === 'message.send') return { to: `#label-${(labels += 1)}`, body: 'x' };
   if (id === 'job.signal') return { jobId: about.jobId, signal: 'SIGCONT' };
   return { ...TARGETS.get(id), ...idsFor(id, about), ...fileInputFor(id, about) };
 };

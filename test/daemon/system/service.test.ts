@@ -51,7 +51,7 @@ describe('what a node says of itself', () => {
       hostname: 'kai',
       platform: process.platform,
       port: 19_532,
-      capabilities: ['execute', 'transfer', 'context'],
+      capabilities: ['execute', 'transfer', 'context', 'messages'],
     });
   });
 
