@@ -71,7 +71,25 @@ export interface Desk {
   state(id: string): MessageState;
   steps(id: string): MessageState[];
   restart(): Promise<void>;
+  /** Ends at once, as `kill -9` does it: nothing of it goes on. */
+  kill(): void;
+  /** Called before and behind each commit and each handing over; what it kills ends there. */
+  fault: (point: string) => void;
+  start(): Promise<void>;
+  /** Asks the node something over a link, which is cut when it dies. */
+  ask<Answer>(run: () => Promise<Answer>): Promise<Answer>;
 }
+
+/** One life of a node: what it does after its end does not happen. */
+interface Life {
+  ended: boolean;
+  /** Told when it ends. */
+  readonly mourners: Set<() => void>;
+}
+
+const newLife = (): Life => ({ ended: false, mourners: new Set() });
+
+const never = <Value>(): Promise<Value> => new Promise(() => undefined);
 
 export const DEFAULTS: MessageSettings = {
   ttl: 604_800,
@@ -131,6 +149,15 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
     if (desk === undefined) throw new Error(`there is no ${other}`);
     return desk;
   };
+  let life = newLife();
+  /** Does it, with a fault point on either side. */
+  const guarded = async <Value>(mine: Life, point: string, run: () => Promise<Value>): Promise<Value> => {
+    if (!mine.ended) desk.fault(`before ${point}`);
+    if (mine.ended) return never();
+    const value = await run();
+    if (!mine.ended) desk.fault(`behind ${point}`);
+    return mine.ended ? never() : value;
+  };
   const hand = async <Answer>(
     id: 'message.deliver' | 'message.receipts',
     input: unknown,
@@ -139,10 +166,21 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
     handed.push(input);
     way.before(input);
     const parsed = rowOf(id).input.parse(JSON.parse(JSON.stringify(input)));
-    const answer = await take(there(), parsed as never);
+    const mine = life;
+    const answer = await guarded(mine, id, () => there().ask(() => take(there(), parsed as never)));
     way.behind(input);
     return JSON.parse(JSON.stringify(answer)) as Answer;
   };
+  /** The store of one life. */
+  const storeOf = (mine: Life): Store =>
+    new Proxy(store, {
+      get: (target, field) => {
+        if (field === 'commit')
+          return (...args: Parameters<Store['commit']>) => guarded(mine, 'commit', () => target.commit(...args));
+        const value: unknown = Reflect.get(target, field);
+        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+      },
+    });
   const carrier: Carrier = {
     isOnline: () => way.online,
     nameOf: () => other,
@@ -153,7 +191,7 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
   };
   const make = (): Messages =>
     new Messages({
-      store,
+      store: storeOf(life),
       clock,
       log,
       events: { publish: (happening) => void events.push(happening) },
@@ -197,6 +235,26 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
     steps: (id: string): MessageState[] => messages.show({ id }, callBy(OWNER)).history.map(({ state }) => state),
     restart: async (): Promise<void> => {
       await messages.stop();
+      messages = make();
+      await messages.start();
+    },
+    kill: (): void => {
+      life.ended = true;
+      for (const tell of life.mourners) tell();
+    },
+    fault: () => undefined,
+    ask: <Answer>(run: () => Promise<Answer>): Promise<Answer> =>
+      new Promise<Answer>((resolve, reject) => {
+        const mine = life;
+        const cutOff = (): void => reject(new Undelivered(new Error('the node has died'), true));
+        if (mine.ended) return cutOff();
+        mine.mourners.add(cutOff);
+        return run()
+          .then(resolve, reject)
+          .finally(() => mine.mourners.delete(cutOff));
+      }),
+    start: async (): Promise<void> => {
+      life = newLife();
       messages = make();
       await messages.start();
     },
