@@ -19,5 +19,6 @@ export const MESSAGES = {
   'message.clock': 'a clock that is set makes nothing live for ever or end too early',
   'message.events': 'what happens to messages is told on the bus, without what they say',
   'message.access': 'an inbox is for the owner and for agents; peers can hand over messages, and nothing more',
+  'message.kill': 'after kill -9 every acknowledged write is there, every message comes once, no state goes back',
   'message.two-nodes': 'a message that was sent while the other node was stopped arrives when it starts',
 } as const;

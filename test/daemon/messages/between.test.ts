@@ -220,6 +220,18 @@ describe('a message between two nodes', () => {
     });
   });
 
+  it('is not taken back where it waited, and has been tried since', async () => {
+    const { kai, maria } = await twoDesks();
+    kai.way.online = false;
+    const id = await kai.send('maria', 'late');
+    kai.way.online = true;
+    kai.way.behind = cut;
+    kai.messages.contact(maria.nodeId);
+    await settle();
+    expect(bodies(maria.waiting())).toEqual(['late']);
+    await expect(kai.messages.cancel({ id }, callBy(OWNER))).rejects.toMatchObject({ error: 'conflict' });
+  });
+
   it('is taken back where a try surely got nowhere', async () => {
     const { kai } = await twoDesks();
     kai.way.before = () => {
