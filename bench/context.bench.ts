@@ -220,7 +220,7 @@ const measureWatchers = async (): Promise<void> => {
     const spreads: number[] = [];
     for (let round = 0; round < 10; round += 1) {
       told = 0;
-      await rateOf(put, { lanes: 1, ms: 0 });
+      await rateOf(put, { lanes: 1, ms: 1 });
       await until(() => Promise.resolve(told >= WATCHERS), 5000);
       spreads.push(last - first);
     }

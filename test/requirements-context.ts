@@ -7,6 +7,8 @@ export const CONTEXT = {
   'context.budget': 'a byte budget for all, and a quota for each peer within it; full says whose and why',
   'context.events': 'each change is told on the bus, without its value',
   'context.lease': 'a lease is held by one, for its time; each holder has a greater fence',
+  'context.day': 'memory and file level off in a day of traffic; what is over leaves the disk',
+  'context.lease-events': 'what becomes of leases is told on the bus',
   'context.lease-twins': 'of two that are one caller, one holds a lease',
   'context.watch': 'a watch begins with how things are, and goes on with each change in its order',
   'context.watch-resume': 'a watch goes on behind a cursor',

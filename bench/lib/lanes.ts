@@ -92,6 +92,21 @@ export const rateOf = async (dialect: Dialect, { lanes, ms }: { lanes: number; m
   return count / seconds;
 };
 
+/** So many requests over so many connections. */
+export const askAll = async (dialect: Dialect, { lanes, count }: { lanes: number; count: number }): Promise<void> => {
+  const open = await Promise.all(Array.from({ length: lanes }, () => Lane.open(dialect)));
+  let left = count;
+  await Promise.all(
+    open.map(async (lane) => {
+      while (left > 0) {
+        left -= 1;
+        await lane.ask();
+      }
+    }),
+  );
+  for (const lane of open) lane.close();
+};
+
 /** The end of an HTTP answer with a length. @throws where its status is no good one. */
 export const httpEnd = (bytes: Buffer): number => {
   const head = bytes.indexOf('\r\n\r\n');

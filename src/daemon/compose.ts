@@ -107,7 +107,7 @@ export class Parts {
     this.transfers = makeTransfers(this);
     this.context = makeContext(this);
     const peerName = (machineId: string): string | undefined => this.peers.registry.find(machineId)?.name;
-    this.leases = new Leases({ store: this.store, clock, peerName });
+    this.leases = new Leases({ store: this.store, clock, events: this.events, peerName });
     this.messages = makeMessages(this);
     this.keys = makeKeys(this);
     this.sources = callerSources({
@@ -313,6 +313,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
     jobs,
     transfers,
     context,
+    leases,
     messages,
     peers,
     listener,
@@ -333,6 +334,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
       events,
       runs,
       context,
+      leases,
       messages,
       transfers,
       new Revocation({

@@ -69,6 +69,14 @@ export const eventSchema = z.discriminatedUnion('type', [
     agent: z.string().optional(),
   }),
   z.object({
+    type: z.literal('lease.changed'),
+    ...common,
+    name: z.string(),
+    change: z.enum(['acquired', 'renewed', 'released', 'expired']),
+    owner: z.string().optional().describe('who holds it now'),
+    fence: z.int().optional(),
+  }),
+  z.object({
     type: z.literal('message.received'),
     ...common,
     message: mailSchema.extend({ from: z.string(), type: z.string(), thread: z.string().optional() }),

@@ -269,6 +269,7 @@ export const EVENTS = [
   { type: 'transfer.ended', at: 1_799_999_991_400, transfer: { ...MOVING, source: '/srv/kai/x', more: 0, outcome: 'failed', message: 'full\u202E', files: { found: 1, done: 0, skipped: 0, failed: 1 } } },
   { type: 'file.written', at: 1_799_999_992_000, file: { path: '/home/kai/a', bytes: 5, caller: 'peer:maria' } },
   { type: 'file.failed', at: 1_799_999_992_500, file: { path: '/home/kai/b', bytes: 0, caller: 'peer:maria', error: 'disk_full', message: 'it does not fit' } },
+  { type: 'lease.changed', at: 1_799_999_992_550, name: 'deploy', change: 'acquired', owner: 'peer:maria', fence: 41 },
   { type: 'message.received', at: 1_799_999_992_600, message: { id: MESSAGE_ID, from: 'maria', fromAgent: 'codex', type: 'chat' } },
   { type: 'message.state', at: 1_799_999_992_700, message: { id: MESSAGE_ID, to: 'maria', state: 'read' } },
   { type: 'message.rest', at: 1_799_999_992_800, from: 'kai', to: 'maria#codex', restMs: 300_000 },

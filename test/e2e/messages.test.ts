@@ -59,7 +59,7 @@ describe('two machines', () => {
       for (const body of ['one', 'two', 'three'])
         ids.push((await jsonOf(kai, 'message.send', ['message', 'send', 'maria', body])).id);
       const got = (await Promise.all(ended)).map(({ stdout }) => eventsOf('message.show', stdout)[0]?.id);
-      expect(got.toSorted()).toEqual(ids.toSorted());
+      expect(new Set(got)).toEqual(new Set(ids));
       expect((await maria.run(['message', 'wait', '--timeout', '50ms'])).code).toBe(6);
     },
   );

@@ -64,6 +64,8 @@ const wordsOf = (event: Event, words: Words): string => {
       return `${plain(event.key)} ${event.change}`;
     case 'file.failed':
       return `${plain(words.by(event.file.caller))}: ${plain(event.file.path)}; failed: ${plain(event.file.message)}`;
+    case 'lease.changed':
+      return `${plain(event.name)} ${event.change}${event.owner === undefined ? '' : `, held by ${plain(words.by(event.owner))}`}`;
     case 'message.received':
       return `${plain(event.message.id)} from ${plain(addressOf(event.message.from, event.message.fromAgent))}`;
     case 'message.state':

@@ -1,19 +1,23 @@
 import type { Clock } from '../../kernel/clock.ts';
+import type { Service } from '../../kernel/lifecycle.ts';
 import { pageOf } from '../../kernel/page.ts';
 import type { Lease } from '../../protocol/context.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
-import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
+import { type OutputOf, type ParsedInputOf, rowOf } from '../../protocol/operations.ts';
 import { parseFields } from '../../protocol/record.ts';
 import { entriesOf } from '../../store/entries.ts';
-import { type Change, type Entry, type Store, StoreConflict, StoreOverBudget } from '../../store/store.ts';
-import { callerName } from '../../trust/caller.ts';
+import { type Change, type Entry, type Seen, type Store, StoreConflict, StoreOverBudget } from '../../store/store.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
+import { decide } from '../../trust/grants.ts';
 import type { Call } from '../edge/call.ts';
+import type { Publisher } from '../events/bus.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
 
 /** What leases need. */
 export interface LeasesOptions {
   readonly store: Store;
   readonly clock: Clock;
+  readonly events: Publisher;
   /** How people here call a peer's machine. */
   readonly peerName: (machineId: string) => string | undefined;
 }
@@ -30,11 +34,22 @@ interface Held {
 }
 
 /** Locks with an owner, a time, and a number that grows with each holder. All of them are this node's. */
-export class Leases {
+export class Leases implements Service {
+  readonly name = 'leases';
   readonly #options: LeasesOptions;
+  #unfollow: (() => void) | undefined;
 
   constructor(options: LeasesOptions) {
     this.#options = options;
+  }
+
+  /** What changes from now on is told. */
+  async start(): Promise<void> {
+    this.#unfollow = this.#options.store.follow(LEASES, (seen) => this.#tell(seen));
+  }
+
+  async stop(): Promise<void> {
+    this.#unfollow?.();
   }
 
   /** @throws {LoopsyError} `lease_held` for whoever is not the first, the holder itself too: it may be two. */
@@ -140,6 +155,19 @@ export class Leases {
     const { owner } = heldIn(entry);
     const name = entry.key.slice(LEASES.length);
     return { name, owner, fence: fenceOf(entry), expiresAt: this.#toWall(entry.expiresAt ?? 0) };
+  }
+
+  #tell({ key, entry, expired }: Seen): void {
+    const name = key.slice(LEASES.length);
+    const now = entry === undefined ? {} : { owner: heldIn(entry).owner, fence: fenceOf(entry) };
+    const gone = expired ? 'expired' : 'released';
+    const change = entry === undefined ? gone : heldIn(entry).fence === undefined ? 'acquired' : 'renewed';
+    this.#options.events.publish({ type: 'lease.changed', name, change, ...now }, (caller) => this.#mayList(caller));
+  }
+
+  #mayList(caller: Caller): boolean {
+    const facts = { viaLink: caller.kind === 'peer', loopback: true, now: this.#options.clock.now() };
+    return decide(caller, rowOf('lease.list'), facts).allowed;
   }
 
   #toWall(storedMs: number): number {

@@ -43,6 +43,7 @@ export interface CourierParts {
 
 /** Bodies of one batch, in UTF-16 units; a larger one goes alone. */
 const BATCH_LENGTH = 524_288;
+const MAX_SETTLING = 4;
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 60_000;
 
@@ -57,6 +58,8 @@ const FINAL: ReadonlySet<ErrorName> = new Set<ErrorName>([
   'unknown_route',
 ]);
 
+type Results = OutputOf<'message.deliver'>['results'];
+
 /** One node that something waits for. */
 interface Route {
   running: boolean;
@@ -64,10 +67,16 @@ interface Route {
   again: boolean;
   pauseMs: number;
   timer: Timer | undefined;
+  /** All up to here has an answer; what waits begins behind it. */
+  answered: string | undefined;
   /** All up to here is settled on disk. */
   settled: string | undefined;
-  /** What is under way at this moment. */
+  /** What has no answer yet, or one that is not on disk. */
   readonly underWay: Set<string>;
+  /** Answers on their way to the disk: the next batch does not wait for them. */
+  readonly settling: Set<Promise<void>>;
+  /** Why one of them did not get there. */
+  failed: Error | undefined;
 }
 
 /**
@@ -126,13 +135,16 @@ export class Courier {
   #routeTo(nodeId: string): Route {
     const known = this.#routes.get(nodeId);
     if (known !== undefined) return known;
-    const route = {
+    const route: Route = {
       running: false,
       again: false,
       pauseMs: FIRST_PAUSE_MS,
       timer: undefined,
+      answered: undefined,
       settled: undefined,
       underWay: new Set<string>(),
+      settling: new Set<Promise<void>>(),
+      failed: undefined,
     };
     this.#routes.set(nodeId, route);
     return route;
@@ -145,8 +157,6 @@ export class Courier {
         route.again = false;
         while (!this.#stopped && (await this.#step(nodeId, route))) route.pauseMs = FIRST_PAUSE_MS;
       }
-      // Nothing waits any more.
-      if (!route.again) this.#routes.delete(nodeId);
     } catch (thrown) {
       this.#pause(nodeId, route, thrown);
     } finally {
@@ -158,8 +168,13 @@ export class Courier {
   async #step(nodeId: string, route: Route): Promise<boolean> {
     const { store, carrier, outbox } = this.#parts;
     const receipts = store.list({ prefix: KEYS.receipt(nodeId), limit: MAX_BATCH });
-    const entries = store.list({ prefix: KEYS.queue(nodeId), limit: MAX_BATCH });
-    if (receipts.length + entries.length === 0) return false;
+    const prefix = KEYS.queue(nodeId);
+    const behind = route.answered === undefined ? {} : { after: prefix + route.answered };
+    const entries = store.list({ prefix, limit: MAX_BATCH, ...behind });
+    if (receipts.length + entries.length === 0) {
+      await settled(route);
+      return false;
+    }
     const isOnline = carrier.isOnline(nodeId);
     try {
       if (isOnline === undefined) throw new LoopsyError('peer_not_found', { message: 'it is no peer of this node' });
@@ -168,6 +183,7 @@ export class Courier {
       if (entries.length > 0) await this.#deliver(nodeId, entries, route);
     } catch (thrown) {
       if (!(thrown instanceof LoopsyError) || !FINAL.has(thrown.error)) throw thrown;
+      await settled(route);
       await this.#drop(receipts);
       await outbox.refuseAll(nodeId, `${carrier.nameOf(nodeId)} does not take it: ${thrown.message}`);
     }
@@ -205,20 +221,34 @@ export class Courier {
     );
     const { batch, messages } = this.#batchOf(alive);
     if (messages.length === 0) return;
-    const [last] = messages.slice(-1);
     for (const { id } of messages) route.underWay.add(id);
     try {
-      if (!(await this.#mark(batch))) return;
-      const settled = route.settled === undefined ? {} : { settled: route.settled };
-      const { results } = await carrier.deliver(nodeId, { epoch: this.#epoch, messages, ...settled });
-      await this.#settle(nodeId, results, messages);
-      route.settled = last?.id;
+      if (!(await this.#mark(batch))) return forget(route, messages);
+      const known = route.settled === undefined ? {} : { settled: route.settled };
+      const { results } = await carrier.deliver(nodeId, { epoch: this.#epoch, messages, ...known });
+      this.#settleBehind(nodeId, { route, results, messages });
     } catch (thrown) {
       if (thrown instanceof Undelivered && !thrown.maybe) await this.#unmark(batch);
+      forget(route, messages);
       throw thrown;
-    } finally {
-      route.underWay.clear();
     }
+    if (route.settling.size >= MAX_SETTLING) await settled(route);
+  }
+
+  /** Writes down what became of a batch, while the next one is on its way: were it lost, it would be asked again. */
+  #settleBehind(
+    nodeId: string,
+    { route, results, messages }: { route: Route; results: Results; messages: readonly CarriedMessage[] },
+  ): void {
+    route.answered = messages.at(-1)?.id;
+    const settling = this.#settle(nodeId, results, messages)
+      .catch((error: unknown) => void (route.failed = error instanceof Error ? error : new Error(String(error))))
+      .finally(() => {
+        forget(route, messages);
+        route.settling.delete(settling);
+        if (route.settling.size === 0 && route.failed === undefined) route.settled = route.answered;
+      });
+    route.settling.add(settling);
   }
 
   /** As many as go at once; a queue's entry without its message is of no use. */
@@ -269,11 +299,7 @@ export class Courier {
     }
   }
 
-  async #settle(
-    nodeId: string,
-    results: OutputOf<'message.deliver'>['results'],
-    messages: readonly CarriedMessage[],
-  ): Promise<void> {
+  async #settle(nodeId: string, results: Results, messages: readonly CarriedMessage[]): Promise<void> {
     const { outbox, clock, carrier } = this.#parts;
     const at = clock.now();
     const asked = new Set(messages.map(({ id }) => id));
@@ -296,6 +322,20 @@ export class Courier {
     route.pauseMs = Math.min(LONGEST_PAUSE_MS, route.pauseMs * 2);
   }
 }
+
+const forget = ({ underWay }: Route, messages: readonly CarriedMessage[]): void => {
+  for (const { id } of messages) underWay.delete(id);
+};
+
+/** Waits until what has an answer is on disk. @throws why it is not: it is asked for again then. */
+const settled = async (route: Route): Promise<void> => {
+  await Promise.all(route.settling);
+  const { failed } = route;
+  route.failed = undefined;
+  if (failed === undefined) return;
+  route.answered = undefined;
+  throw failed;
+};
 
 /** The nodes that something waits for: one look for each. */
 function* waitingNodes(store: Store): Generator<string> {

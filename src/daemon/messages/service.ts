@@ -22,6 +22,7 @@ import {
   type Advance,
   advance,
   idIn,
+  KEEP_MS,
   KEYS,
   type MessageHead,
   putAdvanced,
@@ -215,12 +216,13 @@ export class Messages implements Service {
   }
 
   /** The changes that tell the sender of a received message what became of it. */
-  #tellSender({ nodeId, id }: MessageHead, step: Advance): Change[] {
+  #tellSender({ nodeId, id, dueAt }: MessageHead, step: Advance): Change[] {
     const { store, names } = this.#options;
     const { state, at, reader, note } = step;
     if (nodeId !== names.nodeId) {
       const receipt = { kind: 'state', id, state, at, ...given('reader', reader), ...given('note', note) };
-      return [{ put: KEYS.receipt(nodeId, id), value: JSON.stringify(receipt) }];
+      // A sender that stays away for so long has forgotten the message.
+      return [{ put: KEYS.receipt(nodeId, id), value: JSON.stringify(receipt), expiresAt: dueAt + KEEP_MS }];
     }
     const sent = readMessage(store, 'out', id);
     const next = sent === undefined ? undefined : advance(sent.head, step);

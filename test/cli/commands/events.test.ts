@@ -20,6 +20,7 @@ describe('events', () => {
       'transfer\\.ended  this machine: /srv/kai/x to maria:inbox/; failed, 0 files, 20 MB, 1 failed: full\\\\u\\{202e\\}$',
       'file\\.written  maria: /home/kai/a, 5 B$',
       'file\\.failed  maria: /home/kai/b; failed: it does not fit$',
+      'lease\\.changed  deploy acquired, held by maria$',
       'message\\.received  01j8zq0v3m8k2t4n6p8r0s2v6z from maria#codex$',
       'message\\.state  01j8zq0v3m8k2t4n6p8r0s2v6z to maria: read$',
       'message\\.rest  kai and maria#codex wrote too much too fast: both rest for 5 min$',

@@ -58,10 +58,17 @@ export const deskOf = async (
   const events: Happening[] = [];
   const publish = (happening: Happening): void => void events.push(happening);
   const context = new Context({ store, clock, nodeId: HERE, events: { publish }, limits: () => limits });
-  const leases = new Leases({ store, clock, peerName: (id) => (id === 'k'.repeat(32) ? 'kai' : undefined) });
+  const leases = new Leases({
+    store,
+    clock,
+    events: { publish },
+    peerName: (id) => (id === 'k'.repeat(32) ? 'kai' : undefined),
+  });
   await context.start();
+  await leases.start();
   onTestFinished(async () => {
     await context.stop();
+    await leases.stop();
     await store.close();
   });
   return { context, leases, store, clock, events };

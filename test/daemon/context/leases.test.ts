@@ -23,6 +23,22 @@ describe('a lease', () => {
     expect(leases.list({})).toEqual({ leases: [] });
   });
 
+  it(verifies('context.lease-events', 'is told on the bus, whatever becomes of it'), async () => {
+    const { leases, clock, events } = await deskOf();
+    const { fence } = await leases.acquire({ name: 'db', ttl: 10 }, callBy(CLAUDE));
+    await leases.renew({ name: 'db', ttl: 20 }, callBy(CLAUDE));
+    await leases.release({ name: 'db' }, callBy(CLAUDE));
+    await leases.acquire({ name: 'db', ttl: 1 }, callBy(CLAUDE));
+    for (let step = 0; step < 5; step += 1) {
+      clock.advance(1000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const changes = events.flatMap((event) => (event.type === 'lease.changed' ? [event] : []));
+    expect(changes.map(({ change }) => change)).toEqual(['acquired', 'renewed', 'released', 'acquired', 'expired']);
+    expect(changes[1]).toMatchObject({ name: 'db', owner: 'agent:claude', fence });
+    expect(changes[2]).not.toHaveProperty('owner');
+  });
+
   it('is renewed by its holder alone, and keeps its fence', async () => {
     const { leases, clock } = await deskOf();
     const { fence } = await leases.acquire({ name: 'db', ttl: 10 }, callBy(CLAUDE));

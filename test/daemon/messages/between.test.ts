@@ -109,6 +109,24 @@ describe('a message between two nodes', () => {
     expect(maria.events.filter(({ type }) => type === 'message.received').length).toBe(40);
   });
 
+  it('is told as delivered, in the end, where that could not be written down at first', async () => {
+    const { kai, maria, clock } = await twoDesks({ perMinute: 10_000, loopGuard: false });
+    let fails = 3;
+    kai.fault = (point) => {
+      if (point !== 'before commit' || kai.handed.length === 0) return;
+      fails -= 1;
+      if (fails >= 0) throw new Error('the disk is away');
+    };
+    const ids = [await kai.send('maria', 'one'), await kai.send('maria', 'two')];
+    for (let round = 0; round < 8; round += 1) {
+      await settle();
+      clock.advance(5000);
+    }
+    expect(ids.map((id) => kai.state(id))).toEqual(['delivered', 'delivered']);
+    expect(bodies(maria.waiting())).toEqual(['one', 'two']);
+    expect(fails).toBeLessThan(0);
+  });
+
   it(verifies('message.durable', 'goes on where a restart found it'), async () => {
     const { kai, maria } = await twoDesks();
     kai.way.online = false;

@@ -243,16 +243,19 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
       for (const tell of life.mourners) tell();
     },
     fault: () => undefined,
-    ask: <Answer>(run: () => Promise<Answer>): Promise<Answer> =>
-      new Promise<Answer>((resolve, reject) => {
-        const mine = life;
-        const cutOff = (): void => reject(new Undelivered(new Error('the node has died'), true));
-        if (mine.ended) return cutOff();
-        mine.mourners.add(cutOff);
-        return run()
-          .then(resolve, reject)
-          .finally(() => mine.mourners.delete(cutOff));
-      }),
+    ask: async <Answer>(run: () => Promise<Answer>): Promise<Answer> => {
+      const mine = life;
+      const cutOff = new Undelivered(new Error('the node has died'), true);
+      if (mine.ended) throw cutOff;
+      let tell = (): void => undefined;
+      const died = new Promise<never>((_, reject) => (tell = () => reject(cutOff)));
+      mine.mourners.add(tell);
+      try {
+        return await Promise.race([run(), died]);
+      } finally {
+        mine.mourners.delete(tell);
+      }
+    },
     start: async (): Promise<void> => {
       life = newLife();
       messages = make();
