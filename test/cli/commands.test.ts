@@ -9,7 +9,8 @@ import { OPERATIONS, type OperationId } from '../../src/protocol/operations.ts';
 import { VERSION } from '../../src/protocol/version.ts';
 import { verifies } from '../requirements.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
-import { FakeNode, JOB_ID, MESSAGE_ID, PEER, STATUS, TRANSFER_ID } from './fake-node.ts';
+import { MESSAGE_ID } from './fake-mail.ts';
+import { FakeNode, JOB_ID, PEER, STATUS, TRANSFER_ID } from './fake-node.ts';
 import { documentOf, runCli } from './run-cli.ts';
 
 /** Every command that asks one operation, how it is typed, what the node is asked, and what people read. */

@@ -17,11 +17,11 @@ import { OPERATION_IDS, rowOf, type OperationId } from '../../src/protocol/opera
 import { HEADERS } from '../../src/protocol/requests.ts';
 import { SCOPES } from '../../src/protocol/scopes.ts';
 import { contextEventSchema } from '../../src/protocol/context.ts';
-import { messageSchema } from '../../src/protocol/messages.ts';
 import { eventSchema } from '../../src/protocol/events.ts';
 import { transferEventSchema, type Transfer, type TransferEvent } from '../../src/protocol/transfers.ts';
 import { BASE_PATH, VERSION } from '../../src/protocol/version.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
+import { MAIL_ANSWERS, MESSAGE_ID } from './fake-mail.ts';
 
 /** One request as the fake saw it, after validation by the table. */
 export interface Seen {
@@ -248,20 +248,6 @@ export const WATCHED = [
   { cursor: 0, type: 'compacted', revision: 7 }, { cursor: 0, type: 'snapshot', revision: 7 }, { cursor: 0, type: 'set', entry: ENTRY },
   { cursor: 7, type: 'ready', revision: 7 }, { cursor: 8, type: 'delete', key: 'old\u202E', revision: 8 }, { cursor: 9, type: 'delete', key: 'b', revision: 9, expired: true },
 ].map((event) => contextEventSchema.parse(event)); // prettier-ignore
-export const MESSAGE_ID = '01j8zq0v3m8k2t4n6p8r0s2v6z';
-export const MESSAGE = messageSchema.parse({
-  id: MESSAGE_ID, box: 'inbox', from: 'maria#codex', fromNodeId: NODE_ID, to: 'kai', toNodeId: 'b'.repeat(32), ts: 1_799_999_000_000, type: 'request',
-  body: 'look\n\u202Eat this', thread: 'build', hops: 0, expiresAt: 1_800_600_000_000, state: 'read', reader: 'owner',
-  history: [{ state: 'queued', at: 1_799_999_000_000 }, { state: 'delivered', at: 1_799_999_000_100 }, { state: 'read', at: 1_799_999_001_000 }],
-}); // prettier-ignore
-const REFUSED = {
-  ...MESSAGE,
-  box: 'outbox',
-  from: 'kai',
-  to: 'maria',
-  state: 'refused',
-  history: [{ state: 'refused', at: 1, note: 'it is full\u202E' }],
-};
 const LEASE = { name: 'deploy', owner: 'peer:maria agent:claude', fence: 41, expiresAt: 1_800_000_060_000 };
 const { sources: _sources, ...MOVING } = TRANSFER;
 export const EVENTS = [
@@ -371,20 +357,7 @@ const DEFAULTS: Partial<Record<OperationId, Handler>> = {
   'lease.renew': ({ input }) => ({ ...LEASE, name: input['name'] }),
   'lease.release': ({ input }) => ({ success: true, name: input['name'] }),
   'lease.list': () => ({ leases: [LEASE] }),
-  'message.send': () => ({ id: MESSAGE_ID, state: 'delivered', to: 'maria#codex' }),
-  'message.list': ({ input }) => ({ messages: [input['box'] === 'outbox' ? REFUSED : MESSAGE] }),
-  'message.wait': () => ({ messages: [MESSAGE], more: false }),
-  'message.addresses': () => ({
-    addresses: [
-      { address: 'kai', status: 'here', unread: 0 },
-      { address: 'kai#claude', status: 'here', unread: 2 },
-      { address: 'maria', status: 'online' },
-    ],
-  }),
-  'message.show': () => MESSAGE,
-  'message.read': () => MESSAGE,
-  'message.ack': () => ({ ...MESSAGE, state: 'acked' }),
-  'message.cancel': () => ({ ...REFUSED, state: 'cancelled' }),
+  ...MAIL_ANSWERS,
   'key.show': () => ({ key: 'a'.repeat(64) }),
   'key.generate': () => ({ key: 'b'.repeat(64) }),
   'key.list': () => ({ keys: [{ name: 'ci', kind: 'named', grant: GRANT }] }),

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { driveClock } from '../../helpers/drive-clock.ts';
-import { FakeNode, MESSAGE, MESSAGE_ID } from '../fake-node.ts';
+import { MESSAGE, MESSAGE_ID } from '../fake-mail.ts';
+import { FakeNode } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
 
 const taken = (): never => {

@@ -14,54 +14,9 @@ import { verifies } from '../../requirements.ts';
 import { LAN } from './cast.ts';
 import { provokeContext } from './provoke-context.ts';
 import { provokeMessages } from './provoke-messages.ts';
+import { CONTRACT } from './error-numbers.ts';
 import { openStream } from './streams.ts';
 
-/** What programs rely on, by hand. */
-const CONTRACT: Partial<Record<ErrorName, readonly [code: number, status: number]>> = {
-  missing_key: [1001, 401],
-  invalid_key: [1002, 403],
-  expired_key: [1003, 401],
-  scope_missing: [1004, 403],
-  revoked: [1005, 403],
-  foreign_origin: [1006, 403],
-  plain_http: [1007, 426],
-  peer_not_found: [2001, 404],
-  peer_offline: [2002, 503],
-  peer_unreachable: [2003, 503],
-  peer_handshake: [2004, 502],
-  peer_version: [2005, 409],
-  outcome_unknown: [2006, 504],
-  command_denied: [3001, 403],
-  too_many_jobs: [3003, 429],
-  execution_failed: [3004, 422],
-  job_not_found: [3006, 404],
-  path_denied: [4001, 403],
-  file_not_found: [4002, 404],
-  file_too_large: [4003, 413],
-  checksum_mismatch: [4004, 422],
-  transfer_failed: [4005, 500],
-  wrong_type: [4011, 409],
-  transfer_not_found: [4012, 404],
-  context_not_found: [5001, 404],
-  context_too_large: [5002, 413],
-  context_conflict: [5004, 409],
-  lease_held: [5005, 409],
-  lease_lost: [5006, 409],
-  message_not_found: [7001, 404],
-  message_too_large: [7003, 413],
-  message_loop: [7004, 429],
-  message_taken: [7006, 409],
-  internal: [9001, 500],
-  rate_limited: [9002, 429],
-  invalid_request: [9003, 400],
-  unknown_route: [9004, 404],
-  body_too_large: [9005, 413],
-  node_stopping: [9006, 503],
-  request_timeout: [9008, 408],
-  conflict: [9009, 409],
-  too_many_streams: [9010, 429],
-  config_invalid: [9011, 422],
-};
 /** What the steps of a pairing answer: shown by its own tests. */
 const PAIRING = (Object.keys(ERRORS) as ErrorName[]).filter((name) => name.startsWith('pair_'));
 /** What moving files answers where disks, names and other transfers are in the way: shown by its own tests. */
