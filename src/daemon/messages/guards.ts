@@ -74,10 +74,10 @@ export class Guards {
     return undefined;
   }
 
-  /** The other side has seen a loop: both rest. @returns false where they do already. */
-  rest(from: string, to: string, untilMs: number): boolean {
+  /** The other side has seen a loop at `at`: both rest. @returns false where they do already. */
+  rest(from: string, to: string, { at, untilMs }: { readonly at: number; readonly untilMs: number }): boolean {
     const talk = kept(this.#talks, pairOf(from, to), () => ({ times: [], restUntilMs: -Infinity }));
-    const isNew = untilMs > talk.restUntilMs;
+    const isNew = talk.restUntilMs <= at;
     talk.restUntilMs = Math.max(talk.restUntilMs, untilMs);
     return isNew;
   }

@@ -6,6 +6,7 @@ import { given, messageNotFound } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { maySeeMessage, mayTake, needInbox, type Reader, readerName } from './readers.ts';
 import {
+  ACCOUNTS,
   type Advance,
   advance,
   idIn,
@@ -29,9 +30,10 @@ export interface InboxParts extends MailParts {
   readonly onDue: (at: number) => void;
 }
 
-/** What nobody has taken is looked for by whom it is for. */
-interface Waiting {
+/** Somebody who waits for what comes. */
+export interface Waiting {
   readonly reader: Reader;
+  readonly isWanted: (head: MessageHead) => boolean;
   readonly wake: () => void;
 }
 
@@ -46,18 +48,18 @@ export class Inbox {
 
   /** How many messages nobody has taken, for a label or for whoever takes them first. */
   unread(agent?: string): number {
-    return this.#parts.store.count(KEYS.unread(agent));
+    return this.#parts.store.usage(unreadAccount(agent)).entries;
   }
 
   /** All that nobody has taken, whomever it is for. */
   get unreadTotal(): number {
-    return this.#parts.store.count(KEYS.unreadAll);
+    return this.#parts.store.usage(ACCOUNTS.unread).entries;
   }
 
   /** The changes that put a message into this box. */
   putNew(head: MessageHead, json: string): Change[] {
     const unread = { put: KEYS.unread(head.toAgent, head.id), value: String(head.dueAt) };
-    return [putMessage(head, json, 0), unread];
+    return [putMessage(head, json, 0), { ...unread, account: unreadAccount(head.toAgent) }];
   }
 
   /** Messages lie here now: whoever waits for them hears of it. */
@@ -75,7 +77,8 @@ export class Inbox {
           (caller.kind === 'agent' && mayTake({ caller, label: caller.label }, { ...given('toAgent', toAgent) })),
       );
     }
-    for (const { reader, wake } of this.#waiting) if (heads.some((head) => mayTake(reader, head))) wake();
+    for (const { reader, isWanted, wake } of this.#waiting)
+      if (heads.some((head) => mayTake(reader, head) && isWanted(head))) wake();
   }
 
   /** A message for who may see it. */
@@ -115,9 +118,8 @@ export class Inbox {
     }
   }
 
-  /** Calls `wake` when something comes that this reader may take. Returns the way to forget it. */
-  onArrival(reader: Reader, wake: () => void): () => void {
-    const waiting = { reader, wake };
+  /** Calls `wake` when something comes that this reader may take, and wants. Returns the way to forget it. */
+  onArrival(waiting: Waiting): () => void {
     this.#waiting.add(waiting);
     return () => this.#waiting.delete(waiting);
   }
@@ -186,6 +188,9 @@ export class Inbox {
     return stored;
   }
 }
+
+/** Closed by a slash: no label is the beginning of another. */
+const unreadAccount = (agent: string | undefined): string => `${ACCOUNTS.unread}${agent ?? '-'}/`;
 
 const takenError = ({ id, reader }: MessageHead): LoopsyError =>
   new LoopsyError('message_taken', {

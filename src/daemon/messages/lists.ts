@@ -18,7 +18,9 @@ import {
 export type Filter = (head: MessageHead) => boolean;
 
 const DEFAULT_PAGE = 100;
-const READ_AT_ONCE = 200;
+const READ_AT_ONCE = 100;
+/** What does not fit the filter is looked at, too: a page that took longer goes on with the next one. */
+const MOST_LOOKED_AT = 500;
 
 /** Those that come from an address. @throws {LoopsyError} `peer_not_found` with the known ones. */
 export const filterOf = ({ from }: { readonly from?: string | undefined }, names: Names): Filter => {
@@ -47,9 +49,12 @@ export const messagesOf = (
     (dead !== true || isDead(head.state));
   const page = new Page<StoredMessage>({ limit });
   let last: string | undefined;
+  let looked = 0;
   for (const stored of candidates({ input, reader, cursor }, parts)) {
-    if (wanted(stored.head) && !page.add(stored)) return { items: page.items, next: { nextCursor: last ?? '' } };
+    const isFull = wanted(stored.head) ? !page.add(stored) : looked >= MOST_LOOKED_AT;
+    if (isFull && last !== undefined) return { items: page.items, next: { nextCursor: last } };
     last = stored.head.id;
+    looked += 1;
   }
   return { items: page.items, next: {} };
 };

@@ -73,7 +73,7 @@ export class Outbox {
       throw new LoopsyError('conflict', { message: `the message is ${stored.head.state}: it can't be taken back` });
     if (wasTried(entry))
       throw new LoopsyError('conflict', {
-        message: 'its delivery has begun: whether it has arrived is known when the other node answers',
+        message: 'its delivery may have begun: whether it has arrived is known when the other node answers',
       });
     try {
       const changes = [{ delete: entry.key, ifRevision: entry.revision }, ...putAdvanced(stored, next)];

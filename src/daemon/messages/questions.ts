@@ -2,11 +2,14 @@ import type { Clock } from '../../kernel/clock.ts';
 import type { OutputOf } from '../../protocol/operations.ts';
 import { Shares } from '../../trust/shares.ts';
 import type { Call } from '../edge/call.ts';
-import type { Inbox } from './inbox.ts';
-import type { Reader } from './readers.ts';
+import type { Inbox, Waiting } from './inbox.ts';
 
-/** What waits for a reader at this moment. */
-type Look = () => OutputOf<'message.wait'>;
+/** What is asked: whose mail, which of it, and for how long. */
+export interface Question extends Pick<Waiting, 'reader' | 'isWanted'> {
+  readonly timeoutMs: number | undefined;
+  /** What waits at this moment. */
+  readonly look: () => Promise<OutputOf<'message.wait'>>;
+}
 
 const SHARES = { what: 'questions for new messages', each: 64, owner: 256 };
 const DEFAULT_WAIT_MS = 25_000;
@@ -30,38 +33,38 @@ export class Questions {
 
   /** Answers when there is something, when the time is over, or when nobody waits for the answer any more. */
   async ask(
-    look: Look,
-    { reader, timeoutMs = DEFAULT_WAIT_MS }: { reader: Reader; timeoutMs: number | undefined },
+    { look, timeoutMs = DEFAULT_WAIT_MS, ...waiting }: Question,
     { signal, caller }: Call,
   ): Promise<OutputOf<'message.wait'>> {
-    const first = look();
+    const first = await look();
     if (first.messages.length > 0 || timeoutMs === 0) return first;
     const release = this.#shares.take(caller);
-    const endAtMs = this.#clock.monotonicMs() + timeoutMs;
     const ends = [signal, this.#stopping.signal];
+    const call = { isOver: false, hasCome: false, wake: (): void => undefined };
+    const end = (): void => {
+      call.isOver = true;
+      call.wake();
+    };
+    const come = (): void => {
+      call.hasCome = true;
+      call.wake();
+    };
+    const timer = this.#clock.after(timeoutMs, end);
+    const forget = this.#inbox.onArrival({ ...waiting, wake: come });
+    for (const one of ends) one.addEventListener('abort', end, { once: true });
     try {
+      // What came before it was heard of is seen by the next look.
       for (;;) {
-        const found = look();
-        const leftMs = endAtMs - this.#clock.monotonicMs();
-        if (found.messages.length > 0 || leftMs <= 0 || ends.some(({ aborted }) => aborted)) return found;
-        await this.#arrival(reader, leftMs, ends);
+        call.hasCome = false;
+        const found = await look();
+        if (found.messages.length > 0 || call.isOver || ends.some(({ aborted }) => aborted)) return found;
+        if (!call.hasCome) await new Promise<void>((resolve) => (call.wake = resolve));
       }
     } finally {
+      timer.cancel();
+      forget();
+      for (const one of ends) one.removeEventListener('abort', end);
       release();
     }
-  }
-
-  #arrival(reader: Reader, ms: number, signals: readonly AbortSignal[]): Promise<void> {
-    return new Promise((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        forget();
-        for (const signal of signals) signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = this.#clock.after(ms, end);
-      const forget = this.#inbox.onArrival(reader, end);
-      for (const signal of signals) signal.addEventListener('abort', end, { once: true });
-    });
   }
 }

@@ -55,8 +55,8 @@ export const KEYS = {
   receiptAll: 'mail/receipt/',
 } as const;
 
-/** The accounts whose bytes are counted. */
-export const ACCOUNTS = { in: 'mail/in/', out: 'mail/out/' } as const;
+/** The accounts whose bytes are counted; of what is unread, how many there are for each label. */
+export const ACCOUNTS = { in: 'mail/in/', out: 'mail/out/', unread: 'mail/unread/' } as const;
 
 /** A message is kept for so long after its life has ended, whatever became of it, unless its room is needed. */
 export const KEEP_MS = 7 * 86_400_000;

@@ -54,7 +54,8 @@ export class Rests {
     const { store, names, guards } = this.#parts;
     const theirs = `${nodeId}#${fromAgent ?? ''}`;
     const mine = `${names.nodeId}#${toAgent ?? ''}`;
-    if (guards.rest(theirs, mine, store.now() + restMs))
+    const at = store.now();
+    if (guards.rest(theirs, mine, { at, untilMs: at + restMs }))
       this.#tell({ nodeId, mine: toAgent, theirs: fromAgent }, restMs);
   }
 

@@ -1,6 +1,7 @@
 import { randomHex } from '../../kernel/ids.ts';
 import type { Service } from '../../kernel/lifecycle.ts';
 import type { Log } from '../../kernel/log.ts';
+import { nextTurn } from '../../kernel/turn.ts';
 import { Page } from '../../kernel/page.ts';
 import { addressOf } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
@@ -42,6 +43,7 @@ export interface MessagesOptions extends Omit<MailParts, 'guards'> {
 
 const MOST_WAITED = 100;
 const WAIT_BYTES = 1_048_576;
+const LOOKED_AT_ONCE = 100;
 
 /** The mail of this node: what it has sent and what it has received, and the way between nodes. */
 export class Messages implements Service {
@@ -164,7 +166,8 @@ export class Messages implements Service {
     const reader = readerOf(call.caller, input.as);
     needInbox(reader);
     const filter = filterOf(input, this.#options.names);
-    return this.#questions.ask(() => this.#waiting(reader, filter), { reader, timeoutMs: input.timeoutMs }, call);
+    const look = (): Promise<OutputOf<'message.wait'>> => this.#waiting(reader, filter);
+    return this.#questions.ask({ look, reader, isWanted: filter, timeoutMs: input.timeoutMs }, call);
   }
 
   addresses(): OutputOf<'message.addresses'> {
@@ -206,9 +209,13 @@ export class Messages implements Service {
     return shownMessage(stored, { names, toWall: (ms) => Math.round(ms - store.now() + clock.now()) });
   }
 
-  #waiting(reader: Reader, filter: Filter): OutputOf<'message.wait'> {
+  /** All that waits may have to be looked at: others get their turn between. */
+  async #waiting(reader: Reader, filter: Filter): Promise<OutputOf<'message.wait'>> {
     const page = new Page<Message>({ limit: MOST_WAITED, maxBytes: WAIT_BYTES });
+    let looked = 0;
     for (const stored of this.#inbox.untaken(reader)) {
+      looked += 1;
+      if (looked % LOOKED_AT_ONCE === 0) await nextTurn();
       if (!filter(stored.head)) continue;
       if (!page.add(this.#shown(stored))) return { messages: page.items, more: true };
     }
