@@ -56,6 +56,21 @@ describe('a folder that can not be made at the target', () => {
       ['missing', 1],
       ['--delete', 0],
     ]);
+    expect(failures.at(-1)?.message).toBe(
+      'nothing was removed, because not everything could be read at the source or written at the destination',
+    );
+  });
+
+  it('says that nothing more was removed where something had to make room before', async () => {
+    const { move, write } = await localNode();
+    await write({ 'tree/a': 'a', 'to/tree/a/x': 'x', 'to/tree/extra': 'x' });
+    const choices = { sources: ['tree', 'missing'], dest: 'to', delete: true };
+    const dry = await move({ ...choices, dryRun: true });
+    const real = await move(choices);
+    expect([dry, real].map(({ removed, failures }) => [removed, failures.at(-1)?.message.split(',')[0]])).toEqual([
+      [0, 'nothing else would be removed'],
+      [1, 'nothing more was removed'],
+    ]);
   });
 
   it('is the destination itself: nothing of it is looked at', async () => {
