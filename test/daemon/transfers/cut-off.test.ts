@@ -12,8 +12,12 @@ const OWNER = { kind: 'owner' } as const;
 const namesIn = (folder: string): Promise<string[]> => readdir(folder, { recursive: true });
 
 /** Begins to move two large files, and breaks off while one comes. */
-const cutOff = async ({ home, transfers, call, write }: LocalNode, input: { sources: string[]; dest: string }) => {
-  await write({ 'tree/a': 'a'.repeat(6_000_000), 'tree/b': 'b'.repeat(6_000_000) });
+const cutOff = async (
+  { home, transfers, call, write }: LocalNode,
+  input: { sources: string[]; dest: string },
+  folder = 'tree',
+) => {
+  await write({ [`${folder}/a`]: 'a'.repeat(6_000_000), [`${folder}/b`]: 'b'.repeat(6_000_000) });
   const { transferId } = await transfers.begin({ ...input, limit: 4_000_000 }, call);
   await until(async () => (await namesIn(home)).some((name) => isDraftName(name.split('/').at(-1) ?? '')), 10_000);
   await transfers.cancel({ transferId }, OWNER);
@@ -42,5 +46,18 @@ describe('what was cut off', () => {
       path: join(node.home, 'new/tree'),
     });
     expect(await readFile(join(node.home, 'new/other/precious'), 'utf8')).toBe('mine');
+  });
+
+  it(verifies('transfers.delete', 'does not keep a folder that the source does not have any more'), async () => {
+    for (const becomesFile of [false, true]) {
+      const node = await localNode();
+      const what = { sources: ['tree/.'], dest: 'mirror' };
+      await mkdir(join(node.home, 'mirror'));
+      await cutOff(node, what, 'tree/big');
+      await rm(join(node.home, 'tree/big'), { recursive: true });
+      await node.write({ [becomesFile ? 'tree/big' : 'tree/small']: '' });
+      expect(await node.move({ ...what, delete: true })).toMatchObject({ outcome: 'done', failures: [] });
+      expect(await namesIn(join(node.home, 'mirror'))).toEqual([becomesFile ? 'big' : 'small']);
+    }
   });
 });

@@ -65,7 +65,7 @@ export class Target {
     this.writer = new FileWriter({ around, locks, places: this.places }, digest);
     this.large = new LargeFiles(this.writer, journal);
     this.#planner = new Planner({ around, places: this.places, journal, options });
-    this.#removal = new Removal(around, this.places, dryRun);
+    this.#removal = new Removal({ around, places: this.places, locks, journal }, dryRun);
   }
 
   /** Decides where the roots go. @returns their real paths. */
