@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { sep } from 'node:path';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
@@ -26,7 +26,7 @@ export const findDestinations = async (
 ): Promise<readonly string[]> => {
   const { dest, roots, isExact, dryRun } = options;
   const real = await places.check(dest);
-  const stats = lstatSync(real, { throwIfNoEntry: false });
+  const stats = statsOf(real, dest);
   const isFolder = stats?.isDirectory() === true;
   const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);
   if (isExact === true) {
@@ -103,8 +103,16 @@ const makeFolder = (real: string, dest: string): void => {
   }
 };
 
+const statsOf = (real: string, dest: string): Stats | undefined => {
+  try {
+    return lstatSync(real, { throwIfNoEntry: false });
+  } catch (thrown) {
+    throw fileFault(thrown, dest);
+  }
+};
+
 const needFolder = (folder: string, dest: string): void => {
-  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  const stats = statsOf(folder, dest);
   if (stats === undefined) throw fileError('file_not_found', dest, 'can not be made: the folder above it is not there');
   if (!stats.isDirectory()) throw fileError('wrong_type', dest, 'lies below something that is no folder');
 };
