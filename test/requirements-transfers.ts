@@ -4,7 +4,7 @@ export const TRANSFERS = {
     'a detached transfer that may not or can not go on is said to have failed, and keeps no node from starting',
   'transfers.swept': 'what a sudden end has left is removed when the node starts',
   'transfers.refused': 'a transfer that the receiver cancels is over for its sender, too',
-  'transfers.itself': 'a folder is not copied into itself',
+  'transfers.itself': 'a folder is not copied into itself, and is no mirror of what lies in it',
   'transfers.contents': '--checksum sends what has other contents, and nothing else',
   'transfers.bad-input': 'bad input is refused, each with its own reason; nothing of it stays',
   'transfers.changed': 'a source that changes while it is read is said; the old file at the target stays',

@@ -217,7 +217,7 @@ export const OPERATIONS = {
   'file.list': operation({
     summary: 'List a folder', method: 'POST', path: '/transfer/list', access: 'files:read', remote: true, effect: false,
     audit: ['path'], kind: 'json', input: transfers.fileListInputSchema, output: transfers.fileListSchema,
-    errors: ['path_denied', 'file_not_found', 'transfer_failed'], cli: 'ls',
+    errors: ['path_denied', 'file_not_found', 'wrong_type', 'transfer_failed'], cli: 'ls',
   }),
   'file.push': operation({
     summary: 'Write one file', method: 'POST', path: '/transfer/push', access: 'files:write', remote: true, effect: true,

@@ -87,6 +87,9 @@ const foldWide = (path: string): string => path.normalize('NFKC').toUpperCase().
 const holds = (folder: string, path: string, separator: string): boolean =>
   path === folder || path.startsWith(folder.endsWith(separator) ? folder : folder + separator);
 
+/** Not there, or below a file, where nothing can be. */
+const isMissing = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '');
+
 const swapCase = (text: string): string =>
   text.replaceAll(/\p{L}/gu, (letter) =>
     letter === letter.toUpperCase() ? letter.toLowerCase() : letter.toUpperCase(),
@@ -194,7 +197,7 @@ export class PathGuard {
     return forms.some((form) => holds(same(form), same(path), this.#separator));
   }
 
-  /** Follows links from the top; what is missing must be missing, not a link into nowhere. */
+  /** Follows links from the top; what is missing must be missing, also below a file, and no link into nowhere. */
   async #resolve(native: string): Promise<string> {
     let head = native;
     const missing: string[] = [];
@@ -203,7 +206,7 @@ export class PathGuard {
         const real = await this.#files.realpath(head);
         return this.#join(real, missing.reverse());
       } catch (error) {
-        if (errorCode(error) !== 'ENOENT') throw error;
+        if (!isMissing(error)) throw error;
       }
       if (await this.#isThere(head)) throw new Error('a link that leads nowhere');
       const at = head.lastIndexOf(this.#separator);
@@ -224,7 +227,7 @@ export class PathGuard {
       await this.#files.lstat(path);
       return true;
     } catch (error) {
-      if (errorCode(error) === 'ENOENT') return false;
+      if (isMissing(error)) return false;
       throw error;
     }
   }

@@ -190,6 +190,8 @@ describe('a folder', () => {
       const { code, stderr } = await a.run(['cp', `${place}tree`, `${place}tree/sub/`]);
       expect(code).toBe(1);
       expect(stderr).toContain('lies in what is to be copied there');
+      const mirrored = await a.run(['cp', '--delete', `${place}tree/sub/.`, `${place}tree`]);
+      expect(mirrored.stderr).toContain('--delete would remove it there');
       expect(await readdir(join(machine.home, 'tree', 'sub'))).toEqual([]);
     }
   });

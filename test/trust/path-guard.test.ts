@@ -94,6 +94,13 @@ describe('the path guard', () => {
     expect(await outcome('.sshfoo/x')).toBe(join(home, '.sshfoo/x'));
   });
 
+  it('judges what lies below a file, where nothing can be, by that file', async () => {
+    expect(await outcome('a/file/x/y')).toBe(join(home, 'a/file/x/y'));
+    for (const given of ['a/abs-secret/x', 'a/ssh/id/x', '.loopsy/tls/key.pem/x', 'a/file/../x', 'a/file/x/../../b'])
+      expect(await outcome(given), given).toBe('path_denied');
+    expect(await outcome('a/file/x', { folders: ['~/a/b'] })).toBe('path_denied');
+  });
+
   it.each([
     ['a neighbour whose name begins the same', () => join(root, 'tmpfoo/x')],
     ['the folder above', () => root],

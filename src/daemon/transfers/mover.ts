@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { posix, win32 } from 'node:path';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
@@ -129,6 +130,7 @@ export class Mover {
     });
     this.#patience.contact();
     if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
+    if (source.place.nodeId === target.place.nodeId && input.delete === true) refuseAround(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
     this.#progress.touch();
     return { source, target, opened };
@@ -231,6 +233,25 @@ const refuseInside = ({ roots, platform }: SourceOpened, paths: readonly string[
       message: `${JSON.stringify(target)} lies in what is to be copied there`,
       hint: 'copy it to a place beside the folder',
     });
+  }
+};
+
+/** A source that lies in a folder that becomes a mirror would be removed, as what is not to be there. */
+const refuseAround = ({ roots, platform }: SourceOpened, paths: readonly string[]): void => {
+  const native = platform === 'win32' ? win32 : posix;
+  const mirrors = new Map(
+    paths.map((path, at) => [path, at] as const).filter(([, at]) => roots[at]?.type === 'directory'),
+  );
+  for (const [at, { path }] of roots.entries()) {
+    for (let folder = path, below = ''; folder !== below; [folder, below] = [native.dirname(folder), folder]) {
+      const mirror = mirrors.get(folder);
+      // What is copied to where it is is its own mirror.
+      if (mirror === undefined || (mirror === at && folder === path)) continue;
+      throw new LoopsyError('invalid_request', {
+        message: `${JSON.stringify(path)} lies in ${JSON.stringify(folder)}: --delete would remove it there`,
+        hint: 'leave out --delete, or copy it to a place beside that folder',
+      });
+    }
   }
 };
 

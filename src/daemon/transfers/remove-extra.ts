@@ -5,6 +5,7 @@ import type { Progress } from './progress.ts';
 import { countIn, failedIn, listIn, readJson, shownIn, textIn, type NameItems, type Way } from './way.ts';
 
 const PAGE = 1000;
+const NOT_ALL = 'not everything could be read at the source or written at the destination';
 
 /** Removes at the target what the source does not have, folder by folder. */
 export class ExtraRemover {
@@ -30,12 +31,17 @@ export class ExtraRemover {
   /** Only where all of the source could be read: else what is missing may just not have been seen. */
   async run(way: Way): Promise<void> {
     if (this.#progress.hasFailed) {
-      const message = 'nothing was removed, because not everything could be read at the source or written here';
-      this.#progress.remark(['--delete', 'transfer_failed', message]);
+      this.#progress.remark(['--delete', 'transfer_failed', `${this.#rest()} removed, because ${NOT_ALL}`]);
       return;
     }
     for (const [root, { type }] of way.opened.roots.entries())
       if (type === 'directory') await this.#removeIn(way, root, '');
+  }
+
+  /** What was in the way of something goes before all the rest. */
+  #rest(): string {
+    if (this.#name !== undefined) return 'nothing else would be';
+    return this.#progress.removed > 0 ? 'nothing more was' : 'nothing was';
   }
 
   /** Makes room for what is of another kind at the source; what is left out stays, and then there is none. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { failureGroups, missedWords } from '../../../src/cli/transfer-words.ts';
+import { listFiles } from '../../../src/daemon/transfers/single.ts';
 import { verifies } from '../../requirements.ts';
 import { localNode } from './local-setup.ts';
 
@@ -56,6 +57,21 @@ describe('a folder that can not be made at the target', () => {
       ['missing', 1],
       ['--delete', 0],
     ]);
+    expect(failures.at(-1)?.message).toBe(
+      'nothing was removed, because not everything could be read at the source or written at the destination',
+    );
+  });
+
+  it('says that nothing more was removed where something had to make room before', async () => {
+    const { move, write } = await localNode();
+    await write({ 'tree/a': 'a', 'to/tree/a/x': 'x', 'to/tree/extra': 'x' });
+    const choices = { sources: ['tree', 'missing'], dest: 'to', delete: true };
+    const dry = await move({ ...choices, dryRun: true });
+    const real = await move(choices);
+    expect([dry, real].map(({ removed, failures }) => [removed, failures.at(-1)?.message.split(',')[0]])).toEqual([
+      [0, 'nothing else would be removed'],
+      [1, 'nothing more was removed'],
+    ]);
   });
 
   it('is the destination itself: nothing of it is looked at', async () => {
@@ -64,5 +80,40 @@ describe('a folder that can not be made at the target', () => {
     const ended = await move({ sources: ['g'], dest: 'x.txt' });
     expect(ended).toMatchObject({ outcome: 'failed', error: 'wrong_type', message: '"x.txt" is no folder' });
     expect(ended.failures).toEqual([]);
+  });
+});
+
+describe('what lies below a file', () => {
+  const below = (path: string) => ({
+    error: 'wrong_type',
+    message: `"${path}" lies below something that is no folder`,
+  });
+
+  it.each(['odd/file/x', 'odd/file/x/y', 'odd/file/x/'])('is no destination, and that is said: %s', async (dest) => {
+    const { move, write } = await localNode();
+    await write({ 'tree/a': 'a', 'odd/file': 'x' });
+    for (const source of ['tree', 'tree/.', 'tree/a'])
+      for (const choices of [{}, { dryRun: true }])
+        expect(await move({ sources: [source], dest, ...choices })).toMatchObject({
+          outcome: 'failed',
+          ...below(dest),
+        });
+  });
+
+  it('is no source, and no pattern finds it', async () => {
+    const { move, write } = await localNode();
+    await write({ 'odd/file': 'x' });
+    expect(await move({ sources: ['odd/file/x'], dest: 'to' })).toMatchObject({
+      outcome: 'failed',
+      ...below('odd/file/x'),
+    });
+    expect(await move({ sources: ['odd/*/x/*'], dest: 'to' })).toMatchObject({ error: 'file_not_found' });
+  });
+
+  it('is in no list', async () => {
+    const { transfers, write } = await localNode();
+    await write({ 'odd/file': 'x' });
+    const list = listFiles(transfers.disk, { path: 'odd/file/x', limit: 10 }, { kind: 'owner' });
+    await expect(list).rejects.toMatchObject(below('odd/file/x'));
   });
 });

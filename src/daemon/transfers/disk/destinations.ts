@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { sep } from 'node:path';
 
 import { LoopsyError } from '../../../protocol/errors.ts';
@@ -20,11 +20,13 @@ const INTO = { windows: /(?:^|[\\/])\.{0,2}$|^~$/, others: /(?:^|\/)\.{0,2}$|^~$
 export const findDestinations = async (
   around: Surroundings,
   places: Places,
-  options: Pick<TargetOptions, 'dest' | 'roots' | 'isExact' | 'dryRun'>,
+  options: Pick<TargetOptions, 'dest' | 'roots' | 'isExact' | 'dryRun'> & {
+    readonly isOurs: (real: string) => boolean;
+  },
 ): Promise<readonly string[]> => {
   const { dest, roots, isExact, dryRun } = options;
   const real = await places.check(dest);
-  const stats = lstatSync(real, { throwIfNoEntry: false });
+  const stats = statsOf(real, dest);
   const isFolder = stats?.isDirectory() === true;
   const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);
   if (isExact === true) {
@@ -36,7 +38,8 @@ export const findDestinations = async (
     needFolder(around.dirname(real), dest);
     return [real];
   }
-  const isInto = isFolder || saysFolder;
+  // What an earlier run began as the root itself is gone on with, as if it were still to be made.
+  const isInto = (isFolder && !options.isOurs(real)) || saysFolder;
   const isOneFile = roots.length === 1 && roots[0]?.type !== 'directory';
   if (stats !== undefined && !isFolder && (isInto || !isOneFile)) throw fileError('wrong_type', dest, 'is no folder');
   if (roots.length > 1) checkSeveral(roots, dest, isInto);
@@ -45,6 +48,16 @@ export const findDestinations = async (
   checkNames(roots, around.platform);
   if (stats === undefined && !dryRun) makeFolder(real, dest);
   return roots.map(({ name }) => around.join(real, name));
+};
+
+/**
+ * Which folder lies there; undefined where none does. Numbers are given again to what is made later: only with the time
+ * at which it was made they are its own. A Mac never gives one again, and changes that time with the others.
+ */
+export const markOf = (path: string, platform: NodeJS.Platform): string | undefined => {
+  const stats = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  if (stats?.isDirectory() !== true) return undefined;
+  return platform === 'darwin' ? `${stats.ino}` : `${stats.ino} ${stats.birthtimeNs}`;
 };
 
 /** One dot too many, and everything that somebody has would be what the source does not have. */
@@ -90,8 +103,16 @@ const makeFolder = (real: string, dest: string): void => {
   }
 };
 
+const statsOf = (real: string, dest: string): Stats | undefined => {
+  try {
+    return lstatSync(real, { throwIfNoEntry: false });
+  } catch (thrown) {
+    throw fileFault(thrown, dest);
+  }
+};
+
 const needFolder = (folder: string, dest: string): void => {
-  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  const stats = statsOf(folder, dest);
   if (stats === undefined) throw fileError('file_not_found', dest, 'can not be made: the folder above it is not there');
   if (!stats.isDirectory()) throw fileError('wrong_type', dest, 'lies below something that is no folder');
 };

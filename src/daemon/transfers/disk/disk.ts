@@ -28,6 +28,13 @@ import { Target } from './target.ts';
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 type Options<Name extends keyof DiskCalls> = DiskCalls[Name][0];
 
+interface OpenTarget {
+  readonly target: Target;
+  readonly journalKey: string;
+  /** What was only looked at stays to be gone on with. */
+  readonly dryRun: boolean;
+}
+
 /** Everything that is open on this machine's disk for transfers. */
 export class Disk {
   readonly #data: DiskData;
@@ -35,7 +42,7 @@ export class Disk {
   readonly #around: Mutable<Surroundings>;
   readonly #locks = new Locks();
   readonly #sources = new Map<string, Source>();
-  readonly #targets = new Map<string, { readonly target: Target; readonly journalKey: string }>();
+  readonly #targets = new Map<string, OpenTarget>();
   readonly #journals: Journals;
   readonly #readings: Readings;
   readonly #writings: Writings;
@@ -111,11 +118,11 @@ export class Disk {
     const target = new Target({ around: this.#around, locks: this.#locks, journal }, options);
     try {
       const paths = await target.open();
-      this.#targets.set(endId, { target, journalKey });
+      this.#targets.set(endId, { target, journalKey, dryRun: options.dryRun });
       return { paths };
     } catch (thrown) {
       await target.close();
-      this.#journals.close(journalKey, 'kept');
+      this.#journals.close(journalKey, 'untouched');
       throw thrown;
     }
   }
@@ -127,7 +134,7 @@ export class Disk {
     this.#targets.delete(endId);
     if (found === undefined) return {};
     await found.target.close();
-    this.#journals.close(found.journalKey, rest);
+    this.#journals.close(found.journalKey, found.dryRun ? 'untouched' : rest);
     return {};
   }
 

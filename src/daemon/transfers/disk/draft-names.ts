@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 const DRAFT = /^\.loopsy-[0-9a-f]{16}\.part$/;
 
-/** True for the name of a file that is being written: no transfer reads it, none removes another's. */
+/** True for the name of a file that is being written: no transfer reads it, none removes what another writes. */
 export const isDraftName = (name: string): boolean => DRAFT.test(name);
 
 /**

@@ -49,13 +49,17 @@ export class FileWriter {
     if (holder === this)
       throw fileError('name_unusable', shown, 'is written twice: this system takes two names for one');
     if (holder !== undefined) throw fileError('target_busy', shown, 'is being written by another transfer');
+    // Its draft is known by its own name, too: for who removes drafts.
+    this.#locks.take(wanted.folder.realOf(wanted.draft), this);
     this.#held.set(wanted, { key, root, path });
     return wanted;
   }
 
   unlock(wanted: Wanted): void {
     const held = this.#held.get(wanted);
-    if (held !== undefined) this.#locks.release(held.key);
+    if (held === undefined) return;
+    this.#locks.release(held.key);
+    this.#locks.release(wanted.folder.realOf(wanted.draft));
     this.#held.delete(wanted);
   }
 

@@ -24,23 +24,30 @@ const COMPACT_BYTES = 262_144;
 const SPOOL = /^[0-9a-f]{32}\.spool$/;
 const JOURNAL = /^[0-9a-f]{32}\.jsonl$/;
 
-/** What becomes of what has not arrived: all has, it waits to be gone on with, or nobody here wants it. */
-export type Rest = 'none' | 'kept' | 'unwanted';
+/**
+ * What becomes of what has not arrived: all has, it waits to be gone on with, nobody here wants it; or nobody but others
+ * has written.
+ */
+export type Rest = 'none' | 'kept' | 'unwanted' | 'untouched';
 
-/** Where the roots of a tree go. */
-export interface JournalHead {
-  readonly paths: readonly string[];
-  /** What they are called: other ones go elsewhere. */
-  readonly names: readonly string[];
+/** Where several have written, what comes last here becomes of it. */
+const RANKS: readonly Rest[] = ['untouched', 'none', 'kept', 'unwanted'];
+
+/** The folder that a tree was begun with. */
+export interface MadeRoot {
+  /** What the root is called: another one goes elsewhere. */
+  readonly root: string;
+  /** Which folder it is, wherever it lies: another one in its place has another mark. */
+  readonly mark: string;
 }
 
 /**
- * What a sudden end of one tree's writing would leave, written down before it is there: where the tree goes, and the
- * drafts in it. A process's end loses nothing of it; after a loss of power at the worst a draft stays.
+ * What a sudden end of one tree's writing would leave: the drafts in it, written down before they are there, and the
+ * folder that it was begun with. A process's end loses nothing of it; after a loss of power at the worst a draft stays.
  */
 export class Journal {
   readonly #file: string;
-  #head: JournalHead | undefined;
+  #made: MadeRoot | undefined;
   readonly #large: Set<string>;
   readonly #small = new Map<number, readonly string[]>();
   #lastLot = 0;
@@ -49,21 +56,19 @@ export class Journal {
   constructor(file: string) {
     this.#file = file;
     const lines = readLines(file).filter(isRecord);
-    this.#head = lines.map(headOf).find((head) => head !== undefined);
+    this.#made = lines.map(madeIn).find((made) => made !== undefined);
     this.#large = new Set(lines.flatMap((line) => textsIn(line['large'])));
     for (const line of lines) this.#lot(textsIn(line['small']));
   }
 
-  /** Where the roots went that were called so, when this was begun; undefined where it is new. */
-  pathsOf(names: readonly string[]): readonly string[] | undefined {
-    const head = this.#head;
-    return head !== undefined && JSON.stringify(head.names) === JSON.stringify(names) ? head.paths : undefined;
+  /** True for the folder that an earlier run has made, and did not come to the end with. */
+  hasMade({ root, mark }: MadeRoot): boolean {
+    return this.#made?.root === root && this.#made.mark === mark;
   }
 
-  /** From here on a repeat goes to the same places. */
-  begin(head: JournalHead): void {
-    if (JSON.stringify(head) === JSON.stringify(this.#head)) return;
-    this.#head = head;
+  /** From here on a repeat goes on in this folder. */
+  made(made: MadeRoot): void {
+    this.#made = made;
     this.#compact();
   }
 
@@ -90,7 +95,8 @@ export class Journal {
 
   /** Nobody writes any more. */
   end(rest: Rest): void {
-    if (rest !== 'kept') this.#head = undefined;
+    if (rest === 'untouched') return;
+    if (rest !== 'kept') this.#made = undefined;
     if (rest === 'unwanted') {
       for (const draft of this.#large) removeDraft(draft);
       this.#large.clear();
@@ -113,7 +119,7 @@ export class Journal {
 
   /** Only what is still so stays in it. */
   #compact(): void {
-    const lines: unknown[] = this.#head === undefined ? [] : [this.#head];
+    const lines: unknown[] = this.#made === undefined ? [] : [this.#made];
     if (this.#large.size > 0) lines.push({ large: [...this.#large] });
     for (const small of this.#small.values()) lines.push({ small });
     this.#bytes = 0;
@@ -155,7 +161,7 @@ export class Journals {
     // What lies longer is not gone on with: it is swept, as if the node had just been started.
     if (isOlder(file, now)) sweepFile(file, true);
     const journal = new Journal(file);
-    this.#open.set(file, { journal, users: 1, rest: 'none' });
+    this.#open.set(file, { journal, users: 1, rest: 'untouched' });
     return journal;
   }
 
@@ -165,7 +171,7 @@ export class Journals {
     const known = this.#open.get(file);
     if (known === undefined) return;
     known.users -= 1;
-    if (rest === 'unwanted' || known.rest === 'none') known.rest = rest;
+    if (RANKS.indexOf(rest) > RANKS.indexOf(known.rest)) known.rest = rest;
     if (known.users > 0) return;
     this.#open.delete(file);
     known.journal.end(known.rest);
@@ -194,7 +200,7 @@ const sweepFile = (file: string, isOver: boolean): void => {
   const lines = readLines(file).filter(isRecord);
   for (const line of lines) for (const draft of textsIn(line['small'])) removeDraft(draft);
   if (isOver) for (const line of lines) for (const draft of textsIn(line['large'])) removeDraft(draft);
-  const isOfUse = lines.some((line) => headOf(line) !== undefined || textsIn(line['large']).length > 0);
+  const isOfUse = lines.some((line) => madeIn(line) !== undefined || textsIn(line['large']).length > 0);
   if (isOver || !isOfUse) removeQuietly(file);
 };
 
@@ -213,10 +219,8 @@ const removeQuietly = (file: string): void => {
   }
 };
 
-const headOf = (line: Readonly<Record<string, unknown>>): JournalHead | undefined => {
-  const [paths, names] = [textsIn(line['paths']), textsIn(line['names'])];
-  return paths.length > 0 && paths.length === names.length ? { paths, names } : undefined;
-};
+const madeIn = ({ root, mark }: Readonly<Record<string, unknown>>): MadeRoot | undefined =>
+  typeof root === 'string' && typeof mark === 'string' ? { root, mark } : undefined;
 
 const textsIn = (value: unknown): readonly string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string') ? value : [];

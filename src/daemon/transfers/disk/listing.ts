@@ -78,3 +78,19 @@ export const listNames = async (
 /** True where a name in a folder is a folder itself, and no link to one. */
 export const isFolderIn = (folder: OpenFolder, name: string): boolean =>
   lstatSync(folder.path(name), { throwIfNoEntry: false })?.isDirectory() === true;
+
+/** The drafts of a folder in which nothing else is; none where something is. */
+export const draftsAlone = (folder: OpenFolder, platform: NodeJS.Platform): readonly string[] => {
+  const drafts: string[] = [];
+  const dir = openNames(folder, platform);
+  try {
+    for (let entry = dir.readSync(); entry !== null; entry = dir.readSync()) {
+      const { name } = readName(entry.name);
+      if (!isDraftName(name) || isFolderIn(folder, name)) return [];
+      drafts.push(name);
+    }
+  } finally {
+    dir.closeSync();
+  }
+  return drafts;
+};

@@ -14,6 +14,11 @@ export class Locks {
     this.#held.delete(key);
   }
 
+  /** True where somebody has it. */
+  isHeld(key: string): boolean {
+    return this.#held.has(key);
+  }
+
   /** Nothing is locked: for whoever looks for leaks. */
   get isFree(): boolean {
     return this.#held.size === 0;

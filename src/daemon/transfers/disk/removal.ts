@@ -4,7 +4,9 @@ import { setImmediate } from 'node:timers/promises';
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { failedOf, type Failed } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
-import { isFolderIn, listNames } from './listing.ts';
+import type { Journal } from './journal.ts';
+import { draftsAlone, isFolderIn, listNames } from './listing.ts';
+import type { Locks } from './locks.ts';
 import { removeFile } from './opened.ts';
 import { folderOf, statAt, type Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -39,16 +41,24 @@ export interface Removing {
   readonly isEmptied: boolean;
 }
 
+/** What a removal works with. */
+export interface RemovalParts {
+  readonly around: Surroundings;
+  readonly places: Places;
+  readonly locks: Locks;
+  readonly journal: Journal;
+}
+
 /** Removes from a tree what its source does not have. */
 export class Removal {
-  readonly #around: Surroundings;
+  readonly #parts: RemovalParts;
   readonly #places: Places;
   readonly #dryRun: boolean;
   #turn = 0;
 
-  constructor(around: Surroundings, places: Places, dryRun: boolean) {
-    this.#around = around;
-    this.#places = places;
+  constructor(parts: RemovalParts, dryRun: boolean) {
+    this.#parts = parts;
+    this.#places = parts.places;
     this.#dryRun = dryRun;
   }
 
@@ -59,7 +69,7 @@ export class Removal {
     // In a dry run it may be one that would have been made.
     if (folder === undefined) return { names: [], failed: [] };
     try {
-      const { names, hasMore, unreadable } = await listNames(folder.hold(), this.#around.platform, {
+      const { names, hasMore, unreadable } = await listNames(folder.hold(), this.#parts.around.platform, {
         after,
         most: PAGE_NAMES,
       });
@@ -114,13 +124,43 @@ export class Removal {
       const stats = statAt(place);
       if (stats === undefined) return false;
       if (this.#dryRun) return true;
-      const file = folderOf(place).path(place.name);
-      if (stats.isDirectory()) rmdirSync(file);
-      else removeFile(file);
+      if (stats.isDirectory()) this.#removeFolder(root, path);
+      else removeFile(folderOf(place).path(place.name));
       return true;
     } catch (thrown) {
-      if (errorCode(thrown) !== 'ENOTEMPTY' && errorCode(thrown) !== 'EEXIST') this.#fail(failed, [root, path], thrown);
+      if (!isNotEmpty(thrown)) this.#fail(failed, [root, path], thrown);
       return false;
+    }
+  }
+
+  #removeFolder(root: number, path: string): void {
+    const remove = (): void => {
+      const place = this.#places.at(root, path);
+      rmdirSync(folderOf(place).path(place.name));
+    };
+    try {
+      remove();
+    } catch (thrown) {
+      if (!isNotEmpty(thrown) || !this.#removeDrafts(root, path)) throw thrown;
+      remove();
+    }
+  }
+
+  /** What was cut off in a folder that goes is not gone on with. @returns true where nothing else was in it. */
+  #removeDrafts(root: number, path: string): boolean {
+    const { around, locks, journal } = this.#parts;
+    const folder = this.#places.folderAt(root, path)?.hold();
+    if (folder === undefined) return false;
+    try {
+      const drafts = draftsAlone(folder, around.platform);
+      if (drafts.some((name) => locks.isHeld(folder.realOf(name)))) return false;
+      for (const name of drafts) {
+        removeFile(folder.path(name));
+        journal.settleLarge(folder.realOf(name));
+      }
+      return drafts.length > 0;
+    } finally {
+      folder.release();
     }
   }
 
@@ -133,7 +173,7 @@ export class Removal {
       if (failed.length > before || this.#dryRun) return;
       const file = folderOf(this.#places.at(root, path)).path(place.name);
       const stats = lstatSync(file, { throwIfNoEntry: false });
-      if (stats?.isDirectory() === true) rmdirSync(file);
+      if (stats?.isDirectory() === true) this.#removeFolder(root, path);
       else if (stats !== undefined) removeFile(file);
     } catch (thrown) {
       this.#fail(failed, [root, path], thrown);
@@ -151,3 +191,5 @@ export class Removal {
     } while (after !== undefined);
   }
 }
+
+const isNotEmpty = (thrown: unknown): boolean => ['ENOTEMPTY', 'EEXIST'].includes(errorCode(thrown) ?? '');

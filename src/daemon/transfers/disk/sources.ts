@@ -167,7 +167,7 @@ const isThere = (path: string): boolean => {
 const namesIn = async (path: string, looking: Looking): Promise<readonly string[]> => {
   const { guard, limits, platform } = looking;
   const real = await guard.check(path, limits);
-  if (lstatSync(real, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
+  if (!isThere(real) || !lstatSync(real).isDirectory()) return [];
   const folder = OpenFolder.open(real, path);
   try {
     const { names, hasMore } = await listNames(folder, platform, { most: MAX_NAMES });

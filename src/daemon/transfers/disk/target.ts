@@ -1,13 +1,13 @@
 import { lstatSync } from 'node:fs';
 
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import { failedOf, isContents, type Entry, type Failed, type Plan } from '../format.ts';
+import { ENTRY, failedOf, isContents, type Entry, type Failed, type Plan } from '../format.ts';
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
-import { findDestinations, refuseHome } from './destinations.ts';
+import { findDestinations, markOf, refuseHome } from './destinations.ts';
 import { fileError, fileFault } from './faults.ts';
 import { FileWriter } from './file-writer.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, MadeRoot } from './journal.ts';
 import { LargeFiles, type Prepared } from './large-files.ts';
 import type { Locks } from './locks.ts';
 import { folderOf, Places } from './places.ts';
@@ -65,23 +65,31 @@ export class Target {
     this.writer = new FileWriter({ around, locks, places: this.places }, digest);
     this.large = new LargeFiles(this.writer, journal);
     this.#planner = new Planner({ around, places: this.places, journal, options });
-    this.#removal = new Removal(around, this.places, dryRun);
+    this.#removal = new Removal({ around, places: this.places, locks, journal }, dryRun);
   }
 
   /** Decides where the roots go. @returns their real paths. */
   async open(): Promise<readonly string[]> {
-    const { roots, dryRun, isExact } = this.#options;
-    const names = roots.map(({ name, type }) => `${type} ${name}`);
-    const known = isExact === true ? undefined : this.journal.pathsOf(names);
-    const given = known ?? (await findDestinations(this.#around, this.places, this.#options));
+    const { roots } = this.#options;
+    const isOurs = (path: string): boolean => {
+      const made = this.#rootAt(path);
+      return made !== undefined && this.journal.hasMade(made);
+    };
+    const given = await findDestinations(this.#around, this.places, { ...this.#options, isOurs });
     const real = [];
     for (const path of given) real.push(await this.places.check(path));
     const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
     if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
     this.places.isGiven = first !== '' && isThere(first);
-    if (!dryRun && isExact !== true) this.journal.begin({ paths: real, names });
     return real;
+  }
+
+  /** What the journal says of a folder that is, or may be, the only root. */
+  #rootAt(path: string): MadeRoot | undefined {
+    const [root, other] = this.#options.roots;
+    const mark = root?.type === 'directory' && other === undefined ? markOf(path, this.#around.platform) : undefined;
+    return root === undefined || mark === undefined ? undefined : { root: root.name, mark };
   }
 
   /** Lets go of all that is open; what can be gone on with stays. */
@@ -104,7 +112,12 @@ export class Target {
   /** Makes folders and links, and says which files are wanted. */
   async plan(entries: readonly Entry[]): Promise<Plan> {
     await this.places.judge(entries.map(([, root]) => root));
-    return this.#planner.plan(entries);
+    const [root] = this.places.roots;
+    const begins = root !== undefined && entries.some(isRoot) && !isThere(root);
+    const plan = this.#planner.plan(entries);
+    const made = begins ? this.#rootAt(root) : undefined;
+    if (made !== undefined) this.journal.made(made);
+    return plan;
   }
 
   /** Which of these files have the contents of the source's. */
@@ -177,3 +190,5 @@ export class Target {
 }
 
 const isThere = (path: string): boolean => lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+
+const isRoot = ([kind, , path]: Entry): boolean => kind === ENTRY.folder && path === '';

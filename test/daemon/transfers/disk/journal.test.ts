@@ -1,8 +1,9 @@
-import { existsSync, lstatSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import { draftNameOf } from '../../../../src/daemon/transfers/disk/draft-names.ts';
+import { markOf } from '../../../../src/daemon/transfers/disk/destinations.ts';
 import { Journals, KEEP_MS } from '../../../../src/daemon/transfers/disk/journal.ts';
 import { ENTRY } from '../../../../src/daemon/transfers/format.ts';
 import { tempFolder } from '../../../helpers/temp-folder.ts';
@@ -32,7 +33,7 @@ describe('journals', () => {
       symlinkSync('/etc/passwd', link);
       const journals = new Journals(dir);
       const journal = journals.open('a', Date.now());
-      journal.begin({ paths: [join(home, 'x')], names: ['x'] });
+      journal.made({ root: 'x', mark: '7' });
       journal.addSmall([small, link]);
       journal.addLarge(large);
       journals.sweep(Date.now() + 10 * DAY_MS);
@@ -69,7 +70,7 @@ describe('journals', () => {
 
   it('stay small, however many files there were', () => {
     const journal = new Journals(dir).open('many', Date.now());
-    journal.begin({ paths: ['/x'], names: ['x'] });
+    journal.made({ root: 'x', mark: '7' });
     for (let batch = 0; batch < 300; batch += 1) {
       const names = Array.from({ length: 100 }, (_, index) => `/x/${batch}/${index}/${'y'.repeat(60)}`);
       const lot = journal.addSmall(names);
@@ -77,7 +78,7 @@ describe('journals', () => {
     }
     const [file = ''] = readdirSync(dir);
     expect(statSync(join(dir, file)).size).toBeLessThan(400_000);
-    expect(new Journals(dir).open('many', Date.now()).pathsOf(['x'])).toEqual(['/x']);
+    expect(new Journals(dir).open('many', Date.now()).hasMade({ root: 'x', mark: '7' })).toBe(true);
   });
 
   it(
@@ -108,7 +109,7 @@ describe('journals', () => {
       ['unwanted', false],
     ] as const) {
       const journal = disk.journals.open('k', Date.now());
-      journal.begin({ paths: ['/x'], names: ['x'] });
+      journal.made({ root: 'x', mark: '7' });
       journal.addLarge(draft);
       writeFileSync(draft, 'half of it');
       disk.journals.close('k', rest);
@@ -118,11 +119,90 @@ describe('journals', () => {
   });
 
   it('a repeat after a week begins anew', () => {
+    const made = { root: 'x', mark: '7' };
     const open = (now: number) => disk.journals.open('k', now);
-    open(Date.now()).begin({ paths: ['/x'], names: ['x'] });
+    open(Date.now()).made(made);
     disk.journals.close('k', 'kept');
-    expect(open(Date.now()).pathsOf(['x'])).toEqual(['/x']);
+    expect(open(Date.now()).hasMade(made)).toBe(true);
     disk.journals.close('k', 'kept');
-    expect(open(Date.now() + KEEP_MS + DAY_MS).pathsOf(['x'])).toBeUndefined();
+    expect(open(Date.now() + KEEP_MS + DAY_MS).hasMade(made)).toBe(false);
+  });
+
+  it('who only looks leaves it to others what becomes of it', () => {
+    const made = { root: 'x', mark: '7' };
+    const draft = join(home, '.loopsy-0123456789abcdef.part');
+    writeFileSync(draft, 'half of it');
+    const journal = disk.journals.open('k', Date.now());
+    journal.made(made);
+    journal.addLarge(draft);
+    disk.journals.close('k', 'kept');
+    expect(disk.journals.open('k', Date.now()).hasMade(made)).toBe(true);
+    disk.journals.close('k', 'untouched');
+    expect([existsSync(draft), disk.journals.open('k', Date.now()).hasMade(made)]).toEqual([true, true]);
+    disk.journals.open('k', Date.now());
+    disk.journals.close('k', 'none');
+    disk.journals.close('k', 'untouched');
+    expect(disk.journals.open('k', Date.now()).hasMade(made)).toBe(false);
+  });
+});
+
+/** What the first run goes to, what becomes of that before the second, and what that goes to. */
+const REPEATS = [
+  { what: 'what it has made is gone on with', first: 'new', meanwhile: () => undefined, second: 'new' },
+  {
+    what: 'a folder that somebody else made in its place is gone into',
+    first: 'new',
+    meanwhile: () => remake('new'),
+    second: 'new/tree',
+  },
+  {
+    what: 'a folder that was there before, and is gone, is made',
+    first: 'old',
+    meanwhile: () => rmSync(join(home, 'old'), GONE),
+    second: 'old',
+  },
+  {
+    what: 'a folder that was there before is gone into again',
+    first: 'old',
+    meanwhile: () => undefined,
+    second: 'old/tree',
+  },
+  {
+    what: 'what it has made is made again where it is gone',
+    first: 'new',
+    meanwhile: () => rmSync(join(home, 'new'), GONE),
+    second: 'new',
+  },
+];
+const GONE = { recursive: true };
+/** What made it anew has its number, maybe, and never its time. */
+const remake = (name: string): void => {
+  const folder = join(home, name);
+  const before = markOf(folder, process.platform);
+  do {
+    rmSync(folder, GONE);
+    mkdirSync(folder);
+  } while (markOf(folder, process.platform) === before);
+};
+
+describe('a repeat of what was cut off', () => {
+  it.each(REPEATS)(verifies('transfers.same-place', '$what'), async ({ first, meanwhile, second }) => {
+    mkdirSync(join(home, 'old'));
+    const run = async (): Promise<readonly string[]> => {
+      const target = await targetAt(disk, `~/${first}`);
+      await target.plan([[ENTRY.folder, 0, '', 0, 1, 0o755]]);
+      await closeTarget(disk, target, false);
+      return target.places.roots;
+    };
+    await run();
+    meanwhile();
+    expect(await run()).toEqual([join(home, second)]);
+  });
+
+  it(verifies('transfers.same-place', 'of a file goes into a folder that is there by now'), async () => {
+    const open = () => targetAt(disk, '~/new', { roots: [{ name: 'file', type: 'file' }] });
+    await closeTarget(disk, await open(), false);
+    mkdirSync(join(home, 'new'));
+    expect((await open()).places.roots).toEqual([join(home, 'new/file')]);
   });
 });
