@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
-import type { DryItem, SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import type { DryItem, SourceOpened, TargetOpen, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group } from './format.ts';
@@ -101,7 +101,6 @@ export class Mover {
     const { input, boot } = this.#parts;
     const { sources, exclude, gitignore } = input;
     const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name, boot });
-    this.#patience.contact();
     this.#progress.fail(
       opened.failures.map(({ path, error, message, hint = '' }) => [path, error, message, hint]),
       'source',
@@ -111,7 +110,7 @@ export class Mover {
     const roots = opened.roots.map(({ name, type }) => ({ name, type }));
     const isOneFile = roots.length === 1 && roots[0]?.type === 'file';
     const { dest, checksum, update, noClobber, dryRun } = input;
-    const { paths } = await target.open({
+    const open: TargetOpen = {
       dest,
       roots,
       source: createHash('sha256')
@@ -126,8 +125,9 @@ export class Mover {
       dryRun,
       delete: input.delete,
       ...(isOneFile ? { digest: true } : {}),
-    });
-    this.#patience.contact();
+    };
+    // The source stays open meanwhile: it need not look for its files at each attempt.
+    const { paths } = await this.#patience.persist(() => target.open(open));
     if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
     this.#progress.touch();
