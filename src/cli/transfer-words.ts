@@ -18,9 +18,29 @@ export const endName = ({ nodeId, name }: End, { here }: Reader): string =>
 export const placeWords = (end: End, path: string, { here }: Reader): string =>
   end.nodeId === here ? plain(path) : `${plain(end.name)}:${plain(path)}`;
 
-/** Behind a message: the machine that it is about. Where both are one, nobody asks. */
+/** Behind a message: the machine that it is about. */
+const onName = (name: string): string => ` (on ${name})`;
+
+/** The same of a transfer's ends. Where both are one, nobody asks. */
 const onWords = ({ from, to }: Pick<Transfer, 'from' | 'to'>, at: TransferEnd | undefined, reader: Reader): string =>
-  at === undefined || from.nodeId === to.nodeId ? '' : ` (on ${endName(at === 'source' ? from : to, reader)})`;
+  at === undefined || from.nodeId === to.nodeId ? '' : onName(endName(at === 'source' ? from : to, reader));
+
+/** What a machine says of its files; what became of the way to it names it already. */
+const isOfFiles = ({ code }: LoopsyError): boolean => code >= 4000 && code < 5000;
+
+/** Throws it on, with the name of the peer that has said it; undefined: this machine was asked. */
+export const saidBy =
+  (peer: string | undefined) =>
+  (thrown: unknown): never => {
+    if (peer === undefined || !(thrown instanceof LoopsyError) || !isOfFiles(thrown)) throw thrown;
+    const { error, hint, details } = thrown;
+    throw new LoopsyError(error, {
+      message: `${thrown.message}${onName(plain(peer))}`,
+      ...(hint === undefined ? {} : { hint }),
+      ...(details === undefined ? {} : { details }),
+      cause: thrown,
+    });
+  };
 
 /** Why it ended, or waits, where it says so. */
 export const reasonWords = (moved: Pick<Transfer, 'from' | 'to' | 'message' | 'at'>, reader: Reader): string =>
