@@ -154,7 +154,8 @@ const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
  * Bytes that were moved, and have arrived. What went over the wire holds more than bytes of files, and what broke on the
  * way went twice; what is there may have been there before.
  */
-export const arrivedBytes = ({ bytes }: Transfer): number => Math.min(bytes.sent, bytes.done);
+export const arrivedBytes = ({ bytes: { sent, done, skipped = 0 } }: Transfer): number =>
+  Math.min(sent, done - skipped);
 
 /** Undefined where nothing was moved. */
 const movedWords = ({ files, folders, links }: Transfer): string | undefined => {

@@ -144,6 +144,7 @@ export const transferSchema = z.object({
     found: bytesSchema.describe('in the files at the source, as far as they have been counted'),
     sent: bytesSchema.describe('over the wire'),
     done: bytesSchema.describe('of those found: at the destination now, sent or there before'),
+    skipped: bytesSchema.optional().describe('of those done: there before; where its mover counts them'),
   }),
   current: z.string().optional(),
   path: z.string().optional().describe('the real path at the destination, where one file or folder was moved'),

@@ -184,8 +184,7 @@ export class Mover {
     const planned = await planning;
     const { entries, plan, open } = planned;
     const { files, bytes } = this.#progress;
-    files.skipped += plan.skipped;
-    bytes.done += plan.skippedBytes;
+    this.#progress.skip(plan.skipped, plan.skippedBytes);
     this.#progress.folders += plan.folders;
     this.#progress.links += plan.links;
     const entriesAt = (indices: readonly number[]): Entry[] =>

@@ -7,7 +7,7 @@ const MAX_FAILURES = 1000;
 /** What a movement has come to: counted by it, shown to whoever follows. */
 export class Progress {
   readonly files = { found: 0, done: 0, skipped: 0, failed: 0 };
-  readonly bytes = { found: 0, sent: 0, done: 0 };
+  readonly bytes = { found: 0, sent: 0, done: 0, skipped: 0 };
   folders = 0;
   links = 0;
   removed = 0;
@@ -27,7 +27,7 @@ export class Progress {
   /** The source is looked through again, from the beginning: what has arrived will be found there. */
   restart(): void {
     Object.assign(this.files, { found: 0, done: 0, skipped: 0, failed: 0 });
-    Object.assign(this.bytes, { found: 0, done: 0 });
+    Object.assign(this.bytes, { found: 0, done: 0, skipped: 0 });
     this.folders = 0;
     this.links = 0;
     this.counting = true;
@@ -46,11 +46,17 @@ export class Progress {
     this.#changed();
   }
 
-  /** A file was there already. */
-  skip(bytes: number): void {
-    this.files.skipped += 1;
-    this.bytes.done += bytes;
+  /** So many files were there already. */
+  skip(files: number, bytes: number): void {
+    this.files.skipped += files;
+    this.keep(bytes);
     this.#changed();
+  }
+
+  /** Bytes of a file were there already; fewer than none take it back. */
+  keep(bytes: number): void {
+    this.bytes.done += bytes;
+    this.bytes.skipped += bytes;
   }
 
   /** `at`: the end that says so. */

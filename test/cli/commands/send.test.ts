@@ -210,6 +210,10 @@ describe('the end of a transfer', () => {
       },
       '2 folders and 1 link, 0 B in 1.4 s to maria:inbox/',
     ],
+    [
+      { bytes: { found: 3_001_000, sent: 3500, done: 3_001_000, skipped: 3_000_000 } },
+      '3 files, 1.0 kB in 1.4 s (714 B/s) to maria:inbox/; 5 were there already',
+    ],
     [{ bytes: { found: 5, sent: 10, done: 5 } }, '3 files, 5 B in 1.4 s (4 B/s) to maria:inbox/; 5 were there already'],
     [{ dryRun: true, removed: 2 }, 'would send 3 files to maria:inbox/; 5 are there already; would remove 2'],
     [{ ...swap, dryRun: true }, 'would pull 3 files from maria to inbox/; 5 are there already'],
