@@ -158,6 +158,8 @@ describe('send, pull and cp', () => {
     [[...SEND, '--limit', 'fast'], 'is no number of bytes for --limit'],
     [[...SEND, '--limit', '1000'], 'is too little'],
     [[...SEND, '--exclude-from', 'nowhere'], '--exclude-from nowhere can not be read'],
+    [[...SEND, '--exclude', ''], 'a pattern of --exclude is empty'],
+    [[...SEND, '--dry-run', '--detach'], 'leave --detach out to see what would be done'],
     [['cp', '-', 'kai:x'], 'cp knows no stdin and no stdout'],
   ])('refuse what makes no sense before the node is asked: %j', async (line, message) => {
     expect(await refused(line)).toContain(message);
