@@ -67,7 +67,7 @@ const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
     return bytes.subarray(writeNow(fd, bytes));
   };
   const stream = (): NodeJS.WriteStream => {
-    writer ??= open().on('error', (thrown) => leave(fd, thrown));
+    writer ??= open().on('error', (thrown: Error) => leave(fd, thrown));
     opened.add(writer);
     return writer;
   };

@@ -161,10 +161,8 @@ describe('the process of a command', () => {
     const full = openSync('/dev/full', 'w');
     const child = start(argv, node.folder, { stdio: ['ignore', full, 'pipe'] });
     closeSync(full);
-    expect(await finish(child)).toMatchObject({
-      code: 1,
-      stderr: 'loopsy: stdout can not be written: the disk is full (free some space where stdout goes)\n',
-    });
+    const stderr = 'loopsy: stdout can not be written: the disk is full (free some space where stdout goes)\n';
+    expect(await finish(child)).toMatchObject({ code: 1, stderr });
   });
 
   it('does not wait for a stdin that stays open, once the run has ended', async () => {
