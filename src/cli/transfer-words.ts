@@ -165,7 +165,8 @@ const movedWords = ({ files, folders, links }: Transfer): string | undefined => 
   return rest.length === 0 ? undefined : rest.join(' and ');
 };
 
-const verbOf = ({ from, to }: Transfer, { here }: Reader): string => {
+/** What is done with files, as the reader sees it. */
+export const verbOf = ({ from, to }: Transfer, { here }: Reader): string => {
   if ((from.nodeId === here) === (to.nodeId === here)) return 'copy';
   return from.nodeId === here ? 'send' : 'pull';
 };

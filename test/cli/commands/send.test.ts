@@ -71,11 +71,13 @@ describe('send, pull and cp', () => {
       const node = await FakeNode.start({
         'transfer.run': (answering) => {
           const { send, end } = transferEvents(answering);
+          const { to: from, from: to } = TRANSFER;
           send('started', { ...TRANSFER, dryRun: true }, [
             { action: 'send', path: 'site/new/' },
             { action: 'replace', path: 'site/\u001b[31mold' },
           ]);
           send('progress', { ...TRANSFER, dryRun: true }, [{ action: 'remove', path: 'site/gone' }]);
+          send('progress', { ...TRANSFER, from, to, dryRun: true }, [{ action: 'send', path: 'to us' }]);
           send('end', { ...MOVED, dryRun: true });
           end();
         },
@@ -83,15 +85,16 @@ describe('send, pull and cp', () => {
       const run = (...more: string[]) =>
         runCli(['send', 'maria', 'site', 'x', '--dry-run', ...more], { dataDir: node.folder });
       const { stdout, stderr } = await run();
-      expect(stdout.split('\n').slice(0, 3)).toEqual([
+      expect(stdout.split('\n').slice(0, 4)).toEqual([
         'send    site/new/',
         expect.stringMatching(/^replace site\/[^\u001b]*old$/),
         'remove  site/gone',
+        'pull    to us',
       ]);
       expect([stdout, stderr]).toEqual([expect.stringMatching(/\nwould send .*\n$/), '']);
       expect((await run('--quiet')).stdout).toBe('');
       const lines = (await run('--json')).stdout.trimEnd().split('\n');
-      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, undefined]);
+      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, 1, undefined]);
     },
   );
 
