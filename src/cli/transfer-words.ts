@@ -112,10 +112,13 @@ export const whatWords = ({ sources, moreSources = 0, dest }: Transfer): string 
 
 /** What a transfer did, or a dry run would do, in one line. */
 export const summaryOf = (transfer: Transfer, reader: Reader): string => {
-  const { files, removed, dryRun, leaves } = transfer;
+  const { files, removed, drafts = 0, dryRun, leaves } = transfer;
   const isDry = dryRun === true;
   const moved = movedWords(transfer);
-  const tail = removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`];
+  const tail = [
+    ...(removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`]),
+    ...(drafts === 0 ? [] : [`${count(drafts, 'draft')} of loopsy left behind`]),
+  ];
   const verb = isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were');
   const were = `${verb} there already${leaves === undefined ? '' : LEFT[leaves]}`;
   if (moved !== undefined) {

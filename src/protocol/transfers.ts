@@ -140,6 +140,7 @@ export const transferSchema = z.object({
   folders: z.int(),
   links: z.int(),
   removed: z.int().describe('at the destination, with delete'),
+  drafts: z.int().optional().describe('at the source: files that loopsy is writing, or has left; they are left behind'),
   bytes: z.object({
     found: bytesSchema.describe('in the files at the source, as far as they have been counted'),
     sent: bytesSchema.describe('over the wire'),

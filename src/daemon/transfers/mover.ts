@@ -171,9 +171,10 @@ export class Mover {
     await finished;
   }
 
-  #found({ files, bytes, failed, last }: Group): void {
+  #found({ files, bytes, drafts = 0, failed, last }: Group): void {
     this.#progress.files.found += files;
     this.#progress.bytes.found += bytes;
+    this.#progress.drafts += drafts;
     this.#progress.fail(failed, 'source');
     if (last) this.#progress.counting = false;
     this.#progress.touch();

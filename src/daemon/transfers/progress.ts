@@ -11,6 +11,8 @@ export class Progress {
   folders = 0;
   links = 0;
   removed = 0;
+  /** Of loopsy, at the source: left behind. */
+  drafts = 0;
   counting = true;
   /** Why it waits; undefined where it does not. */
   waiting: LoopsyError | undefined;
@@ -30,6 +32,7 @@ export class Progress {
     Object.assign(this.bytes, { found: 0, done: 0, skipped: 0 });
     this.folders = 0;
     this.links = 0;
+    this.drafts = 0;
     this.counting = true;
     this.failures.length = 0;
   }
@@ -84,8 +87,8 @@ export class Progress {
   snapshot(
     withFailures: boolean,
   ): Pick<Transfer, 'files' | 'bytes' | 'folders' | 'links' | 'removed' | 'counting' | 'failures'> &
-    Partial<Pick<Transfer, 'current' | 'path' | 'checksum'>> {
-    const { current, path, checksum } = this;
+    Partial<Pick<Transfer, 'drafts' | 'current' | 'path' | 'checksum'>> {
+    const { drafts, current, path, checksum } = this;
     return {
       counting: this.counting,
       files: { ...this.files },
@@ -93,6 +96,7 @@ export class Progress {
       links: this.links,
       removed: this.removed,
       bytes: { ...this.bytes },
+      ...(drafts === 0 ? {} : { drafts }),
       ...(current === undefined ? {} : { current }),
       ...(path === undefined ? {} : { path }),
       ...(checksum === undefined ? {} : { checksum }),

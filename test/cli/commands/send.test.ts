@@ -180,6 +180,7 @@ describe('the end of a transfer', () => {
     files: { found: 0, done: 0, skipped: 0, failed: 1 },
   });
   const swap = { from: MOVED.to, to: MOVED.from };
+  const none = { found: 0, done: 0, skipped: 0, failed: 0 };
   it.each<[Partial<Transfer>, string]>([
     [{}, '3 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/; 5 were there already'],
     [
@@ -205,14 +206,9 @@ describe('the end of a transfer', () => {
       { files: { found: 2, done: 0, skipped: 2, failed: 0 }, leaves: 'newer', dryRun: true },
       '2 files are there already, as new or newer: maria:inbox/',
     ],
-    [{ files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'there was nothing to send'],
+    [{ files: none, folders: 0 }, 'there was nothing to send'],
     [
-      {
-        files: { found: 0, done: 0, skipped: 0, failed: 0 },
-        folders: 2,
-        links: 1,
-        bytes: { found: 0, sent: 0, done: 0 },
-      },
+      { files: none, folders: 2, links: 1, bytes: { found: 0, sent: 0, done: 0 } },
       '2 folders and 1 link, 0 B in 1.4 s to maria:inbox/',
     ],
     [
@@ -220,13 +216,14 @@ describe('the end of a transfer', () => {
       '3 files, 1.0 kB in 1.4 s (714 B/s) to maria:inbox/; 5 were there already',
     ],
     [{ bytes: { found: 5, sent: 10, done: 5 } }, '3 files, 5 B in 1.4 s (4 B/s) to maria:inbox/; 5 were there already'],
+    [{ files: none, folders: 0, drafts: 1 }, 'there was nothing to send; 1 draft of loopsy left behind'],
     [{ dryRun: true, removed: 2 }, 'would send 3 files to maria:inbox/; 5 are there already; would remove 2'],
     [{ ...swap, dryRun: true }, 'would pull 3 files from maria to inbox/; 5 are there already'],
     [
       { dryRun: true, files: { found: 3, done: 3, skipped: 0, failed: 0 } },
       'would send 3 files, 20 MB, to maria:inbox/',
     ],
-    [{ dryRun: true, files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'would send nothing'],
+    [{ dryRun: true, files: none, folders: 0 }, 'would send nothing'],
   ])(verifies('cli.transfer.summary', 'is told in one line: %j → %s'), async (transfer, summary) => {
     expect(await ending(transfer)).toEqual({ code: 0, stdout: `${summary}\n`, stderr: '' });
     expect(await ending(transfer, [...SEND, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });

@@ -20,6 +20,23 @@ describe('a large file that is appended to while it is sent', () => {
   });
 });
 
+describe('a file with the name of a draft', () => {
+  it('is left behind, and the end says how many there were', async () => {
+    const { move, write } = await localNode();
+    await write({
+      'tree/a': 'a',
+      'tree/.loopsy-0123456789abcdef.part': 'mine',
+      'tree/sub/.loopsy-0123456789abcdef.part': '',
+    });
+    expect(await move({ sources: ['tree'], dest: 'to' })).toMatchObject({
+      outcome: 'done',
+      files: { found: 1 },
+      drafts: 2,
+    });
+    expect(await move({ sources: ['tree/a'], dest: 'b' })).not.toHaveProperty('drafts');
+  });
+});
+
 describe('a folder that can not be made at the target', () => {
   it(
     verifies('transfers.counts', 'is said once, with the files in it, and the others arrive: none of it is tried'),
