@@ -10,6 +10,8 @@ export const TRANSFERS = {
   'transfers.changed': 'a source that changes while it is read is said; the old file at the target stays',
   'transfers.errors.where':
     'an error says on which machine it happened, by the path that was given, and what to do next',
+  'transfers.away':
+    'a machine that is away is waited for, whichever end it is; after a minute without a word it is the reason of the end',
   'cli.transfer.rate': 'where a machine takes no more for a while, that is said, and waited out; also with stdin',
   'transfers.list.own': 'a list of transfers says nothing of what is not the caller’s',
   'transfers.ends.own': 'what is open for one peer is read, written and closed by that peer alone',

@@ -7,6 +7,7 @@ import { plain, size, spent } from './output.ts';
 import { usageError } from './parse.ts';
 import { watchStdin, type WatchedStdin } from './stdin.ts';
 import { remotePath } from './transfer-paths.ts';
+import { saidBy } from './transfer-words.ts';
 import { untilInterrupted } from './transfer-stream.ts';
 import { peerNamed } from './values.ts';
 
@@ -32,12 +33,8 @@ export const sendStdin = async (cli: Cli): Promise<number> => {
     const begun = cli.io.clock.monotonicMs();
     const passing = pass(cli, stdin.bytes());
     try {
-      const pushed = await node.client.pushFile({
-        destPath: dest,
-        body: passing.bytes(),
-        peer: peerNamed(peer),
-        signal,
-      });
+      const push = { destPath: dest, body: passing.bytes(), peer: peerNamed(peer), signal };
+      const pushed = await node.client.pushFile(push).catch(saidBy(push.peer));
       passing.end();
       if (pushed.checksum !== passing.checksum()) throw mismatch('what lies there is not what came on stdin');
       if (cli.out.json) cli.out.document(pushed);
@@ -60,10 +57,12 @@ export const pullToStdout = async (cli: Cli): Promise<number> => {
   const node = await cli.node();
   return untilInterrupted(cli, 'loopsy: stopped before the file was complete', async (signal) => {
     const options = { sourcePath: remotePath(source), peer: peerNamed(peer), signal };
-    const file = await node.client.pullFile(options);
+    const file = await node.client.pullFile(options).catch(saidBy(options.peer));
     const passing = pass(cli, file.body, file.size);
     try {
       for await (const bytes of passing.bytes()) await io.stdout.writeBytes(bytes);
+    } catch (thrown) {
+      saidBy(options.peer)(thrown);
     } finally {
       passing.end();
     }

@@ -2,6 +2,7 @@ import { fstatSync, statSync, writeSync, type Stats } from 'node:fs';
 import { homedir } from 'node:os';
 import { isatty } from 'node:tty';
 
+import { diskFault } from '../config/disk-faults.ts';
 import { systemClock } from '../kernel/clock.ts';
 import type { ByteSink, Io, Stdin } from './cli.ts';
 
@@ -42,7 +43,15 @@ const statOf = (fd: number): Stats | undefined => {
 const opened = new Set<NodeJS.WriteStream>();
 
 // `| head` closes our stdout: leaving closes the connection, and that ends a run that was started by it.
-const leave = ({ code }: NodeJS.ErrnoException): never => process.exit(code === 'EPIPE' ? READER_GONE : 1);
+const leave = (fd: number, thrown: Error & { readonly code?: unknown }): never => {
+  if (thrown.code === 'EPIPE') return process.exit(READER_GONE);
+  if (fd === 1) {
+    const fault = diskFault(thrown);
+    const why = fault === undefined ? thrown.message : `${fault.message} (free some space where stdout goes)`;
+    writeNow(2, Buffer.from(`loopsy: stdout can not be written: ${why}\n`));
+  }
+  return process.exit(1);
+};
 
 const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
   let isFile: boolean | undefined;
@@ -58,7 +67,7 @@ const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
     return bytes.subarray(writeNow(fd, bytes));
   };
   const stream = (): NodeJS.WriteStream => {
-    writer ??= open().on('error', leave);
+    writer ??= open().on('error', (thrown: Error) => leave(fd, thrown));
     opened.add(writer);
     return writer;
   };
@@ -97,9 +106,8 @@ const writeNow = (fd: number, bytes: Uint8Array): number => {
   try {
     while (at < bytes.length) at += writeSync(fd, bytes, at);
   } catch (thrown) {
-    const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
-    if (code === 'EPIPE') process.exit(READER_GONE);
-    if (code !== 'EAGAIN') throw thrown;
+    if (!(thrown instanceof Error) || !('code' in thrown)) throw thrown;
+    if (thrown.code !== 'EAGAIN') leave(fd, thrown);
   }
   return at;
 };

@@ -81,6 +81,7 @@ const oneMachine = (sources: readonly TypedPlace[]): string | undefined => {
 /** What the options say. @throws {LoopsyError} where one makes no sense, or the file of patterns cannot be read. */
 export const choicesOf = async (cli: Cli): Promise<Choices> => {
   const { invocation } = cli;
+  refuseSenseless(invocation);
   const exclude = [...(await patternsIn(cli, invocation.value('exclude-from'))), ...invocation.values('exclude')];
   const limit = invocation.value('limit');
   const on = <Key extends string>(option: string, key: Key): Partial<Record<Key, true>> =>
@@ -96,6 +97,16 @@ export const choicesOf = async (cli: Cli): Promise<Choices> => {
     ...on('delete', 'delete'),
     ...(limit === undefined ? {} : { limit: limitOf(limit) }),
   };
+};
+
+const refuseSenseless = (invocation: Invocation): void => {
+  if (invocation.has('dry-run') && invocation.has('detach'))
+    throw usageError(
+      'with --detach nobody would read what --dry-run says',
+      'leave --detach out to see what would be done, or --dry-run to do it',
+    );
+  if (invocation.values('exclude').includes(''))
+    throw usageError('a pattern of --exclude is empty', 'look at the variable or the quotes that it came from');
 };
 
 const limitOf = (text: string): number => {

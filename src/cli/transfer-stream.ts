@@ -5,7 +5,7 @@ import type { Cli, StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, plain, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
-import { AGAIN, errorOf, failureGroups, missedWords, summaryOf, type Reader } from './transfer-words.ts';
+import { AGAIN, errorOf, failureGroups, missedWords, summaryOf, verbOf, type Reader } from './transfer-words.ts';
 
 /** One event of a stream, as the client gives it. */
 interface StreamEvent {
@@ -30,7 +30,7 @@ export const followTransfer = async (cli: Cli, following: Following): Promise<nu
   try {
     for await (const event of eventsOf(cli, following, progress)) {
       if (cli.out.json) cli.out.document(event);
-      else sayItems(cli, event);
+      else sayItems(cli, event, reader);
       if (event.type !== 'end') progress.show(event.transfer);
       else {
         progress.stop();
@@ -47,9 +47,11 @@ export const followTransfer = async (cli: Cli, following: Following): Promise<nu
 };
 
 /** What a dry run would do, a line each. */
-const sayItems = ({ out, invocation }: Cli, { items = [] }: TransferEvent): void => {
+const sayItems = ({ out, invocation }: Cli, { items = [], transfer }: TransferEvent, reader: Reader): void => {
   if (invocation.has('quiet')) return;
-  for (const { action, path } of items) out.print(`${action.padEnd(ITEM_COLUMNS)} ${plain(path)}`);
+  const send = verbOf(transfer, reader);
+  for (const { action, path } of items)
+    out.print(`${(action === 'send' ? send : action).padEnd(ITEM_COLUMNS)} ${plain(path)}`);
 };
 
 const ITEM_COLUMNS = 'replace'.length;

@@ -18,9 +18,29 @@ export const endName = ({ nodeId, name }: End, { here }: Reader): string =>
 export const placeWords = (end: End, path: string, { here }: Reader): string =>
   end.nodeId === here ? plain(path) : `${plain(end.name)}:${plain(path)}`;
 
-/** Behind a message: the machine that it is about. Where both are one, nobody asks. */
+/** Behind a message: the machine that it is about. */
+const onName = (name: string): string => ` (on ${name})`;
+
+/** The same of a transfer's ends. Where both are one, nobody asks. */
 const onWords = ({ from, to }: Pick<Transfer, 'from' | 'to'>, at: TransferEnd | undefined, reader: Reader): string =>
-  at === undefined || from.nodeId === to.nodeId ? '' : ` (on ${endName(at === 'source' ? from : to, reader)})`;
+  at === undefined || from.nodeId === to.nodeId ? '' : onName(endName(at === 'source' ? from : to, reader));
+
+/** What a machine says of its files; what became of the way to it names it already. */
+const isOfFiles = ({ code }: LoopsyError): boolean => code >= 4000 && code < 5000;
+
+/** Throws it on, with the name of the peer that has said it; undefined: this machine was asked. */
+export const saidBy =
+  (peer: string | undefined) =>
+  (thrown: unknown): never => {
+    if (peer === undefined || !(thrown instanceof LoopsyError) || !isOfFiles(thrown)) throw thrown;
+    const { error, hint, details } = thrown;
+    throw new LoopsyError(error, {
+      message: `${thrown.message}${onName(plain(peer))}`,
+      ...(hint === undefined ? {} : { hint }),
+      ...(details === undefined ? {} : { details }),
+      cause: thrown,
+    });
+  };
 
 /** Why it ended, or waits, where it says so. */
 export const reasonWords = (moved: Pick<Transfer, 'from' | 'to' | 'message' | 'at'>, reader: Reader): string =>
@@ -92,10 +112,13 @@ export const whatWords = ({ sources, moreSources = 0, dest }: Transfer): string 
 
 /** What a transfer did, or a dry run would do, in one line. */
 export const summaryOf = (transfer: Transfer, reader: Reader): string => {
-  const { files, removed, dryRun, leaves } = transfer;
+  const { files, removed, drafts = 0, dryRun, leaves } = transfer;
   const isDry = dryRun === true;
   const moved = movedWords(transfer);
-  const tail = removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`];
+  const tail = [
+    ...(removed === 0 ? [] : [isDry ? `would remove ${removed}` : `${removed} removed`]),
+    ...(drafts === 0 ? [] : [`${count(drafts, 'draft')} of loopsy left behind`]),
+  ];
   const verb = isDry ? plural(files.skipped, 'is', 'are') : plural(files.skipped, 'was', 'were');
   const were = `${verb} there already${leaves === undefined ? '' : LEFT[leaves]}`;
   if (moved !== undefined) {
@@ -134,7 +157,8 @@ const headOf = (transfer: Transfer, moved: string, reader: Reader): string => {
  * Bytes that were moved, and have arrived. What went over the wire holds more than bytes of files, and what broke on the
  * way went twice; what is there may have been there before.
  */
-export const arrivedBytes = ({ bytes }: Transfer): number => Math.min(bytes.sent, bytes.done);
+export const arrivedBytes = ({ bytes: { sent, done, skipped = 0 } }: Transfer): number =>
+  Math.min(sent, done - skipped);
 
 /** Undefined where nothing was moved. */
 const movedWords = ({ files, folders, links }: Transfer): string | undefined => {
@@ -144,7 +168,8 @@ const movedWords = ({ files, folders, links }: Transfer): string | undefined => 
   return rest.length === 0 ? undefined : rest.join(' and ');
 };
 
-const verbOf = ({ from, to }: Transfer, { here }: Reader): string => {
+/** What is done with files, as the reader sees it. */
+export const verbOf = ({ from, to }: Transfer, { here }: Reader): string => {
   if ((from.nodeId === here) === (to.nodeId === here)) return 'copy';
   return from.nodeId === here ? 'send' : 'pull';
 };

@@ -63,7 +63,7 @@ const ignoreMissing = (error: unknown): undefined => {
 };
 
 /** True where `path` is `folder`, or lies in it. */
-const isInside = (path: string, folder: string): boolean => {
+export const isInside = (path: string, folder: string): boolean => {
   const way = relative(folder, path);
   return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 };

@@ -37,6 +37,7 @@ ${port === undefined ? '' : `\nserver:\n  port: ${port} # (restart)\n`}
 #
 # transfer:
 #   allowedPaths: ["~"]
+#   # deniedPaths: []          # takes the place of the usual list (~/.ssh, ~/.gnupg, ...): name here what of it is to stay
 #   maxFileSize: 1073741824    # bytes
 #
 # logging:

@@ -1,4 +1,5 @@
 import { realpath, stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
 
 import { errorCode, writeFileAtomic } from '../kernel/atomic-file.ts';
@@ -10,8 +11,10 @@ import { TIMED_OUT, withTimeLimit } from '../kernel/sleep.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { editYaml, type Edit } from './edit.ts';
 import { loadConfig, parseConfig, readConfigText, type ConfigSource } from './load.ts';
+import { expandPath } from './paths.ts';
 import { unknownKeyError } from './problems.ts';
 import { CONFIG_KEYS, pathOfKey, RESTART_KEYS, valueOfKey, type Config } from './schema.ts';
+import { secretsWarning } from './secret-paths.ts';
 
 /** How often the file is looked at, ms. A change that has stood still for one look is read. */
 export const LOOK_EVERY_MS = 500;
@@ -84,9 +87,11 @@ export class ConfigStore implements Service {
     return RESTART_KEYS.filter((key) => differs(key, this.#current, this.#initial));
   }
 
-  /** What a person should know: that the file can't be used, and that the settings from before stay in force. */
+  /** What a person should know: why the file can't be used, and what the settings in force leave open. */
   get warnings(): string[] {
-    return this.#warning === undefined ? [] : [this.#warning];
+    const { home = homedir(), platform } = this.#options.source;
+    const secrets = secretsWarning(this.#current.transfer, (path) => expandPath(path, home, platform));
+    return [this.#warning, secrets].filter((warning) => warning !== undefined);
   }
 
   /** @returns the way to end the subscription. */

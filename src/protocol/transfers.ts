@@ -140,10 +140,12 @@ export const transferSchema = z.object({
   folders: z.int(),
   links: z.int(),
   removed: z.int().describe('at the destination, with delete'),
+  drafts: z.int().optional().describe('at the source: files that loopsy is writing, or has left; they are left behind'),
   bytes: z.object({
     found: bytesSchema.describe('in the files at the source, as far as they have been counted'),
     sent: bytesSchema.describe('over the wire'),
     done: bytesSchema.describe('of those found: at the destination now, sent or there before'),
+    skipped: bytesSchema.optional().describe('of those done: there before; where its mover counts them'),
   }),
   current: z.string().optional(),
   path: z.string().optional().describe('the real path at the destination, where one file or folder was moved'),

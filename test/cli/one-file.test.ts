@@ -143,6 +143,37 @@ describe('pull <peer> <src> -', () => {
   });
 });
 
+describe('what a peer says of its files', () => {
+  const failing = (): never => {
+    throw new LoopsyError('path_denied', { message: '"x" is not allowed', hint: 'ask' });
+  };
+
+  it.each(['send maria - x', 'pull maria x -', 'ls maria x'])(
+    verifies('transfers.errors.where', 'is said with its name: %s'),
+    async (line) => {
+      const node = await FakeNode.start({ 'file.push': failing, 'file.pull': failing, 'file.list': failing });
+      const on = (machine: string) =>
+        runCli(line.replace('maria', machine).split(' '), { dataDir: node.folder, stdin: 'a' });
+      expect(await on('maria')).toEqual({
+        code: 4,
+        stdout: '',
+        stderr: 'loopsy: "x" is not allowed (on maria)\n  ask\n',
+      });
+      expect((await on('localhost')).stderr).toBe('loopsy: "x" is not allowed\n  ask\n');
+    },
+  );
+
+  it('is not what became of the way to it', async () => {
+    const node = await FakeNode.start({
+      'file.list': () => {
+        throw new LoopsyError('peer_offline', { message: 'maria is offline' });
+      },
+    });
+    const { code, stderr } = await runCli(['ls', 'maria'], { dataDir: node.folder });
+    expect([code, stderr]).toEqual([5, expect.stringMatching(/^loopsy: maria is offline\n/)]);
+  });
+});
+
 describe('what - can not stand for', () => {
   const terminal = Object.assign(new PassThrough(), { isTTY: true });
   it.each([

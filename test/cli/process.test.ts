@@ -145,6 +145,26 @@ describe('the process of a command', () => {
     expect([code, stderr]).toEqual([141, null]);
   });
 
+  it.skipIf(process.platform !== 'linux').each([
+    ['a line', ['--version']],
+    ['more than a pipe takes', ['exec', '-n', 'maria', 'yes']],
+  ])('says it in one line, about stdout alone, where that goes to a full disk: %s', async (_, argv) => {
+    const node = await FakeNode.start({
+      'job.stream': ({ frames }) => {
+        const { send, end } = frames();
+        send(FRAME.started, STARTED);
+        send(FRAME.stdout, Buffer.alloc(500_000, 'y\n'));
+        send(FRAME.exit, OUTCOME);
+        end();
+      },
+    });
+    const full = openSync('/dev/full', 'w');
+    const child = start(argv, node.folder, { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    const stderr = 'loopsy: stdout can not be written: the disk is full (free some space where stdout goes)\n';
+    expect(await finish(child)).toMatchObject({ code: 1, stderr });
+  });
+
   it('does not wait for a stdin that stays open, once the run has ended', async () => {
     const node = await FakeNode.start();
     const child = start(['exec', 'maria', 'true'], node.folder);

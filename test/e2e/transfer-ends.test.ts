@@ -118,6 +118,24 @@ describe('a transfer under way', () => {
   });
 });
 
+describe('a target that is off', () => {
+  it(
+    verifies('transfers.away', 'is waited for, which command and list say; what was sent arrives when it is back'),
+    { timeout: 60_000 },
+    async () => {
+      await writeFile(join(a.home, 'later'), 'x');
+      await b.run(['stop']);
+      const sending = a.run(['send', 'far', 'later', 'later']);
+      const list = async (): Promise<Transfer[]> =>
+        (await a.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers;
+      await until(async () => (await list())[0]?.state === 'waiting', 20_000);
+      await b.start();
+      expect(await sending).toMatchObject({ code: 0, stderr: expect.stringMatching(/^loopsy: waiting for far …/) });
+      expect(await readFile(join(b.home, 'later'), 'utf8')).toBe('x');
+    },
+  );
+});
+
 describe('an error', () => {
   it(
     verifies('transfers.errors.where', 'says on which machine, by the path that was given, and what to do next'),
@@ -155,7 +173,9 @@ describe('an error', () => {
         '"odd/out" is a link that leads out of the tree (to "/etc") (on this machine)\n  name what',
       );
       expect(odd).not.toContain('rename it');
-      expect(await said(['send', 'far', '-', 'a folder'], 'x')).toMatch(/"a folder" is a folder\n.*which file in it/);
+      expect(await said(['send', 'far', '-', 'a folder'], 'x')).toMatch(
+        /"a folder" is a folder \(on far\)\n.*which file in it/,
+      );
       expect(await said(['send', 'far', '-', 'stream'], 'x'.repeat(MOST + 1))).toContain(
         `"stream" has more than ${MOST} bytes`,
       );

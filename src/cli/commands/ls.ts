@@ -4,6 +4,7 @@ import type { FileList } from '../../protocol/transfers.ts';
 import type { Command, Commands } from '../cli.ts';
 import { localTime, plain, size, table, type Paint } from '../output.ts';
 import { remotePath } from '../transfer-paths.ts';
+import { saidBy } from '../transfer-words.ts';
 import { peerNamed } from '../values.ts';
 
 type File = FileList['files'][number];
@@ -19,7 +20,7 @@ const ls: Command = async ({ invocation, node, out }) => {
   const files = await itemsOf(pagesOf(client, 'file.list', { input, peer }), (page) => {
     path = page.path;
     return page.files;
-  });
+  }).catch(saidBy(peer));
   if (out.json) {
     out.document({ path, files });
     return EXIT.ok;

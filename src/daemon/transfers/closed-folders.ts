@@ -1,6 +1,7 @@
 import type { TransferFailure } from '../../protocol/transfers.ts';
 import { ENTRY, isBelow, type Entry, type Plan } from './format.ts';
 import type { Progress } from './progress.ts';
+import { failedIn } from './way.ts';
 
 /** A folder that the target does not have. */
 interface Closed {
@@ -27,8 +28,10 @@ export class ClosedFolders {
   }
 
   /** Takes the target's answer about entries. @returns those that are in no closed folder. */
-  take(entries: readonly Entry[], { closed = [], failed }: Plan): readonly Entry[] {
+  take(entries: readonly Entry[], plan: Plan): readonly Entry[] {
+    const { closed = [] } = plan;
     if (closed.length === 0) return entries;
+    const failed = failedIn(plan);
     const open: Entry[] = [];
     let from = 0;
     for (const [index, failedAt] of closed) {

@@ -86,7 +86,7 @@ export class FileSender {
       const same = new Set(listIn(await patience.persist(() => way.target.write('same', asked)), 'same'));
       for (const [index, entry] of batch.entries()) {
         const [, , , size] = entry;
-        if (same.has(index)) progress.skip(size);
+        if (same.has(index)) progress.skip(1, size);
         else differing.push(entry);
       }
     }
@@ -127,7 +127,7 @@ export class FileSender {
   async #sendLarge(way: Way, entry: Entry): Promise<void> {
     const { patience, progress } = this.#parts;
     progress.current = shownIn(way, entry[1], entry[2]);
-    let counted = 0;
+    let [counted, kept] = [0, 0];
     const count = (bytes: number): void => {
       counted += bytes;
       progress.bytes.done += bytes;
@@ -140,7 +140,8 @@ export class FileSender {
       const number = prepared.file;
       file = number;
       const { keep, send } = await this.#compare(way, large, prepared);
-      count(bytesIn(keep, large.stamp));
+      kept = bytesIn(keep, large.stamp);
+      progress.keep(kept);
       for (const chunks of send) await this.#sendChunks(way, large, { file: number, chunks });
       await patience.persist(() => readJson(way.source, { kind: 'check', file: large.stamp }));
       const answer = await patience.persist(() =>
@@ -150,6 +151,7 @@ export class FileSender {
       progress.checksum = textIn(answer, 'checksum') ?? progress.checksum;
     } catch (thrown) {
       count(-counted);
+      progress.keep(-kept);
       await this.#fail(way, { entry, file, thrown });
     }
     progress.touch();

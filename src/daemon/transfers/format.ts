@@ -61,6 +61,8 @@ export interface Group {
   readonly failed: readonly Failed[];
   readonly files: number;
   readonly bytes: number;
+  /** Drafts of loopsy, which no transfer reads. */
+  readonly drafts?: number;
   /** True where nothing follows. */
   readonly last: boolean;
 }

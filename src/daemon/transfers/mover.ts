@@ -3,7 +3,7 @@ import { posix, win32 } from 'node:path';
 
 import type { Clock } from '../../kernel/clock.ts';
 import { ERRORS, LoopsyError } from '../../protocol/errors.ts';
-import type { DryItem, SourceOpened, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
+import type { DryItem, SourceOpened, TargetOpen, TransferFailure, TransferInput } from '../../protocol/transfers.ts';
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group } from './format.ts';
@@ -102,7 +102,6 @@ export class Mover {
     const { input, boot } = this.#parts;
     const { sources, exclude, gitignore } = input;
     const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name, boot });
-    this.#patience.contact();
     this.#progress.fail(
       opened.failures.map(({ path, error, message, hint = '' }) => [path, error, message, hint]),
       'source',
@@ -112,7 +111,7 @@ export class Mover {
     const roots = opened.roots.map(({ name, type }) => ({ name, type }));
     const isOneFile = roots.length === 1 && roots[0]?.type === 'file';
     const { dest, checksum, update, noClobber, dryRun } = input;
-    const { paths } = await target.open({
+    const open: TargetOpen = {
       dest,
       roots,
       source: createHash('sha256')
@@ -127,8 +126,9 @@ export class Mover {
       dryRun,
       delete: input.delete,
       ...(isOneFile ? { digest: true } : {}),
-    });
-    this.#patience.contact();
+    };
+    // The source stays open meanwhile: it need not look for its files at each attempt.
+    const { paths } = await this.#patience.persist(() => target.open(open));
     if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
     if (source.place.nodeId === target.place.nodeId && input.delete === true) refuseAround(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
@@ -173,9 +173,10 @@ export class Mover {
     await finished;
   }
 
-  #found({ files, bytes, failed, last }: Group): void {
+  #found({ files, bytes, drafts = 0, failed, last }: Group): void {
     this.#progress.files.found += files;
     this.#progress.bytes.found += bytes;
+    this.#progress.drafts += drafts;
     this.#progress.fail(failed, 'source');
     if (last) this.#progress.counting = false;
     this.#progress.touch();
@@ -186,8 +187,7 @@ export class Mover {
     const planned = await planning;
     const { entries, plan, open } = planned;
     const { files, bytes } = this.#progress;
-    files.skipped += plan.skipped;
-    bytes.done += plan.skippedBytes;
+    this.#progress.skip(plan.skipped, plan.skippedBytes);
     this.#progress.folders += plan.folders;
     this.#progress.links += plan.links;
     const entriesAt = (indices: readonly number[]): Entry[] =>

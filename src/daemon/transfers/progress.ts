@@ -7,10 +7,12 @@ const MAX_FAILURES = 1000;
 /** What a movement has come to: counted by it, shown to whoever follows. */
 export class Progress {
   readonly files = { found: 0, done: 0, skipped: 0, failed: 0 };
-  readonly bytes = { found: 0, sent: 0, done: 0 };
+  readonly bytes = { found: 0, sent: 0, done: 0, skipped: 0 };
   folders = 0;
   links = 0;
   removed = 0;
+  /** Of loopsy, at the source: left behind. */
+  drafts = 0;
   counting = true;
   /** Why it waits; undefined where it does not. */
   waiting: LoopsyError | undefined;
@@ -27,9 +29,10 @@ export class Progress {
   /** The source is looked through again, from the beginning: what has arrived will be found there. */
   restart(): void {
     Object.assign(this.files, { found: 0, done: 0, skipped: 0, failed: 0 });
-    Object.assign(this.bytes, { found: 0, done: 0 });
+    Object.assign(this.bytes, { found: 0, done: 0, skipped: 0 });
     this.folders = 0;
     this.links = 0;
+    this.drafts = 0;
     this.counting = true;
     this.failures.length = 0;
   }
@@ -46,11 +49,17 @@ export class Progress {
     this.#changed();
   }
 
-  /** A file was there already. */
-  skip(bytes: number): void {
-    this.files.skipped += 1;
-    this.bytes.done += bytes;
+  /** So many files were there already. */
+  skip(files: number, bytes: number): void {
+    this.files.skipped += files;
+    this.keep(bytes);
     this.#changed();
+  }
+
+  /** Bytes of a file were there already; fewer than none take it back. */
+  keep(bytes: number): void {
+    this.bytes.done += bytes;
+    this.bytes.skipped += bytes;
   }
 
   /** `at`: the end that says so. */
@@ -78,8 +87,8 @@ export class Progress {
   snapshot(
     withFailures: boolean,
   ): Pick<Transfer, 'files' | 'bytes' | 'folders' | 'links' | 'removed' | 'counting' | 'failures'> &
-    Partial<Pick<Transfer, 'current' | 'path' | 'checksum'>> {
-    const { current, path, checksum } = this;
+    Partial<Pick<Transfer, 'drafts' | 'current' | 'path' | 'checksum'>> {
+    const { drafts, current, path, checksum } = this;
     return {
       counting: this.counting,
       files: { ...this.files },
@@ -87,6 +96,7 @@ export class Progress {
       links: this.links,
       removed: this.removed,
       bytes: { ...this.bytes },
+      ...(drafts === 0 ? {} : { drafts }),
       ...(current === undefined ? {} : { current }),
       ...(path === undefined ? {} : { path }),
       ...(checksum === undefined ? {} : { checksum }),

@@ -71,11 +71,13 @@ describe('send, pull and cp', () => {
       const node = await FakeNode.start({
         'transfer.run': (answering) => {
           const { send, end } = transferEvents(answering);
+          const { to: from, from: to } = TRANSFER;
           send('started', { ...TRANSFER, dryRun: true }, [
             { action: 'send', path: 'site/new/' },
             { action: 'replace', path: 'site/\u001b[31mold' },
           ]);
           send('progress', { ...TRANSFER, dryRun: true }, [{ action: 'remove', path: 'site/gone' }]);
+          send('progress', { ...TRANSFER, from, to, dryRun: true }, [{ action: 'send', path: 'to us' }]);
           send('end', { ...MOVED, dryRun: true });
           end();
         },
@@ -83,15 +85,16 @@ describe('send, pull and cp', () => {
       const run = (...more: string[]) =>
         runCli(['send', 'maria', 'site', 'x', '--dry-run', ...more], { dataDir: node.folder });
       const { stdout, stderr } = await run();
-      expect(stdout.split('\n').slice(0, 3)).toEqual([
+      expect(stdout.split('\n').slice(0, 4)).toEqual([
         'send    site/new/',
         expect.stringMatching(/^replace site\/[^\u001b]*old$/),
         'remove  site/gone',
+        'pull    to us',
       ]);
       expect([stdout, stderr]).toEqual([expect.stringMatching(/\nwould send .*\n$/), '']);
       expect((await run('--quiet')).stdout).toBe('');
       const lines = (await run('--json')).stdout.trimEnd().split('\n');
-      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, undefined]);
+      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, 1, undefined]);
     },
   );
 
@@ -158,6 +161,8 @@ describe('send, pull and cp', () => {
     [[...SEND, '--limit', 'fast'], 'is no number of bytes for --limit'],
     [[...SEND, '--limit', '1000'], 'is too little'],
     [[...SEND, '--exclude-from', 'nowhere'], '--exclude-from nowhere can not be read'],
+    [[...SEND, '--exclude', ''], 'a pattern of --exclude is empty'],
+    [[...SEND, '--dry-run', '--detach'], 'leave --detach out to see what would be done'],
     [['cp', '-', 'kai:x'], 'cp knows no stdin and no stdout'],
   ])('refuse what makes no sense before the node is asked: %j', async (line, message) => {
     expect(await refused(line)).toContain(message);
@@ -175,6 +180,7 @@ describe('the end of a transfer', () => {
     files: { found: 0, done: 0, skipped: 0, failed: 1 },
   });
   const swap = { from: MOVED.to, to: MOVED.from };
+  const none = { found: 0, done: 0, skipped: 0, failed: 0 };
   it.each<[Partial<Transfer>, string]>([
     [{}, '3 files, 12 MB in 1.4 s (8.6 MB/s) to maria:inbox/; 5 were there already'],
     [
@@ -200,24 +206,24 @@ describe('the end of a transfer', () => {
       { files: { found: 2, done: 0, skipped: 2, failed: 0 }, leaves: 'newer', dryRun: true },
       '2 files are there already, as new or newer: maria:inbox/',
     ],
-    [{ files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'there was nothing to send'],
+    [{ files: none, folders: 0 }, 'there was nothing to send'],
     [
-      {
-        files: { found: 0, done: 0, skipped: 0, failed: 0 },
-        folders: 2,
-        links: 1,
-        bytes: { found: 0, sent: 0, done: 0 },
-      },
+      { files: none, folders: 2, links: 1, bytes: { found: 0, sent: 0, done: 0 } },
       '2 folders and 1 link, 0 B in 1.4 s to maria:inbox/',
     ],
+    [
+      { bytes: { found: 3_001_000, sent: 3500, done: 3_001_000, skipped: 3_000_000 } },
+      '3 files, 1.0 kB in 1.4 s (714 B/s) to maria:inbox/; 5 were there already',
+    ],
     [{ bytes: { found: 5, sent: 10, done: 5 } }, '3 files, 5 B in 1.4 s (4 B/s) to maria:inbox/; 5 were there already'],
+    [{ files: none, folders: 0, drafts: 1 }, 'there was nothing to send; 1 draft of loopsy left behind'],
     [{ dryRun: true, removed: 2 }, 'would send 3 files to maria:inbox/; 5 are there already; would remove 2'],
     [{ ...swap, dryRun: true }, 'would pull 3 files from maria to inbox/; 5 are there already'],
     [
       { dryRun: true, files: { found: 3, done: 3, skipped: 0, failed: 0 } },
       'would send 3 files, 20 MB, to maria:inbox/',
     ],
-    [{ dryRun: true, files: { found: 0, done: 0, skipped: 0, failed: 0 }, folders: 0 }, 'would send nothing'],
+    [{ dryRun: true, files: none, folders: 0 }, 'would send nothing'],
   ])(verifies('cli.transfer.summary', 'is told in one line: %j → %s'), async (transfer, summary) => {
     expect(await ending(transfer)).toEqual({ code: 0, stdout: `${summary}\n`, stderr: '' });
     expect(await ending(transfer, [...SEND, '--quiet'])).toEqual({ code: 0, stdout: '', stderr: '' });

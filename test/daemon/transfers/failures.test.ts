@@ -21,6 +21,23 @@ describe('a large file that is appended to while it is sent', () => {
   });
 });
 
+describe('a file with the name of a draft', () => {
+  it('is left behind, and the end says how many there were', async () => {
+    const { move, write } = await localNode();
+    await write({
+      'tree/a': 'a',
+      'tree/.loopsy-0123456789abcdef.part': 'mine',
+      'tree/sub/.loopsy-0123456789abcdef.part': '',
+    });
+    expect(await move({ sources: ['tree'], dest: 'to' })).toMatchObject({
+      outcome: 'done',
+      files: { found: 1 },
+      drafts: 2,
+    });
+    expect(await move({ sources: ['tree/a'], dest: 'b' })).not.toHaveProperty('drafts');
+  });
+});
+
 describe('a folder that can not be made at the target', () => {
   it(
     verifies('transfers.counts', 'is said once, with the files in it, and the others arrive: none of it is tried'),
@@ -30,10 +47,14 @@ describe('a folder that can not be made at the target', () => {
       const ended = await move({ sources: ['tree'], dest: 'to' });
       expect(ended).toMatchObject({ outcome: 'failed', files: { found: 4, done: 2, failed: 2 } });
       expect(ended.failures).toEqual([
-        { path: 'tree/sub', error: 'wrong_type', message: '"tree/sub" is no folder there', files: 2 },
+        { path: 'tree/sub', error: 'wrong_type', message: '"tree/sub" is no folder there', at: 'target', files: 2 },
       ]);
       expect(failureGroups(ended, { here: ended.to.nodeId }).flatMap(({ lines }) => lines)).toEqual([
         'tree/sub: "tree/sub" is no folder there, with 2 files in it',
+      ]);
+      const elsewhere = { ...ended, to: { name: 'maria', nodeId: 'm' } };
+      expect(failureGroups(elsewhere, { here: ended.from.nodeId }).flatMap(({ lines }) => lines)).toEqual([
+        'tree/sub: "tree/sub" is no folder there, with 2 files in it (on maria)',
       ]);
       expect(missedWords(ended)).toBe('2 of 4 files did not arrive');
       expect(await readFile(join(home, 'to/tree/sub2/3'), 'utf8')).toBe('3');

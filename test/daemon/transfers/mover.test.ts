@@ -4,8 +4,10 @@ import type { SourceEnd, TargetEnd } from '../../../src/daemon/transfers/ends.ts
 import { ENTRY, type Group } from '../../../src/daemon/transfers/format.ts';
 import { Mover } from '../../../src/daemon/transfers/mover.ts';
 import { Progress } from '../../../src/daemon/transfers/progress.ts';
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { isRecord } from '../../../src/protocol/record.ts';
 import { FakeClock } from '../../helpers/clock.ts';
+import { driveClock } from '../../helpers/drive-clock.ts';
 import { verifies } from '../../requirements.ts';
 
 /** One tree in many parts: each begins a folder, and has a file of the one before. */
@@ -81,6 +83,49 @@ describe('a tree in many parts', () => {
       });
       await mover.run();
       expect([missing, folders.size, progress.folders]).toEqual([[], 5, 5]);
+    },
+  );
+});
+
+describe('a target that is away while the source is there', () => {
+  it(
+    verifies('transfers.away', 'is waited for and then named as the reason; the source is not asked again and again'),
+    async () => {
+      const clock = new FakeClock();
+      const endless = new AbortController();
+      clock.after(200_000, () => endless.abort());
+      const waits: (string | undefined)[] = [];
+      const progress: Progress = new Progress(() => waits.push(progress.waiting?.error));
+      const asked = { source: 0, target: 0 };
+      const source = sourceOf(1);
+      const target: TargetEnd = {
+        place: { name: 'there', nodeId: 'there' },
+        open: async () => {
+          asked.target += 1;
+          throw new LoopsyError('peer_unreachable');
+        },
+        write: async () => undefined,
+        put: async () => undefined,
+        close: async () => undefined,
+      };
+      const open: SourceEnd['open'] = (input) => {
+        asked.source += 1;
+        return source.open(input);
+      };
+      const mover = new Mover({
+        ends: { source: () => ({ ...source, open }), target: () => target },
+        input: { sources: ['/tree'], dest: '/there/' },
+        progress,
+        clock,
+        boot: 'b',
+        signal: endless.signal,
+        patienceMs: 60_000,
+        throttle: undefined,
+      });
+      await expect(driveClock(clock, mover.run())).rejects.toMatchObject({ error: 'peer_unreachable' });
+      expect(clock.monotonicMs()).toBeLessThan(65_000);
+      expect([progress.waiting?.error, waits.filter((why) => why === undefined)]).toEqual(['peer_unreachable', []]);
+      expect([asked.source, asked.target > 10]).toEqual([1, true]);
     },
   );
 });

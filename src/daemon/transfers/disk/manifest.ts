@@ -21,6 +21,7 @@ interface Making {
   readonly failed: Failed[];
   files: number;
   bytes: number;
+  drafts: number;
   /** Characters, about: a group is as large as a message should be. */
   size: number;
 }
@@ -70,7 +71,7 @@ export class Manifest {
   async #make(before: Promise<Group> | undefined): Promise<Group> {
     // Two that are asked for at once are made one behind the other.
     await before;
-    const making: Making = { entries: [], failed: [], files: 0, bytes: 0, size: 0 };
+    const making: Making = { entries: [], failed: [], files: 0, bytes: 0, drafts: 0, size: 0 };
     await this.#judge();
     while (making.entries.length + making.failed.length < GROUP_ENTRIES && making.size < GROUP_BYTES) {
       const root = this.#roots[this.#at];
@@ -78,12 +79,13 @@ export class Manifest {
       const met = await this.#next(root);
       if (met === undefined) this.#at += 1;
       else if ('isPause' in met) await setImmediate();
+      else if ('isDraft' in met) making.drafts += 1;
       else note(making, met, root);
     }
     const last = this.#roots[this.#at] === undefined;
     this.#isEnded ||= last;
-    const { entries, failed, files, bytes } = making;
-    return { entries, failed, files, bytes, last };
+    const { entries, failed, files, bytes, drafts } = making;
+    return { entries, failed, files, bytes, ...(drafts === 0 ? {} : { drafts }), last };
   }
 
   /** The next thing of a root; undefined when there is no more. */
@@ -121,7 +123,7 @@ export class Manifest {
   }
 }
 
-const note = (making: Making, met: Exclude<Met, { isPause: true }>, { name }: SourceRoot): void => {
+const note = (making: Making, met: Exclude<Met, { isPause: true } | { isDraft: true }>, { name }: SourceRoot): void => {
   if ('error' in met) {
     making.failed.push(failedOf(shownPath(name, met.path), met.error));
     making.size += met.path.length + met.error.message.length;

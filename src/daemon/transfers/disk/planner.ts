@@ -166,19 +166,24 @@ export class Planner {
   }
 
   #compare(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): Wants {
-    const { checksum, update, noClobber } = this.#parts.options;
+    const { checksum } = this.#parts.options;
     if (stats.isDirectory()) throw this.#otherKind(place, stats, 'is a folder there');
     this.#parts.places.checkSpelling(place);
-    if (noClobber) return 'same';
+    if (this.#isLeft(stats, mtimeMs)) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
       throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     if (!stats.isFile()) return 'replace';
-    if (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS) return 'same';
     if (stats.size !== size) return 'replace';
     if (checksum) return 'check';
     if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'replace';
     if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
     return 'same';
+  }
+
+  /** True for what is left alone, whatever it is. */
+  #isLeft(stats: Stats, mtimeMs: number): boolean {
+    const { update, noClobber } = this.#parts.options;
+    return noClobber || (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS);
   }
 
   // ── folders and links ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,7 +225,7 @@ export class Planner {
 
   /** What was to be done with it. */
   #makeLink([, root, path, , mtimeMs, , link = '']: Entry): Wants {
-    const { places, options } = this.#parts;
+    const { places } = this.#parts;
     const place = places.at(root, path);
     const { shown } = place;
     if (path === '' || !staysInTree(link, path.split('/').length - 1, this.#platform))
@@ -231,7 +236,7 @@ export class Planner {
     if (stats?.isDirectory() === true) throw this.#otherKind(place, stats, 'is a folder there');
     if (stats !== undefined) {
       places.checkSpelling(place);
-      if (options.noClobber) return 'same';
+      if (this.#isLeft(stats, mtimeMs)) return 'same';
       if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return 'same';
       if (!stats.isFile() && !stats.isSymbolicLink())
         throw this.#otherKind(place, stats, 'is neither a file nor a link there');

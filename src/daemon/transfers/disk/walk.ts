@@ -10,10 +10,11 @@ import { OpenFolder } from './folders.ts';
 import type { Ignored } from './ignored.ts';
 import { openNames, readName } from './listing.ts';
 
-/** What a walk meets: an entry, why there is none, or for long nothing worth a word. */
+/** What a walk meets: an entry, why there is none, a draft of loopsy, or for long nothing worth a word. */
 export type Met =
   | { readonly entry: Entry }
   | { readonly path: string; readonly error: LoopsyError }
+  | { readonly isDraft: true }
   | { readonly isPause: true };
 
 /** How a tree is walked. */
@@ -98,7 +99,9 @@ export class Walk {
       path = level.path === '' ? name : `${level.path}/${name}`;
       if (!isText)
         throw fileError('name_unusable', this.#shown(path), 'has a name that is no UTF-8, and can not be sent');
-      return isDraftName(name) ? undefined : this.#meet(level, name, path);
+      if (!isDraftName(name)) return this.#meet(level, name, path);
+      // It may be gone in a moment: nothing more is asked of it.
+      return level.ignored?.has(path, false) === true ? undefined : { isDraft: true };
     } catch (thrown) {
       // A folder that can't be read on has no end either.
       if (path === level.path) closeLevel(this.#stack.pop() ?? level);

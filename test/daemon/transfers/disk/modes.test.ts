@@ -4,6 +4,7 @@ import {
   lutimesSync,
   mkdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   symlinkSync,
   utimesSync,
@@ -179,6 +180,26 @@ describe('modes and times', () => {
       null,
     ])
       expect(isEntry(entry)).toBe(false);
+  });
+
+  it('with update a link and a file give way to each other only where the newer one is at the source', async () => {
+    const at = (path: string, seconds: number): void => lutimesSync(join(home, path), seconds, seconds);
+    mkdirSync(join(home, 'copy/tree'), { recursive: true });
+    symlinkSync('x', join(home, 'tree/link'));
+    writeFileSync(join(home, 'tree/file'), 'from the source');
+    writeFileSync(join(home, 'copy/tree/link'), 'there');
+    symlinkSync('there', join(home, 'copy/tree/file'));
+    for (const name of ['link', 'file']) {
+      at(`tree/${name}`, 1.6e9);
+      at(`copy/tree/${name}`, 1.7e9);
+    }
+    expect(await send({ update: true })).toMatchObject({ files: 0, links: 0, skipped: 1, failed: [] });
+    expect(readFileSync(join(home, 'copy/tree/link'), 'utf8')).toBe('there');
+    expect(readlinkSync(join(home, 'copy/tree/file'))).toBe('there');
+    for (const name of ['link', 'file']) at(`copy/tree/${name}`, 1.5e9);
+    expect(await send({ update: true })).toMatchObject({ files: 1, links: 1, failed: [] });
+    expect(readlinkSync(join(home, 'copy/tree/link'))).toBe('x');
+    expect(readFileSync(join(home, 'copy/tree/file'), 'utf8')).toBe('from the source');
   });
 
   it('update, noClobber and checksum choose what is left alone', async () => {

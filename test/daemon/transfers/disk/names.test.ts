@@ -89,11 +89,14 @@ describe('names', () => {
     await closeTarget(disk, target);
   });
 
-  it('a draft of loopsy is neither sent nor taken nor removed', async () => {
+  it('a draft of loopsy is counted, unless it was to be left out, and neither sent nor taken nor removed', async () => {
     const draft = '.loopsy-0123456789abcdef.part';
     writeFileSync(join(home, 'tree', draft), 'theirs');
     const { source } = await sourceOf(disk, ['~/tree']);
-    expect((await manifestOf(source)).entries.map(([, , path]) => path)).toEqual(['', '']);
+    const manifest = await manifestOf(source);
+    expect([manifest.entries.map(([, , path]) => path), manifest.drafts]).toEqual([['', ''], 1]);
+    const without = await sourceOf(disk, ['~/tree'], { exclude: ['*.part'] });
+    expect((await manifestOf(without.source)).drafts).toBe(0);
     const target = await targetAt(disk, '~/tree');
     target.places.roots = [await disk.around.guard.check('~/tree')];
     expect((await target.extra(0, '', undefined)).names).toEqual([]);

@@ -118,14 +118,18 @@ export const readJson = async (source: Source, want: SourceWant): Promise<unknow
   JSON.parse((await readAll(source, want)).toString());
 
 /** All that a source has. */
-export const manifestOf = async (source: Source): Promise<{ entries: Entry[]; failed: Failed[]; groups: number }> => {
+export const manifestOf = async (
+  source: Source,
+): Promise<{ entries: Entry[]; failed: Failed[]; groups: number; drafts: number }> => {
   const entries: Entry[] = [];
   const failed: Failed[] = [];
+  let drafts = 0;
   for (let at = 0; ; at += 1) {
     const group = (await readJson(source, { kind: 'group', at })) as Group;
     entries.push(...group.entries);
     failed.push(...group.failed);
-    if (group.last) return { entries, failed, groups: at + 1 };
+    drafts += group.drafts ?? 0;
+    if (group.last) return { entries, failed, groups: at + 1, drafts };
   }
 };
 
