@@ -133,7 +133,7 @@ describe('facts', () => {
       platform: process.platform,
       version: VERSION,
       port: own.port,
-      capabilities: ['execute', 'transfer', 'context'],
+      capabilities: ['execute', 'transfer', 'context', 'messages'],
     });
     await ask('job.execute', ['POST', '/execute'], { command: 'true' });
     const status = await ask('system.status', ['GET', '/status']);

@@ -71,6 +71,16 @@ const OPERATIONS = `
   PUT /leases/:name · lease.renew · context:write · remote
   DELETE /leases/:name · lease.release · context:write · remote
   GET /leases · lease.list · context:read · remote
+  POST /messages · message.send · messages
+  GET /messages · message.list · messages
+  GET /messages/wait · message.wait · messages
+  GET /messages/addresses · message.addresses · messages
+  GET /messages/:id · message.show · messages
+  POST /messages/:id/read · message.read · messages
+  POST /messages/:id/ack · message.ack · messages
+  DELETE /messages/:id · message.cancel · messages
+  POST /messages/deliver · message.deliver · messages
+  POST /messages/receipts · message.receipts · link
   GET /key · key.show · owner
   POST /key · key.generate · owner
   GET /keys · key.list · owner
@@ -125,6 +135,13 @@ const ERROR_ROWS = `
   5004 context_conflict 409 exit 1
   5005 lease_held 409 exit 1 retry
   5006 lease_lost 409 exit 1
+  7001 message_not_found 404 exit 1
+  7002 message_refused 403 exit 1
+  7003 message_too_large 413 exit 1
+  7004 message_loop 429 exit 1 retry
+  7005 message_expired 410 exit 1
+  7006 message_taken 409 exit 1
+  7007 mailbox_full 507 exit 1
   8001 pair_not_open 404 exit 1
   8002 pair_expired 410 exit 1
   8003 pair_wrong_code 403 exit 1

@@ -65,7 +65,7 @@ describe('the handshake', () => {
         platform: process.platform,
         version: VERSION,
         port: node.port,
-        capabilities: ['execute', 'transfer', 'context'],
+        capabilities: ['execute', 'transfer', 'context', 'messages'],
       });
       await until(async () => (await rowOf(laptop.id))?.hostname === 'Kai’s Laptop.local', 3000);
       expect(await rowOf(laptop.id)).toMatchObject({
