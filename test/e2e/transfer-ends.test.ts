@@ -271,7 +271,7 @@ describe('POST /transfer/push, asked for what can not be', () => {
       const cases: [Record<string, string>, number, string][] = [
         [{ destPath: 'folder' }, 409, 'wrong_type'],
         [{ destPath: 'missing/x' }, 404, 'file_not_found'],
-        [{ destPath: 'folder/file/x' }, 403, 'path_denied'],
+        [{ destPath: 'folder/file/x' }, 409, 'wrong_type'],
         [{ destPath: '/etc/x' }, 403, 'path_denied'],
         [{ destPath: '.ssh/authorized_keys' }, 403, 'path_denied'],
         [{ destPath: '.loopsy/config.yaml' }, 403, 'path_denied'],
