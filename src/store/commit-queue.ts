@@ -10,6 +10,10 @@ const MAX_WAITING = 10_000;
 const MAX_WAITING_LENGTH = 2 * MAX_COMMIT_LENGTH;
 const MAX_GROUP = 1024;
 const MAX_GROUP_LENGTH = MAX_COMMIT_LENGTH / 2;
+/** So many commits do not wait for the end of the group that is being written: the thread has them when it is free. */
+const ENOUGH = 8;
+const MAX_AHEAD = 4;
+const MAX_AHEAD_LENGTH = 1_048_576;
 
 interface Batch {
   readonly batch: WriterBatch;
@@ -41,7 +45,10 @@ export class CommitQueue {
   #urgent = false;
   #later: Timer | undefined;
   #sweepDue = false;
-  #running: Promise<void> | undefined;
+  /** How many tasks the thread has; it answers in their order. */
+  #ahead = 0;
+  #isGathering = false;
+  #onIdle: (() => void)[] = [];
 
   constructor(options: CommitQueueOptions) {
     this.#options = options;
@@ -49,7 +56,7 @@ export class CommitQueue {
 
   /** True while the thread works on a group or a sweep. */
   get isWriting(): boolean {
-    return this.#running !== undefined;
+    return this.#ahead > 0 || this.#isGathering;
   }
 
   /** True until a sweep that was begun has found nothing more. */
@@ -80,36 +87,51 @@ export class CommitQueue {
   async drain(): Promise<void> {
     this.#sweepDue = false;
     if (this.#waiting.length > 0) this.#hurry();
-    while (this.#running !== undefined) await this.#running;
+    if (this.isWriting) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
   #hurry(): void {
     this.#later?.cancel();
     this.#later = undefined;
     this.#urgent = true;
-    this.#run();
+    if (this.#ahead > 0 && this.#mayGoAhead) void this.#write();
+    else this.#run();
   }
 
+  get #mayGoAhead(): boolean {
+    const isEnough = this.#waiting.length >= ENOUGH && this.#waitingLength <= MAX_AHEAD_LENGTH;
+    return isEnough && this.#ahead < MAX_AHEAD;
+  }
+
+  /** What is committed in the same turn of the event loop goes together. */
   #run(): void {
-    this.#running ??= this.#work();
+    if (this.#isGathering) return;
+    this.#isGathering = true;
+    queueMicrotask(() => {
+      this.#isGathering = false;
+      this.#next();
+    });
   }
 
-  async #work(): Promise<void> {
-    // What is committed in the same turn of the event loop goes together.
-    await Promise.resolve();
-    while (this.#urgent || this.#sweepDue) await (this.#urgent ? this.#writeGroup() : this.#sweepSome());
-    // In the same step as the last look: a commit that comes next must find that nothing runs.
-    this.#running = undefined;
+  #next(): void {
+    if (this.#ahead > 0) return;
+    if (this.#urgent) void this.#write();
+    else if (this.#sweepDue) void this.#sweepSome();
+    else for (const tell of this.#onIdle.splice(0)) tell();
   }
 
-  async #writeGroup(): Promise<void> {
+  async #write(): Promise<void> {
     const group = this.#takeGroup();
     const task = {
       kind: 'commit',
       batches: group.map(({ batch }) => batch),
       now: this.#options.now(),
     } as const;
-    const answer = await this.#ask(task);
+    this.#settle(group, await this.#ask(task));
+    this.#run();
+  }
+
+  #settle(group: readonly Batch[], answer: WriterAnswer): void {
     if (answer.kind === 'committed') {
       this.#options.onCommitted(
         answer.group,
@@ -145,14 +167,18 @@ export class CommitQueue {
     if (answer.kind !== 'swept' || !answer.swept.more) this.#sweepDue = false;
     if (answer.kind === 'failed') this.#options.onSweepFailed(answer.failure.message);
     if (answer.kind === 'swept') this.#options.onSwept(answer.swept);
+    this.#run();
   }
 
   async #ask(task: WriterTask): Promise<WriterAnswer> {
+    this.#ahead += 1;
     try {
       return await this.#options.ask(task);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       return { kind: 'failed', failure: { reason: 'other', message } };
+    } finally {
+      this.#ahead -= 1;
     }
   }
 

@@ -74,6 +74,22 @@ describe('the queue of commits', () => {
     },
   );
 
+  it('gives the thread the next group while it writes one, where enough has come, and a bounded number of them', async () => {
+    const { queue, asked, keys, accept } = openQueue();
+    const commit = (key: string): Promise<number> => add(queue, changes(key), { length: 2, urgent: true });
+    const all = [commit('first')];
+    await turn();
+    for (let at = 0; at < 50; at += 1) all.push(commit(`${at}`));
+    await turn();
+    expect(asked.map((_, at) => keys(at).length)).toEqual([1, 8, 8, 8]);
+    for (let at = 0; at < 4; at += 1) accept(at);
+    await turn();
+    expect(keys(4)).toHaveLength(26);
+    accept(4);
+    expect(await Promise.all(all)).toHaveLength(51);
+    expect(asked.flatMap((_, at) => keys(at))).toEqual(['first', ...Array.from({ length: 50 }, (_, at) => `${at}`)]);
+  });
+
   it('bounds a group by its commits and by its size', async () => {
     const { queue, asked, keys, accept } = openQueue();
     const many = Array.from({ length: 1500 }, (_, n) => add(queue, changes(`${n}`), { length: 1, urgent: true }));
@@ -90,7 +106,7 @@ describe('the queue of commits', () => {
   });
 
   it('refuses what is too much, in number and in size, and takes more when there is room', async () => {
-    const { queue, accept } = openQueue();
+    const { queue, asked, accept } = openQueue();
     const few = [
       add(queue, changes('a'), { length: 8 * MI, urgent: true }),
       add(queue, changes('b'), { length: 8 * MI, urgent: true }),
@@ -100,7 +116,7 @@ describe('the queue of commits', () => {
     few.push(add(queue, changes('d'), { length: 1, urgent: true }));
     const room = Array.from({ length: 9998 }, () => add(queue, [], { length: 0, urgent: true }));
     await expect(add(queue, changes('e'), { length: 0, urgent: false })).rejects.toThrow('too many commits wait for f');
-    for (let index = 0; index < 12; index += 1) {
+    for (let index = 0; index < asked.length; index += 1) {
       accept(index);
       await turn();
     }
