@@ -87,8 +87,8 @@ export class Parts {
   constructor(options: NodeOptions) {
     const { clock, paths } = options;
     this.options = options;
-    this.store = this.#openStore(paths.database);
-    this.trustStore = this.#openStore(paths.trustDatabase);
+    this.store = this.#openStore(paths.database, true);
+    this.trustStore = this.#openStore(paths.trustDatabase, false);
     this.trust = makeTrust(this);
     this.audit = makeAudit(this);
     this.events = new EventBus(clock);
@@ -118,9 +118,9 @@ export class Parts {
     this.listener = makeListener(this);
   }
 
-  #openStore(file: string): Store {
+  #openStore(file: string, own: boolean): Store {
     const { clock, log } = this.options;
-    return openStore({ file, clock, log: log.child({ room: 'store' }) });
+    return openStore({ file, clock, log: log.child({ room: 'store' }), own });
   }
 }
 
