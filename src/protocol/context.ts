@@ -20,12 +20,12 @@ export const utf8Length = (text: string): number => {
 
 const isLow = (unit: number): boolean => unit >= 0xdc00 && unit <= 0xdfff;
 
-const isWellFormed = (text: string): boolean => !/[\0\p{Cs}]/u.test(text);
+const isStorable = (text: string): boolean => text.isWellFormed() && !text.includes('\0');
 
 const keyText = z
   .string()
   .refine((text) => utf8Length(text) <= MAX_KEY_BYTES, 'a key has at most 512 bytes')
-  .refine(isWellFormed, 'a key is text without NUL');
+  .refine(isStorable, 'a key is text without NUL');
 const keySchema = keyText.refine((text) => text !== '', 'a key has at least one character');
 const ttlSchema = z.int().min(1).max(315_360_000);
 const revisionSchema = z.int().min(0);

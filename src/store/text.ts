@@ -8,14 +8,11 @@ export const MAX_COMMIT_LENGTH = 8 * 1024 * 1024;
 const MAX_LIST = 1000;
 const MAX_LIST_BYTES = 4 * 1024 * 1024;
 
-// An engine would cut the text at a NUL, and store a lone surrogate as another character.
-const unstorable = /[\0\p{Cs}]/u;
-
-/** True where an entry can have this key. */
-export const isStorable = (key: string): boolean => !unstorable.test(key);
+/** True where an engine gives the text back: it would cut it at a NUL, and store half a pair as another character. */
+export const isStorable = (text: string): boolean => text.isWellFormed() && !text.includes('\0');
 
 const checkText = (text: string, what: string): void => {
-  if (unstorable.test(text)) throw new RangeError(`${what} holds a NUL or half a surrogate pair`);
+  if (!isStorable(text)) throw new RangeError(`${what} holds a NUL or half a surrogate pair`);
 };
 
 const checkChange = (change: Change): number => {
