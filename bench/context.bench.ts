@@ -106,7 +106,7 @@ const measureRates = async (): Promise<void> => {
     const found = await rates({
       put: () => rateOf(put, at32),
       redis: () => rateOf(redis.dialect, at32),
-      nats: () => rateOf(nats.dialect, at32),
+      nats: () => rateOf(() => nats.dialect, at32),
       get: () => rateOf(get, at32),
       empty: () => rateOf(empty, at32),
     });

@@ -74,9 +74,13 @@ class Lane {
   }
 }
 
-/** Requests for `ms` over so many connections. @returns requests a second. */
-export const rateOf = async (dialect: Dialect, { lanes, ms }: { lanes: number; ms: number }): Promise<number> => {
-  const open = await Promise.all(Array.from({ length: lanes }, () => Lane.open(dialect)));
+/** Requests for `ms` over so many connections; a function makes a dialect for each. @returns requests a second. */
+export const rateOf = async (
+  dialect: Dialect | (() => Dialect),
+  { lanes, ms }: { lanes: number; ms: number },
+): Promise<number> => {
+  const make = typeof dialect === 'function' ? dialect : () => dialect;
+  const open = await Promise.all(Array.from({ length: lanes }, () => Lane.open(make())));
   const begun = performance.now();
   let count = 0;
   await Promise.all(

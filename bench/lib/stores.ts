@@ -137,17 +137,17 @@ const makeStream = async (port: number, stream: string): Promise<void> => {
   socket.destroy();
 };
 
-/** INFO, PONG, or an acknowledgement with its payload. */
+/** INFO, PONG, or an acknowledgement with its payload. @throws for anything else: it would be counted as one. */
 const natsEnd = (bytes: Buffer): number => {
   const end = bytes.indexOf('\r\n');
   if (end < 0) return 0;
   const line = bytes.toString('latin1', 0, end);
-  if (line.startsWith('-ERR')) throw new Error(line);
-  const [, length] = /^MSG .* (\d+)$/.exec(line) ?? [];
-  if (length === undefined) return end + 2;
+  if (/^(?:INFO |PONG$)/.test(line)) return end + 2;
+  const [, length] = /^MSG _INBOX\.bench\d+ .*?(\d+)$/.exec(line) ?? [];
+  if (length === undefined) throw new Error(line);
   const whole = end + 2 + Number(length) + 2;
   if (bytes.length < whole) return 0;
   const payload = bytes.toString('latin1', end + 2, whole - 2);
-  if (payload.includes('"error"')) throw new Error(payload);
+  if (!payload.includes('"seq"')) throw new Error(payload);
   return whole;
 };
