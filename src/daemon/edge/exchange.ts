@@ -22,6 +22,9 @@ export const GUARD_HEADERS = {
   'x-frame-options': 'DENY',
 } as const;
 
+/** The same and what says that it is JSON: name and value by turns, which Node writes as they are. */
+const JSON_HEADERS = [...Object.entries(GUARD_HEADERS).flat(), 'content-type', 'application/json; charset=utf-8'];
+
 /** Has a client send the body that it holds back until somebody wants it (`Expect: 100-continue`). */
 export const askForBody = ({ request, response }: Pick<Exchange, 'request' | 'response'>): void => {
   if (response.headersSent) return;
@@ -41,13 +44,10 @@ export const sendJsonText = (
   const isEarly = !request.complete;
   // A body that nobody read would be taken for the next request of the connection.
   if (isEarly) response.setHeader('connection', 'close');
-  response.writeHead(status, {
-    ...GUARD_HEADERS,
-    ...(status < 400 ? {} : retryAfter(text)),
-    ...(status === 416 ? wholeSize(text) : {}),
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': Buffer.byteLength(text),
-  });
+  const headers = [...JSON_HEADERS, 'content-length', String(Buffer.byteLength(text))];
+  if (status >= 400) headers.push(...retryAfter(text));
+  if (status === 416) headers.push(...wholeSize(text));
+  response.writeHead(status, headers);
   if (!isEarly) {
     response.end(text);
     return;
@@ -76,13 +76,13 @@ export const endAnswer = ({ request, response }: Pick<Exchange, 'request' | 'res
 };
 
 /** How large what was asked for is, of which there is no such part: a peer's too. */
-const wholeSize = (text: string): Record<string, string> => {
+const wholeSize = (text: string): string[] => {
   const size = /"size":(\d{1,16})\b/.exec(text)?.[1];
-  return size === undefined ? {} : { 'content-range': `bytes */${size}` };
+  return size === undefined ? [] : ['content-range', `bytes */${size}`];
 };
 
 /** When to come again, where an error says so: one of a peer's too, which is passed on as text. */
-const retryAfter = (text: string): Record<string, string> => {
+const retryAfter = (text: string): string[] => {
   const ms = /"retryAfterMs":(\d{1,9})\b/.exec(text)?.[1];
-  return ms === undefined ? {} : { 'retry-after': String(Math.ceil(Number(ms) / 1000)) };
+  return ms === undefined ? [] : ['retry-after', String(Math.ceil(Number(ms) / 1000))];
 };

@@ -20,7 +20,10 @@ const MAX_PARAM_LENGTH = 2048;
 
 type Served = Pick<Exchange, 'request' | 'response' | 'params' | 'query'> & { readonly isBadUrl?: boolean };
 
-const pathOf = (request: IncomingMessage): string => (request.url ?? '').split('?', 1)[0] ?? '';
+const pathOf = ({ url = '' }: IncomingMessage): string => {
+  const end = url.indexOf('?');
+  return end < 0 ? url : url.slice(0, end);
+};
 
 const answerChallenge = ({ request, response }: Exchange, parts: EdgeParts): void => {
   const challenge = request.headers[HEADERS.challenge];
@@ -47,22 +50,26 @@ const sendError = (thrown: unknown, exchange: Exchange, parts: EdgeParts): void 
 };
 
 /** Who asks → may it → how often → carry it out; whatever is thrown on the way is the answer. */
-const serve = async (id: OperationId | undefined, served: Served, parts: EdgeParts): Promise<void> => {
-  const exchange: Exchange = { ...served, path: pathOf(served.request), state: beginState(id, parts) };
+const serve = async (
+  id: OperationId | undefined,
+  { request, response, params, query, isBadUrl }: Served,
+  parts: EdgeParts,
+): Promise<void> => {
+  const exchange: Exchange = { request, response, params, query, path: pathOf(request), state: beginState(id, parts) };
   try {
-    const facts = socketFacts(served.request.socket);
+    const facts = socketFacts(request.socket);
     const refusal = identify(exchange, facts, parts);
-    refuseAmbiguous(served.request);
+    refuseAmbiguous(request);
     const { caller } = exchange.state;
-    if (caller.kind !== 'stranger') promote(served.request.socket, callerName(caller));
-    if (id === undefined && served.isBadUrl === true) {
+    if (caller.kind !== 'stranger') promote(request.socket, callerName(caller));
+    if (id === undefined && isBadUrl === true) {
       throw new LoopsyError('invalid_request', {
         message: 'the path of this request is not URL-encoded as it should be',
       });
     }
     if (id === undefined) {
       throw new LoopsyError('unknown_route', {
-        message: `there is no route ${served.request.method} ${exchange.path}`,
+        message: `there is no route ${request.method} ${exchange.path}`,
       });
     }
     admit(exchange, { op: rowOf(id), facts, refusal }, parts);
