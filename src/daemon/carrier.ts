@@ -1,5 +1,5 @@
 import { LoopsyError } from '../protocol/errors.ts';
-import type { IdOf, InputOf, OutputOf } from '../protocol/operations.ts';
+import { type IdOf, type InputOf, type OutputOf, rowOf } from '../protocol/operations.ts';
 import type { TrustBook } from '../trust/pins.ts';
 import { type Carrier, Undelivered } from './messages/courier.ts';
 import { askNode, readAnswer } from './peers/exchange.ts';
@@ -20,8 +20,8 @@ export const carrierOf = ({ peers, trust }: { peers: () => Peers; trust: TrustBo
       return { status: answer.statusCode, body: await readAnswer(answer, MAX_ANSWER_BYTES) };
     });
     if (status !== 200) throw errorOfPeer(body, name);
-    // The peer has encoded it by the same schema.
-    return JSON.parse(body) as OutputOf<Id>;
+    // It decides what is said to be delivered: whatever it is, it is what the table says. The row types its output.
+    return rowOf(id).output.parse(JSON.parse(body)) as OutputOf<Id>;
   };
   return {
     isOnline: (nodeId) => (trust.machine(nodeId) === undefined ? undefined : peers().answers(nodeId)),

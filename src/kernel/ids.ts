@@ -67,3 +67,10 @@ export const timeId = (clock: Pick<Clock, 'now'>): string => {
   for (const digit of last.random) text += DIGITS.charAt(digit);
   return text;
 };
+
+/** When an id was made, ms by the clock that it was made with. */
+export const timeOf = (id: string): number => {
+  let ms = 0;
+  for (const digit of id.slice(0, TIME_DIGITS)) ms = ms * 32 + DIGITS.indexOf(digit);
+  return ms;
+};

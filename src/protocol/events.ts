@@ -84,7 +84,12 @@ export const eventSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('message.state'),
     ...common,
-    message: mailSchema.extend({ to: z.string(), state: messageStateSchema }),
+    message: mailSchema.extend({
+      box: z.enum(['inbox', 'outbox']).describe('of this node'),
+      from: z.string().describe('an address'),
+      to: z.string(),
+      state: messageStateSchema,
+    }),
   }),
   z.object({
     type: z.literal('message.rest'),

@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../kernel/clock.ts';
+import { timeOf } from '../../kernel/ids.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
-import { MAX_BATCH, type CarriedMessage, type Receipt } from '../../protocol/messages.ts';
+import { MAX_BATCH, MAX_NOTE, type CarriedMessage, type Receipt } from '../../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import { type Change, type Entry, type Store, StoreConflict } from '../../store/store.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
@@ -48,15 +49,7 @@ const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 60_000;
 
 /** What a node answers that does not change by asking again: what is sent to it is refused. */
-const FINAL: ReadonlySet<ErrorName> = new Set<ErrorName>([
-  'scope_missing',
-  'expired_key',
-  'revoked',
-  'peer_not_found',
-  'peer_version',
-  'invalid_request',
-  'unknown_route',
-]);
+const FINAL: ReadonlySet<ErrorName> = new Set<ErrorName>(['scope_missing', 'expired_key', 'revoked', 'peer_not_found']);
 
 type Results = OutputOf<'message.deliver'>['results'];
 
@@ -77,6 +70,8 @@ interface Route {
   readonly settling: Set<Promise<void>>;
   /** Why one of them did not get there. */
   failed: Error | undefined;
+  /** The node did not understand something: all goes one by one now, so that this is the only thing it refuses. */
+  isAlone: boolean;
 }
 
 /**
@@ -145,6 +140,7 @@ export class Courier {
       underWay: new Set<string>(),
       settling: new Set<Promise<void>>(),
       failed: undefined,
+      isAlone: false,
     };
     this.#routes.set(nodeId, route);
     return route;
@@ -167,27 +163,40 @@ export class Courier {
   /** Hands over the next batch. @returns false where nothing waits. @throws where it has to be tried again. */
   async #step(nodeId: string, route: Route): Promise<boolean> {
     const { store, carrier, outbox } = this.#parts;
-    const receipts = store.list({ prefix: KEYS.receipt(nodeId), limit: MAX_BATCH });
+    const limit = route.isAlone ? 1 : MAX_BATCH;
+    const receipts = store.list({ prefix: KEYS.receipt(nodeId), limit });
     const prefix = KEYS.queue(nodeId);
     const behind = route.answered === undefined ? {} : { after: prefix + route.answered };
-    const entries = store.list({ prefix, limit: MAX_BATCH, ...behind });
+    const entries = store.list({ prefix, limit, ...behind });
     if (receipts.length + entries.length === 0) {
       await settled(route);
+      route.isAlone = false;
       return false;
     }
+    const ids = entries.map(({ key }) => idIn(key));
     const isOnline = carrier.isOnline(nodeId);
     try {
       if (isOnline === undefined) throw new LoopsyError('peer_not_found', { message: 'it is no peer of this node' });
       if (!isOnline) throw new Undelivered('it is offline', false);
-      if (receipts.length > 0) await this.#tell(nodeId, receipts);
-      if (entries.length > 0) await this.#deliver(nodeId, entries, route);
+      await understood(route, receipts, {
+        run: () => this.#tell(nodeId, receipts),
+        giveUp: () => this.#drop(receipts),
+      });
+      await understood(route, entries, {
+        run: () => this.#deliver(nodeId, entries, route),
+        giveUp: (why) => outbox.refuse(nodeId, this.#whyNot(nodeId, why), ids),
+      });
     } catch (thrown) {
       if (!(thrown instanceof LoopsyError) || !FINAL.has(thrown.error)) throw thrown;
       await settled(route);
       await this.#drop(receipts);
-      await outbox.refuseAll(nodeId, `${carrier.nameOf(nodeId)} does not take it: ${thrown.message}`);
+      await outbox.refuse(nodeId, this.#whyNot(nodeId, thrown));
     }
     return true;
+  }
+
+  #whyNot(nodeId: string, { message }: LoopsyError): string {
+    return `${this.#parts.carrier.nameOf(nodeId)} does not take it: ${message}`;
   }
 
   async #tell(nodeId: string, entries: readonly Entry[]): Promise<void> {
@@ -226,6 +235,8 @@ export class Courier {
       if (!(await this.#mark(batch))) return forget(route, messages);
       const known = route.settled === undefined ? {} : { settled: route.settled };
       const { results } = await carrier.deliver(nodeId, { epoch: this.#epoch, messages, ...known });
+      const answered = new Set(results.map(({ id }) => id));
+      if (!messages.every(({ id }) => answered.has(id))) throw new Error('it has not answered for all messages');
       this.#settleBehind(nodeId, { route, results, messages });
     } catch (thrown) {
       if (thrown instanceof Undelivered && !thrown.maybe) await this.#unmark(batch);
@@ -264,9 +275,10 @@ export class Courier {
       if (length > BATCH_LENGTH && messages.length > 0) break;
       const { id, fromAgent, toAgent, ts, type, thread, replyTo, hops, dueAt } = stored.head;
       const body = String(JSON.parse(stored.json));
-      const leftMs = Math.max(1, dueAt - store.now());
+      const now = store.now();
+      const [ageMs, leftMs] = [Math.max(0, Math.floor(now - timeOf(id))), Math.max(1, Math.floor(dueAt - now))];
       batch.push(entry);
-      messages.push({ id, fromAgent, toAgent, ts, type, thread, replyTo, hops, leftMs, body });
+      messages.push({ id, fromAgent, toAgent, ts, type, thread, replyTo, hops, ageMs, leftMs, body });
     }
     return { batch, messages };
   }
@@ -308,7 +320,12 @@ export class Courier {
       .map(({ id, refused }) =>
         refused === undefined
           ? ({ id, state: 'delivered', at } as const)
-          : ({ id, state: 'refused', at, note: `${carrier.nameOf(nodeId)}: ${refused.message}` } as const),
+          : ({
+              id,
+              state: 'refused',
+              at,
+              note: `${carrier.nameOf(nodeId)}: ${refused.message}`.slice(0, MAX_NOTE),
+            } as const),
       );
     await outbox.advanceAll(moves, { also: (id) => [{ delete: KEYS.queue(nodeId, id) }] });
   }
@@ -322,6 +339,24 @@ export class Courier {
     route.pauseMs = Math.min(LONGEST_PAUSE_MS, route.pauseMs * 2);
   }
 }
+
+/** Something that is handed over, and what is done where the node will never understand it. */
+interface Handing {
+  readonly run: () => Promise<void>;
+  readonly giveUp: (why: LoopsyError) => Promise<void>;
+}
+
+/** Hands something over. What the node does not understand goes in parts: one thing of another make is all that is given up. */
+const understood = async (route: Route, entries: readonly Entry[], { run, giveUp }: Handing): Promise<void> => {
+  if (entries.length === 0) return;
+  try {
+    await run();
+  } catch (thrown) {
+    if (!(thrown instanceof LoopsyError) || thrown.error !== 'invalid_request') throw thrown;
+    route.isAlone = entries.length > 1;
+    if (!route.isAlone) await giveUp(thrown);
+  }
+};
 
 const forget = ({ underWay }: Route, messages: readonly CarriedMessage[]): void => {
   for (const { id } of messages) underWay.delete(id);

@@ -13,8 +13,12 @@ export interface Passing {
   /** Who writes, and to whom: `<nodeId>#<label>`. */
   readonly from: string;
   readonly to: string;
-  /** When it was sent, ms; of one sender they never go back. */
+  /** When it was sent: ms by the sender's even time, so that both nodes count the same. */
+  readonly sentAt: number;
+  /** The same by this node's, in which both sides of a talk are seen. */
   readonly at: number;
+  /** True where its sender has counted it: a moment between that and its id makes no difference. */
+  readonly wasCounted?: boolean;
   /** In UTF-16 units. */
   readonly length: number;
   readonly hops: number;
@@ -23,13 +27,14 @@ export interface Passing {
 /** Why a message does not pass. */
 export interface Stopped {
   readonly why: 'rate' | 'chain' | 'loop';
-  /** When the next one may pass, by the same clock. */
-  readonly untilMs?: number;
+  /** How long after it the next one may pass. */
+  readonly waitMs?: number;
   /** True for the one that begins the rest. */
   readonly begins?: boolean;
 }
 
 const MINUTE_MS = 60_000;
+const SLACK_MS = 2000;
 /** Longer ones are work, not politeness. */
 const SHORT = 280;
 const LOOP = { most: 20, withinMs: 2 * MINUTE_MS, restMs: 5 * MINUTE_MS };
@@ -60,17 +65,18 @@ export class Guards {
     const { perMinute, maxChain, loopGuard } = this.#settings();
     if (message.hops > maxChain) return { why: 'chain' };
     const talk = kept(this.#talks, pairOf(message.from, message.to), () => ({ times: [], restUntilMs: -Infinity }));
-    const { at } = message;
-    if (loopGuard && at < talk.restUntilMs) return { why: 'loop', untilMs: talk.restUntilMs };
+    const { at, sentAt } = message;
+    if (loopGuard && at < talk.restUntilMs) return { why: 'loop', waitMs: talk.restUntilMs - at };
     const sent = kept(this.#rates, message.from, () => []);
-    dropBefore(sent, at - MINUTE_MS);
-    if (sent.length >= perMinute) return { why: 'rate', untilMs: (sent[sent.length - perMinute] ?? at) + MINUTE_MS };
+    dropBefore(sent, sentAt - MINUTE_MS + (message.wasCounted === true ? SLACK_MS : 0));
+    if (sent.length >= perMinute)
+      return { why: 'rate', waitMs: (sent[sent.length - perMinute] ?? sentAt) + MINUTE_MS - sentAt };
     if (loopGuard && message.length < SHORT) {
       dropBefore(talk.times, at - LOOP.withinMs);
-      if (talk.times.length >= LOOP.most) return { why: 'loop', begins: true, untilMs: this.#rest(talk, at) };
+      if (talk.times.length >= LOOP.most) return { why: 'loop', begins: true, waitMs: this.#rest(talk, at) };
       talk.times.push(at);
     }
-    sent.push(at);
+    sent.push(sentAt);
     return undefined;
   }
 
@@ -85,7 +91,7 @@ export class Guards {
   #rest(talk: Talk, at: number): number {
     talk.times.length = 0;
     talk.restUntilMs = at + LOOP.restMs;
-    return talk.restUntilMs;
+    return LOOP.restMs;
   }
 }
 

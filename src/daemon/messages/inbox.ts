@@ -1,29 +1,29 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import type { MessageState } from '../../protocol/messages.ts';
-import { type Change, type Entry, StoreConflict, type Store } from '../../store/store.ts';
-import { diskErrors } from '../storage/disk-errors.ts';
-import { given, messageNotFound } from './outbox.ts';
+import type { Change, Entry, Store } from '../../store/store.ts';
+import type { Publisher } from '../events/bus.ts';
+import { given, joined, moveOf, type Plan } from './mail.ts';
+import { messageNotFound } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { maySeeMessage, mayTake, needInbox, type Reader, readerName } from './readers.ts';
 import {
   ACCOUNTS,
   type Advance,
-  advance,
   idIn,
   isOver,
   KEYS,
   type MessageHead,
   messageIn,
-  putAdvanced,
-  putMessage,
+  putNewMessage,
   readMessage,
   type StoredMessage,
 } from './record.ts';
 
 /** What the inbox needs beside what both boxes need. */
 export interface InboxParts extends MailParts {
-  /** The changes that tell the sender: a receipt, or its own record where it is this node. */
-  readonly tellSender: (head: MessageHead, step: Advance) => Change[];
+  readonly events: Publisher;
+  /** What tells the sender: a receipt, or its own record where it is this node. */
+  readonly tellSender: (head: MessageHead, step: Advance) => Plan;
   /** Receipts wait for that node. */
   readonly onReceipt: (nodeId: string) => void;
   /** The time of a life's end is known. */
@@ -56,10 +56,11 @@ export class Inbox {
     return this.#parts.store.usage(ACCOUNTS.unread).entries;
   }
 
-  /** The changes that put a message into this box. */
-  putNew(head: MessageHead, json: string): Change[] {
+  /** Puts a message into this box. */
+  putNew(head: MessageHead, json: string): Plan {
     const unread = { put: KEYS.unread(head.toAgent, head.id), value: String(head.dueAt) };
-    return [putMessage(head, json, 0), { ...unread, account: unreadAccount(head.toAgent) }];
+    const changes = [...putNewMessage(head, json), { ...unread, account: unreadAccount(head.toAgent) }];
+    return { changes, added: [head] };
   }
 
   /** Messages lie here now: whoever waits for them hears of it. */
@@ -97,13 +98,20 @@ export class Inbox {
     return this.#move(id, reader, { state: 'acked', note });
   }
 
-  /** The changes that mark a message as answered by who replies to it. */
-  answered(id: string, reader: Reader): Change[] {
+  /** Who replies to a message has taken it; that it is answered is known when the reply has arrived. */
+  answered(id: string, reader: Reader, reply: MessageHead): Plan {
     const stored = this.find(id, reader);
-    if (stored === undefined || !mayTake(reader, stored.head)) return [];
-    const next = advance(stored.head, { state: 'replied', at: this.#parts.clock.now(), reader: readerName(reader) });
-    if (next === undefined) return [];
-    return [...putAdvanced(stored, next), ...unreadGone(stored.head)];
+    if (stored === undefined || !mayTake(reader, stored.head)) return { changes: [] };
+    const hasArrived = reply.state === 'delivered' && reply.nodeId === stored.head.nodeId;
+    const state = hasArrived ? 'replied' : 'read';
+    return this.#planOf(stored, { state, at: this.#parts.clock.now(), reader: readerName(reader) });
+  }
+
+  /** A reply lies with the node that the message came from, which knows by it that it was answered. */
+  replied({ replyTo, nodeId }: MessageHead): Plan {
+    const { store, clock } = this.#parts;
+    const stored = replyTo === undefined ? undefined : readMessage(store, 'in', replyTo);
+    return moveOf(stored?.head.nodeId === nodeId ? stored : undefined, { state: 'replied', at: clock.now() });
   }
 
   /** What nobody has taken and this reader may take, oldest first, behind a cursor. */
@@ -126,25 +134,17 @@ export class Inbox {
 
   /** Messages whose life has ended before anybody has taken them. */
   async expire(entries: readonly Entry[]): Promise<void> {
-    const { store, clock, tellSender, onReceipt } = this.#parts;
-    for (;;) {
-      const told: string[] = [];
-      const changes = entries.flatMap((entry): Change[] => {
-        const stored = readMessage(store, 'in', idIn(entry.key));
-        const step = { state: 'expired', at: clock.now() } as const;
-        const next = stored === undefined ? undefined : advance(stored.head, step);
-        if (stored === undefined || next === undefined) return [{ delete: entry.key }];
-        told.push(stored.head.nodeId);
-        return [{ delete: entry.key }, ...putAdvanced(stored, next), ...tellSender(stored.head, step)];
-      });
-      try {
-        await diskErrors('messages', () => store.commit(changes));
-        for (const nodeId of new Set(told)) onReceipt(nodeId);
-        return;
-      } catch (thrown) {
-        if (!(thrown instanceof StoreConflict)) throw thrown;
-      }
-    }
+    const { store, clock, mail, onReceipt } = this.#parts;
+    const { moved } = await mail.commit(() =>
+      joined(
+        ...entries.flatMap(({ key }) => {
+          const stored = readMessage(store, 'in', idIn(key));
+          const plan = stored && this.#planOf(stored, { state: 'expired', at: clock.now() });
+          return [{ changes: [{ delete: key }] }, ...(plan === undefined ? [] : [plan])];
+        }),
+      ),
+    );
+    for (const nodeId of new Set(moved.map((head) => head.nodeId))) onReceipt(nodeId);
   }
 
   async #move(
@@ -153,22 +153,23 @@ export class Inbox {
     { state, note }: { readonly state: Extract<MessageState, 'read' | 'acked'>; readonly note?: string | undefined },
   ): Promise<StoredMessage> {
     needInbox(reader);
-    const { store, clock, tellSender, onReceipt } = this.#parts;
-    const stored = this.#mine(id, reader);
-    if (state === 'read' && isOver(stored.head.state)) throw takenError(stored.head);
-    const step = { state, at: clock.now(), reader: readerName(reader), ...given('note', note) };
-    const next = advance(stored.head, step);
-    if (next === undefined) return stored;
-    const changes = [...putAdvanced(stored, next), ...unreadGone(stored.head), ...tellSender(stored.head, step)];
-    try {
-      const revision = await diskErrors('messages', () => store.commit(changes));
-      onReceipt(stored.head.nodeId);
-      return { head: next, json: stored.json, revision };
-    } catch (thrown) {
-      // Somebody was quicker, or it has come to its end: how it is now decides.
-      if (thrown instanceof StoreConflict) return this.#move(id, reader, { state, note });
-      throw thrown;
-    }
+    const { clock, mail, onReceipt } = this.#parts;
+    const { stored, moved } = await mail.commit(() => {
+      const mine = this.#mine(id, reader);
+      if (state === 'read' && isOver(mine.head.state)) throw takenError(mine.head);
+      const step = { state, at: clock.now(), reader: readerName(reader), ...given('note', note) };
+      return { ...this.#planOf(mine, step), stored: mine };
+    });
+    onReceipt(stored.head.nodeId);
+    // Not read anew: from now on it may make room.
+    return { ...stored, head: moved.find(({ box }) => box === 'in') ?? stored.head };
+  }
+
+  /** One state further: nobody else can take it, and its sender is told. */
+  #planOf(stored: StoredMessage, step: Advance): Required<Plan> {
+    const move = moveOf(stored, step);
+    if (move.moved.length === 0) return joined();
+    return joined(move, { changes: unreadGone(stored.head) }, this.#parts.tellSender(stored.head, step));
   }
 
   /** @throws {LoopsyError} what keeps this reader from having it. */

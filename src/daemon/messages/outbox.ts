@@ -1,30 +1,40 @@
 import { timeId } from '../../kernel/ids.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { MAX_BODY_BYTES } from '../../protocol/mail.ts';
-import type { MessageState, Receipt } from '../../protocol/messages.ts';
+import { MAX_BATCH, MAX_NOTE, type Receipt } from '../../protocol/messages.ts';
 import type { ParsedInputOf } from '../../protocol/operations.ts';
-import { type Change, type Entry, StoreConflict, StoreOverBudget } from '../../store/store.ts';
+import type { Change, Entry } from '../../store/store.ts';
 import { callerName } from '../../trust/caller.ts';
-import { diskErrors } from '../storage/disk-errors.ts';
 import type { Stopped } from './guards.ts';
-import { commitMail, fullError, type MailParts } from './parts.ts';
+import { given, joined, moveOf, type Plan } from './mail.ts';
+import type { MailParts } from './parts.ts';
 import { maySeeMessage, needReach, type Place, placeOf, type Reader } from './readers.ts';
-import { type Advance, advance, idIn, KEYS, type MessageHead, putAdvanced, putMessage, readMessage } from './record.ts';
+import {
+  type Advance,
+  idIn,
+  KEYS,
+  type MessageHead,
+  putNewMessage,
+  readMessage,
+  type StoredMessage,
+} from './record.ts';
 
 /** What the outbox needs beside what both boxes need. */
 export interface OutboxParts extends MailParts {
-  /** Puts what is for this node itself into its inbox: the changes that do it. @throws why it refuses. */
-  readonly deliverHere: (head: MessageHead, json: string) => Change[];
+  /** Puts what is for this node itself into its inbox. */
+  readonly deliverHere: (head: MessageHead, json: string) => Plan;
   /** A message of the inbox, for who may see it. */
   readonly received: (id: string, reader: Reader) => MessageHead | undefined;
-  /** What marks a received message as answered. */
-  readonly answered: (id: string, reader: Reader) => Change[];
+  /** What becomes of the message that a reply is about: who writes it has taken that. */
+  readonly answered: (id: string, reader: Reader, reply: MessageHead) => Plan;
+  /** What becomes of it when the reply lies with the other node. */
+  readonly replied: (reply: MessageHead) => Plan;
   /** Something waits for that node. */
   readonly onQueued: (nodeId: string) => void;
   /** True where the node answers at this moment: what is queued for it is tried at once. */
   readonly isOnline: (nodeId: string) => boolean;
   /** Two have to rest: the other side is told. */
-  readonly onLoop: (head: MessageHead, untilMs: number) => Promise<void>;
+  readonly onLoop: (head: MessageHead, restMs: number) => Promise<void>;
   /** The time of a life's end is known. */
   readonly onDue: (at: number) => void;
 }
@@ -52,41 +62,38 @@ export class Outbox {
   async send(input: ParsedInputOf<'message.send'>, reader: Reader): Promise<MessageHead> {
     const bytes = Buffer.byteLength(input.body);
     if (bytes > MAX_BODY_BYTES) throw tooLarge(bytes);
-    const { names, onQueued, onDue } = this.#parts;
+    const { names, mail, onQueued, onDue } = this.#parts;
     const { place, parent } = this.#place(input, reader);
     if (place.nodeId !== names.nodeId) needReach(reader.caller, place.nodeId);
-    const head = this.#headOf(input, { reader, place, parent });
-    await this.#guard(head, input.body.length);
-    const stored = await this.#store(head, JSON.stringify(input.body), reader);
+    const draft = this.#draftOf(input, { reader, place, parent });
+    await this.#guard(draft, input.body.length);
+    const json = JSON.stringify(input.body);
+    const { head, moved } = await mail.commit(() => this.#planOf(draft, json, reader));
     onDue(head.dueAt);
-    if (place.nodeId !== names.nodeId) onQueued(place.nodeId);
-    return stored;
+    // A reply says something of another message, too: that one's sender is to hear of it.
+    for (const { nodeId } of moved) if (nodeId !== names.nodeId) onQueued(nodeId);
+    return head;
   }
 
   /** Takes back what has surely not left. @throws {LoopsyError} `conflict` where it may have. */
   async cancel(id: string, reader: Reader): Promise<void> {
-    const { store } = this.#parts;
-    const stored = this.own(id, reader);
-    const entry = store.get(KEYS.queue(stored.head.nodeId, id));
-    const next = this.#next(stored.head, { state: 'cancelled' });
-    if (entry === undefined || next === undefined)
-      throw new LoopsyError('conflict', { message: `the message is ${stored.head.state}: it can't be taken back` });
-    if (wasTried(entry))
-      throw new LoopsyError('conflict', {
-        message: 'its delivery may have begun: whether it has arrived is known when the other node answers',
-      });
-    try {
-      const changes = [{ delete: entry.key, ifRevision: entry.revision }, ...putAdvanced(stored, next)];
-      await diskErrors('messages', () => store.commit(changes));
-    } catch (thrown) {
-      if (thrown instanceof StoreConflict) return this.cancel(id, reader);
-      throw thrown;
-    }
-    this.#tell(next);
+    const { store, mail, clock } = this.#parts;
+    await mail.commit(() => {
+      const stored = this.own(id, reader);
+      const entry = store.get(KEYS.queue(stored.head.nodeId, id));
+      const move = moveOf(stored, { state: 'cancelled', at: clock.now() });
+      if (entry === undefined || move.moved.length === 0)
+        throw new LoopsyError('conflict', { message: `the message is ${stored.head.state}: it can't be taken back` });
+      if (wasTried(entry))
+        throw new LoopsyError('conflict', {
+          message: 'its delivery may have begun: whether it has arrived is known when the other node answers',
+        });
+      return joined(move, { changes: [{ delete: entry.key, ifRevision: entry.revision }] });
+    });
   }
 
   /** A message of this box. @throws {LoopsyError} `message_not_found`, also for what another caller has sent. */
-  own(id: string, reader: Reader) {
+  own(id: string, reader: Reader): StoredMessage {
     const stored = readMessage(this.#parts.store, 'out', id);
     if (stored === undefined || !maySeeMessage(reader, stored.head)) throw messageNotFound(id);
     return stored;
@@ -94,9 +101,11 @@ export class Outbox {
 
   /** What a peer says became of messages that it was sent. What is not its own, or further already, stays as it is. */
   async receive(receipts: readonly Receipt[], nodeId: string): Promise<void> {
+    const { clock } = this.#parts;
     const states = receipts.filter((receipt) => receipt.kind === 'state');
     await this.advanceAll(
-      states.map(({ id, state, at, reader, note }) => ({ id, state, at, reader, note })),
+      // Nothing has happened that is still to come, whatever its clock says.
+      states.map(({ id, state, at, reader, note }) => ({ id, state, at: Math.min(at, clock.now()), reader, note })),
       { from: nodeId },
     );
   }
@@ -109,52 +118,61 @@ export class Outbox {
     moves: readonly (Advance & { readonly id: string })[],
     { also = () => [], from }: { also?: (id: string) => readonly Change[]; from?: string },
   ): Promise<void> {
-    const { store } = this.#parts;
-    for (;;) {
-      const moved: MessageHead[] = [];
-      const changes = moves.flatMap(({ id, ...step }) => {
-        const stored = readMessage(store, 'out', id);
-        if (stored === undefined || (from !== undefined && stored.head.nodeId !== from)) return also(id);
-        const next = advance(stored.head, step);
-        if (next === undefined) return also(id);
-        moved.push(next);
-        return [...putAdvanced(stored, next), ...also(id)];
-      });
-      try {
-        await diskErrors('messages', () => store.commit(changes));
-        for (const head of moved) this.#tell(head);
-        return;
-      } catch (thrown) {
-        if (!(thrown instanceof StoreConflict)) throw thrown;
-      }
-    }
+    const { store, mail, replied } = this.#parts;
+    await mail.commit(() =>
+      joined(
+        ...moves.flatMap(({ id, ...step }) => {
+          const stored = readMessage(store, 'out', id);
+          const isIts = stored !== undefined && (from === undefined || stored.head.nodeId === from);
+          const move = moveOf(isIts ? stored : undefined, notBefore(stored, step));
+          const hasArrived = step.state === 'delivered' && move.moved.length > 0;
+          return [move, ...(hasArrived ? move.moved.map(replied) : []), { changes: also(id) }];
+        }),
+      ),
+    );
   }
 
   /** Messages whose life has ended before they were handed over. */
   async expire(entries: readonly Entry[], isUnderWay: (entry: Entry) => boolean): Promise<void> {
     const over = entries.filter((entry) => !isUnderWay(entry));
-    const queues = new Map(over.map((entry) => [idIn(entry.key), entry]));
     const at = this.#parts.clock.now();
     const moves = over.map((entry) => {
       const note = wasTried(entry) ? 'it may have arrived: the last try got no answer' : undefined;
       return { id: idIn(entry.key), state: 'expired', at, note } as const;
     });
-    await this.advanceAll(moves, { also: (id) => this.#unqueued(queues.get(id)) });
+    const gone = new Map(over.map(({ key }) => [idIn(key), [{ delete: key }]]));
+    await this.advanceAll(moves, { also: (id) => gone.get(id) ?? [] });
   }
 
-  /** All that waits for a node will not be handed over to it any more. */
-  async refuseAll(nodeId: string, why: string): Promise<void> {
+  /** What waits for a node will not be handed over to it: these messages, or all. */
+  async refuse(nodeId: string, why: string, ids?: readonly string[]): Promise<void> {
     const { store, clock } = this.#parts;
+    const also = (id: string): Change[] => [{ delete: KEYS.queue(nodeId, id) }];
     for (;;) {
-      const page = store.list({ prefix: KEYS.queue(nodeId), limit: 200 });
-      if (page.length === 0) return;
-      const moves = page.map(({ key }) => ({ id: idIn(key), state: 'refused', at: clock.now(), note: why }) as const);
-      await this.advanceAll(moves, { also: (id) => [{ delete: KEYS.queue(nodeId, id) }] });
+      const next = ids ?? store.list({ prefix: KEYS.queue(nodeId), limit: MAX_BATCH }).map(({ key }) => idIn(key));
+      const moves = next.map(
+        (id) => ({ id, state: 'refused', at: clock.now(), note: why.slice(0, MAX_NOTE) }) as const,
+      );
+      if (moves.length > 0) await this.advanceAll(moves, { also });
+      if (moves.length === 0 || ids !== undefined) return;
     }
   }
 
-  #unqueued(entry: Entry | undefined): Change[] {
-    return entry === undefined ? [] : [{ delete: entry.key }];
+  /** A message with an id, on its way. Made anew for each try: what has the smaller id is on disk first. */
+  #planOf(draft: MessageHead, json: string, reader: Reader): Required<Plan> & { readonly head: MessageHead } {
+    const { names, clock, deliverHere, isOnline, answered } = this.#parts;
+    const id = timeId(this.#steady);
+    const sent = { ...draft, id };
+    const isHere = sent.nodeId === names.nodeId;
+    const step = { state: 'delivered', at: clock.now() } as const;
+    const head = isHere ? { ...sent, state: step.state, history: [...sent.history, step] } : sent;
+    const queue = { put: KEYS.queue(head.nodeId, id), value: queued(head.dueAt, isOnline(head.nodeId)) };
+    const plan = joined(
+      { changes: putNewMessage(head, json), moved: [head], added: [head] },
+      isHere ? deliverHere(head, json) : { changes: [queue] },
+      head.replyTo === undefined ? { changes: [] } : answered(head.replyTo, reader, head),
+    );
+    return { ...plan, head };
   }
 
   #place(
@@ -178,7 +196,8 @@ export class Outbox {
     return received ?? this.own(id, reader).head;
   }
 
-  #headOf(
+  /** All but its id. */
+  #draftOf(
     { type, thread, replyTo, ttl }: ParsedInputOf<'message.send'>,
     { reader, place, parent }: { reader: Reader; place: Place; parent: MessageHead | undefined },
   ): MessageHead {
@@ -186,7 +205,7 @@ export class Outbox {
     const now = clock.now();
     return {
       box: 'out',
-      id: timeId(this.#steady),
+      id: '',
       nodeId: place.nodeId,
       ...given('fromAgent', reader.label),
       ...given('toAgent', place.agent),
@@ -207,52 +226,18 @@ export class Outbox {
     const from = `${names.nodeId}#${head.fromAgent ?? ''}`;
     const to = `${head.nodeId}#${head.toAgent ?? ''}`;
     const now = store.now();
-    const stopped = guards.pass({ from, to, at: now, length, hops: head.hops });
+    const stopped = guards.pass({ from, to, at: now, sentAt: now, length, hops: head.hops });
     if (stopped === undefined) return;
-    if (stopped.begins === true && stopped.untilMs !== undefined) await onLoop(head, stopped.untilMs - now);
-    throw stoppedError(stopped, now);
-  }
-
-  async #store(head: MessageHead, json: string, reader: Reader): Promise<MessageHead> {
-    const { names, clock, deliverHere, answered, isOnline } = this.#parts;
-    const isHere = head.nodeId === names.nodeId;
-    const stored = isHere ? (advance(head, { state: 'delivered', at: clock.now() }) ?? head) : head;
-    const way = isHere
-      ? deliverHere(stored, json)
-      : [{ put: KEYS.queue(head.nodeId, head.id), value: queued(head.dueAt, isOnline(head.nodeId)) }];
-    for (;;) {
-      const reply = head.replyTo === undefined ? [] : answered(head.replyTo, reader);
-      try {
-        await commitMail([putMessage(stored, json), ...way, ...reply], stored, this.#parts);
-        return stored;
-      } catch (thrown) {
-        if (thrown instanceof StoreOverBudget) throw fullError(thrown, 'out');
-        if (!(thrown instanceof StoreConflict)) throw thrown;
-      }
-    }
-  }
-
-  #next(head: MessageHead, { state }: { state: MessageState }): MessageHead | undefined {
-    return advance(head, { state, at: this.#parts.clock.now() });
-  }
-
-  #tell({ id, state, nodeId, caller, fromAgent }: MessageHead): void {
-    const { events, names } = this.#parts;
-    const to = names.nameOf(nodeId) ?? nodeId;
-    events.publish(
-      { type: 'message.state', message: { id, state, to, ...given('fromAgent', fromAgent) } },
-      (hearing) => hearing.kind === 'owner' || callerName(hearing) === caller,
-    );
+    if (stopped.begins === true) await onLoop(head, stopped.waitMs ?? 0);
+    throw stoppedError(stopped);
   }
 }
 
-/** A field that is there only where it has a value. */
-export const given = <Name extends string, Value>(
-  name: Name,
-  value: Value | undefined,
-): { readonly [Key in Name]?: Value } =>
-  // One field, named by its parameter.
-  value === undefined ? {} : ({ [name]: value } as { readonly [Key in Name]: Value });
+/** A step is not before the last one. */
+const notBefore = (stored: StoredMessage | undefined, step: Advance): Advance => ({
+  ...step,
+  at: Math.max(step.at, stored?.head.history.at(-1)?.at ?? step.at),
+});
 
 /** What somebody hears of a message that is not there, or not theirs. */
 export const messageNotFound = (id: string): LoopsyError =>
@@ -270,9 +255,9 @@ const WHY: Readonly<Record<Stopped['why'], string>> = {
   loop: 'more than 20 short messages between these two within two minutes: both rest for five minutes',
 };
 
-/** What a guard says to who writes. `now`: the clock of `untilMs`. */
-export const stoppedError = ({ why, untilMs }: Stopped, now: number): LoopsyError =>
+/** What a guard says to who writes. */
+export const stoppedError = ({ why, waitMs }: Stopped): LoopsyError =>
   new LoopsyError('message_loop', {
     message: WHY[why],
-    details: { why, ...(untilMs === undefined ? {} : { retryAfterMs: Math.max(1, Math.ceil(untilMs - now)) }) },
+    details: { why, ...(waitMs === undefined ? {} : { retryAfterMs: Math.max(1, Math.ceil(waitMs)) }) },
   });

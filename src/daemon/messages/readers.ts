@@ -95,6 +95,7 @@ export const shownMessage = (
     ts,
     type,
     body: String(JSON.parse(json)),
+    bodyGone: head.isCut,
     thread,
     replyTo,
     hops,

@@ -13,10 +13,12 @@ interface Step {
 export type Box = 'in' | 'out';
 
 /** What is stored of a message beside its body. */
-export interface MessageHead extends Omit<CarriedMessage, 'body' | 'leftMs'> {
+export interface MessageHead extends Omit<CarriedMessage, 'body' | 'ageMs' | 'leftMs'> {
   readonly box: Box;
   /** The other end. */
   readonly nodeId: string;
+  /** Inbox: the machine of that node, where it is another one. */
+  readonly machineId?: string | undefined;
   /** Outbox: who has sent it, as `callerName`. */
   readonly caller?: string;
   /** When its life ends, by the store's time. */
@@ -25,6 +27,8 @@ export interface MessageHead extends Omit<CarriedMessage, 'body' | 'leftMs'> {
   readonly history: readonly Step[];
   /** Who has taken it. */
   readonly reader?: string | undefined;
+  /** Outbox: its text has made room; the other node has it. */
+  readonly isCut?: true;
 }
 
 /** A stored message. */
@@ -47,8 +51,8 @@ export const KEYS = {
   receipt: (nodeId: string, id = ''): string => `mail/receipt/${nodeId}/${id}`,
   /** What came from a node up to now. */
   from: (nodeId: string): string => `mail/from/${nodeId}`,
-  /** What has come to its end, for each account: what went well, then what did not, the oldest first. */
-  done: (account: string, rest = ''): string => `mail/done/${account.slice('mail/'.length)}/${rest}`,
+  /** What may make room, for each account: by `ROOM`, the oldest first. */
+  room: (account: string, rest = ''): string => `mail/room/${account.slice('mail/'.length)}/${rest}`,
   epoch: 'mail/epoch',
   unreadAll: 'mail/new/',
   queueAll: 'mail/queue/',
@@ -56,10 +60,13 @@ export const KEYS = {
 } as const;
 
 /** The accounts whose bytes are counted; of what is unread, how many there are for each label. */
-export const ACCOUNTS = { in: 'mail/in/', out: 'mail/out/', unread: 'mail/unread/' } as const;
+export const ACCOUNTS = { in: 'mail/in/', out: 'mail/out/', unread: 'mail/unread/', from: 'mail/from/' } as const;
 
 /** A message is kept for so long after its life has ended, whatever became of it, unless its room is needed. */
 export const KEEP_MS = 7 * 86_400_000;
+
+/** What may make room, in this order: what went well, what did not, and the text of what the other node has. */
+export const ROOM = { done: 0, dead: 1, text: 2 } as const;
 
 /** How far each state is: none goes back. */
 const RANK: Readonly<Record<MessageState, number>> = {
@@ -98,9 +105,13 @@ export const advance = (head: MessageHead, { state, at, note, reader }: Advance)
   return { ...head, state, history, ...(reader === undefined ? {} : { reader }) };
 };
 
-/** Whose bytes a message is. */
-export const accountOf = ({ box, nodeId }: Pick<MessageHead, 'box' | 'nodeId'>): string =>
-  box === 'out' ? `${ACCOUNTS.out}all` : `${ACCOUNTS.in}${nodeId}`;
+/** Whose bytes a message is: those of the node that it is for, or of the machine that it is from. */
+export const accountOf = ({
+  box,
+  nodeId,
+  machineId = nodeId,
+}: Pick<MessageHead, 'box' | 'nodeId' | 'machineId'>): string =>
+  `${ACCOUNTS[box]}${box === 'out' ? nodeId : machineId}`;
 
 /** How a message is put. */
 export const putMessage = (head: MessageHead, json: string, ifRevision?: number): Change => ({
@@ -111,12 +122,35 @@ export const putMessage = (head: MessageHead, json: string, ifRevision?: number)
   ...(ifRevision === undefined ? {} : { ifRevision }),
 });
 
+/** What finds a message when room is needed. */
+export const roomKey = (head: MessageHead, kind: keyof typeof ROOM): string =>
+  KEYS.room(accountOf(head), `${ROOM[kind]}/${head.id}`);
+
+const roomOf = (head: MessageHead): string | undefined => {
+  if (isOver(head.state)) return roomKey(head, isDead(head.state) ? 'dead' : 'done');
+  return head.box === 'out' && head.state === 'delivered' ? roomKey(head, 'text') : undefined;
+};
+
+/** A new message, with what finds it when room is needed. */
+export const putNewMessage = (head: MessageHead, json: string): Change[] => [
+  // An id that another node has made may be here already.
+  head.box === 'in' ? putMessage(head, json, 0) : putMessage(head, json),
+  ...roomChanges(undefined, head),
+];
+
 /** A message one state further, with what finds it when room is needed. */
-export const putAdvanced = (stored: StoredMessage, next: MessageHead): Change[] => {
-  const change = putMessage(next, stored.json, stored.revision);
-  if (isOver(stored.head.state) || !isOver(next.state)) return [change];
-  const place = `${isDead(next.state) ? 1 : 0}/${next.id}`;
-  return [change, { put: KEYS.done(accountOf(next), place), value: '', expiresAt: next.dueAt + KEEP_MS }];
+export const putAdvanced = (stored: StoredMessage, next: MessageHead): Change[] => [
+  putMessage(next, stored.json, stored.revision),
+  ...roomChanges(stored.head, next),
+];
+
+const roomChanges = (before: MessageHead | undefined, head: MessageHead): Change[] => {
+  const [old, now] = [before && roomOf(before), roomOf(head)];
+  if (old === now) return [];
+  return [
+    ...(old === undefined ? [] : [{ delete: old }]),
+    ...(now === undefined ? [] : [{ put: now, value: '', expiresAt: head.dueAt + KEEP_MS }]),
+  ];
 };
 
 /** What an entry holds. */

@@ -1,17 +1,22 @@
 import type { Log } from '../../kernel/log.ts';
+import { BucketTable } from '../../kernel/token-bucket.ts';
 import { addressOf } from '../../protocol/mail.ts';
 import type { Receipt } from '../../protocol/messages.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
-import { given } from './outbox.ts';
+import type { Publisher } from '../events/bus.ts';
+import { given } from './mail.ts';
 import type { MailParts } from './parts.ts';
 import { KEYS, type MessageHead } from './record.ts';
 
 /** What telling both sides of a rest needs. */
 export interface RestParts extends MailParts {
+  readonly events: Publisher;
   readonly log: Log;
   /** Something waits for that node. */
   readonly onReceipt: (nodeId: string) => void;
 }
+
+const TOLD_PER_MINUTE = 20;
 
 /** Who has to rest: a label here, a label there. */
 interface Pair {
@@ -23,9 +28,12 @@ interface Pair {
 /** Two who wrote too much to each other rest: both sides are told. */
 export class Rests {
   readonly #parts: RestParts;
+  /** Another node may say it as often as it likes, and of whatever labels. */
+  readonly #told: BucketTable;
 
   constructor(parts: RestParts) {
     this.#parts = parts;
+    this.#told = new BucketTable({ size: TOLD_PER_MINUTE, clock: parts.clock });
   }
 
   /** A guard here has seen a loop: `head` is the message that was one too many. */
@@ -36,7 +44,7 @@ export class Rests {
     if (nodeId === names.nodeId) return;
     const receipt: Receipt = {
       kind: 'rest',
-      restMs: Math.round(restMs),
+      restMs: Math.max(1, Math.round(restMs)),
       ...given('fromAgent', mine),
       ...given('toAgent', theirs),
     };
@@ -55,7 +63,7 @@ export class Rests {
     const theirs = `${nodeId}#${fromAgent ?? ''}`;
     const mine = `${names.nodeId}#${toAgent ?? ''}`;
     const at = store.now();
-    if (guards.rest(theirs, mine, { at, untilMs: at + restMs }))
+    if (guards.rest(theirs, mine, { at, untilMs: at + restMs }) && this.#told.take(nodeId).ok)
       this.#tell({ nodeId, mine: toAgent, theirs: fromAgent }, restMs);
   }
 

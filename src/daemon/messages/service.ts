@@ -6,33 +6,26 @@ import { Page } from '../../kernel/page.ts';
 import { addressOf } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
-import { type Change, StoreConflict } from '../../store/store.ts';
+import { StoreConflict } from '../../store/store.ts';
 import type { Call } from '../edge/call.ts';
+import type { Publisher } from '../events/bus.ts';
 import { type Carrier, Courier } from './courier.ts';
 import { Due } from './due.ts';
 import { Guards } from './guards.ts';
 import { Inbox } from './inbox.ts';
 import { Intake } from './intake.ts';
 import { type Filter, filterOf, messagesOf } from './lists.ts';
-import { given, messageNotFound, Outbox } from './outbox.ts';
+import { given, Mail, moveOf, type Plan } from './mail.ts';
+import { messageNotFound, Outbox } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { Questions } from './questions.ts';
 import { Rests } from './rests.ts';
 import { needInbox, type Reader, readerOf, shownMessage } from './readers.ts';
-import {
-  type Advance,
-  advance,
-  idIn,
-  KEEP_MS,
-  KEYS,
-  type MessageHead,
-  putAdvanced,
-  readMessage,
-  type StoredMessage,
-} from './record.ts';
+import { type Advance, idIn, KEEP_MS, KEYS, type MessageHead, readMessage, type StoredMessage } from './record.ts';
 
 /** What messages need. */
-export interface MessagesOptions extends Omit<MailParts, 'guards'> {
+export interface MessagesOptions extends Omit<MailParts, 'guards' | 'mail'> {
+  readonly events: Publisher;
   readonly log: Log;
   readonly carrier: Carrier;
   /** Peers that are trusted, by their names here. */
@@ -60,7 +53,7 @@ export class Messages implements Service {
   constructor(options: MessagesOptions) {
     const { store, clock, names, log, carrier } = options;
     this.#options = options;
-    const mail = { ...options, guards: new Guards(options.settings) };
+    const mail = { ...options, guards: new Guards(options.settings), mail: new Mail(options) };
     const onReceipt = (nodeId: string): void => {
       if (nodeId !== names.nodeId) this.#courier.wake(nodeId);
     };
@@ -76,7 +69,8 @@ export class Messages implements Service {
       ...mail,
       deliverHere: (head, json) => this.#inbox.putNew(inHere(head), json),
       received: (id, reader) => this.#inbox.find(id, reader)?.head,
-      answered: (id, reader) => this.#inbox.answered(id, reader),
+      answered: (id, reader, reply) => this.#inbox.answered(id, reader, reply),
+      replied: (reply) => this.#inbox.replied(reply),
       onQueued: (nodeId) => this.#courier.wake(nodeId),
       isOnline: (nodeId) => carrier.isOnline(nodeId) === true,
       onLoop,
@@ -184,11 +178,11 @@ export class Messages implements Service {
   }
 
   deliver(batch: ParsedInputOf<'message.deliver'>, { caller }: Call): Promise<OutputOf<'message.deliver'>> {
-    return this.#intake.take(batch, nodeOf(caller));
+    return this.#intake.take(batch, peerOf(caller));
   }
 
   async receive({ receipts }: ParsedInputOf<'message.receipts'>, { caller }: Call): Promise<Record<string, never>> {
-    const nodeId = nodeOf(caller);
+    const { nodeId } = peerOf(caller);
     for (const receipt of receipts) if (receipt.kind === 'rest') this.#rests.heard(receipt, nodeId);
     await this.#outbox.receive(receipts, nodeId);
     return {};
@@ -222,18 +216,15 @@ export class Messages implements Service {
     return { messages: page.items, more: false };
   }
 
-  /** The changes that tell the sender of a received message what became of it. */
-  #tellSender({ nodeId, id, dueAt }: MessageHead, step: Advance): Change[] {
+  /** What tells the sender of a received message what became of it. */
+  #tellSender({ nodeId, id, dueAt }: MessageHead, step: Advance): Plan {
     const { store, names } = this.#options;
+    if (nodeId === names.nodeId) return moveOf(readMessage(store, 'out', id), step);
     const { state, at, reader, note } = step;
-    if (nodeId !== names.nodeId) {
-      const receipt = { kind: 'state', id, state, at, ...given('reader', reader), ...given('note', note) };
-      // A sender that stays away for so long has forgotten the message.
-      return [{ put: KEYS.receipt(nodeId, id), value: JSON.stringify(receipt), expiresAt: dueAt + KEEP_MS }];
-    }
-    const sent = readMessage(store, 'out', id);
-    const next = sent === undefined ? undefined : advance(sent.head, step);
-    return sent === undefined || next === undefined ? [] : putAdvanced(sent, next);
+    const receipt = { kind: 'state', id, state, at, ...given('reader', reader), ...given('note', note) };
+    // A sender that stays away for so long has forgotten the message.
+    const expiresAt = dueAt + KEEP_MS;
+    return { changes: [{ put: KEYS.receipt(nodeId, id), value: JSON.stringify(receipt), expiresAt }] };
   }
 
   async #epoch(): Promise<string> {
@@ -255,8 +246,8 @@ export class Messages implements Service {
 const inHere = (head: MessageHead): MessageHead => ({ ...head, box: 'in' });
 
 /** The node that speaks over a link. */
-const nodeOf = (caller: Call['caller']): string => {
-  if (caller.kind === 'peer') return caller.nodeId;
+const peerOf = (caller: Call['caller']): Extract<Call['caller'], { kind: 'peer' }> => {
+  if (caller.kind === 'peer') return caller;
   // The table lets nobody else in.
   throw messageNotFound('');
 };

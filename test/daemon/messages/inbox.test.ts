@@ -220,14 +220,14 @@ describe('a full box', () => {
   });
 
   it('of the sender refuses what is new, and takes nothing away', async () => {
-    const { kai } = await twoDesks({ perMinute: 10_000, loopGuard: false, maxBytes: 5000 });
+    const { kai } = await twoDesks({ perMinute: 10_000, loopGuard: false, maxBytes: 10_000 });
     kai.way.online = false;
     const sent = [await kai.send('maria', body), await kai.send('maria', body)];
     await expect(
       (async () => {
         for (;;) sent.push(await kai.send('maria', body));
       })(),
-    ).rejects.toMatchObject({ error: 'mailbox_full', message: expect.stringContaining('the outbox is full') });
+    ).rejects.toMatchObject({ error: 'mailbox_full', message: expect.stringContaining('for one node is full') });
     expect(kai.messages.list({ box: 'outbox', unread: true }, callBy(OWNER)).messages.map(({ id }) => id)).toEqual(
       sent,
     );
@@ -237,9 +237,18 @@ describe('a full box', () => {
 
   it('of one sender leaves room for others', async () => {
     const { maria, kai } = await twoDesks({ perMinute: 10_000, loopGuard: false, maxBytes: 20_000 });
+    kai.settings = { ...kai.settings, maxBytes: 1_000_000 };
     for (let at = 0; at < 15; at += 1) await kai.send('maria', body);
     await settle();
-    const message = { id: `${'0'.repeat(25)}1`, ts: 1, type: 'chat', body: 'x', hops: 0, leftMs: 1000 } as const;
+    const message = {
+      id: `${'0'.repeat(25)}1`,
+      ts: 1,
+      type: 'chat',
+      body: 'x',
+      hops: 0,
+      ageMs: 0,
+      leftMs: 1000,
+    } as const;
     const batch = { epoch: 'e'.repeat(32), messages: [message] };
     const { results } = await maria.messages.deliver(batch, callBy(peer('q'.repeat(32))));
     expect(results).toEqual([{ id: message.id }]);
