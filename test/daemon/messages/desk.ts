@@ -60,6 +60,8 @@ export interface Desk {
   readonly handed: unknown[];
   readonly log: KeptLog;
   settings: MessageSettings;
+  /** What the other node's answer becomes on its way. */
+  answers: (answer: unknown) => unknown;
   send(
     to: string | undefined,
     body: string,
@@ -169,7 +171,7 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
     const mine = life;
     const answer = await guarded(mine, id, () => there().ask(() => take(there(), parsed as never)));
     way.behind(input);
-    return JSON.parse(JSON.stringify(answer)) as Answer;
+    return JSON.parse(JSON.stringify(desk.answers(answer))) as Answer;
   };
   /** The store of one life. */
   const storeOf = (mine: Life): Store =>
@@ -243,6 +245,7 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
       for (const tell of life.mourners) tell();
     },
     fault: () => undefined,
+    answers: (answer) => answer,
     ask: async <Answer>(run: () => Promise<Answer>): Promise<Answer> => {
       const mine = life;
       const cutOff = new Undelivered(new Error('the node has died'), true);
