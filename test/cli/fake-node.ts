@@ -257,7 +257,7 @@ export const EVENTS = [
   { type: 'file.failed', at: 1_799_999_992_500, file: { path: '/home/kai/b', bytes: 0, caller: 'peer:maria', error: 'disk_full', message: 'it does not fit' } },
   { type: 'lease.changed', at: 1_799_999_992_550, name: 'deploy', change: 'acquired', owner: 'peer:maria', fence: 41 },
   { type: 'message.received', at: 1_799_999_992_600, message: { id: MESSAGE_ID, from: 'maria', fromAgent: 'codex', type: 'chat' } },
-  { type: 'message.state', at: 1_799_999_992_700, message: { id: MESSAGE_ID, to: 'maria', state: 'read' } },
+  { type: 'message.state', at: 1_799_999_992_700, message: { id: MESSAGE_ID, box: 'outbox', from: 'kai', to: 'maria', state: 'read' } },
   { type: 'message.rest', at: 1_799_999_992_800, from: 'kai', to: 'maria#codex', restMs: 300_000 },
   { type: 'gap', at: 1_799_999_993_000, reason: 'not kept' },
 ].map((event) => eventSchema.parse(event)); // prettier-ignore

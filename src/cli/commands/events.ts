@@ -69,7 +69,7 @@ const wordsOf = (event: Event, words: Words): string => {
     case 'message.received':
       return `${plain(event.message.id)} from ${plain(addressOf(event.message.from, event.message.fromAgent))}`;
     case 'message.state':
-      return `${plain(event.message.id)} to ${plain(event.message.to)}: ${event.message.state}`;
+      return `${plain(event.message.id)} ${event.message.box === 'inbox' ? `from ${plain(event.message.from)}` : `to ${plain(event.message.to)}`}: ${event.message.state}`;
     case 'message.rest':
       return `${plain(event.from)} and ${plain(event.to)} wrote too much too fast: both rest for ${duration(event.restMs)}`;
     case 'gap':
