@@ -32,6 +32,8 @@ export interface TargetOptions {
   /** True where what the source does not have is removed. */
   readonly delete?: boolean;
   readonly digest: boolean;
+  /** True where more was asked for than these roots. */
+  readonly several?: boolean;
   /** True where the destination is the file itself, and never a folder that it goes into. */
   readonly isExact?: boolean;
 }
