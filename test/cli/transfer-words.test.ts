@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+
+import { errorOf, failureGroups, saidBy } from '../../src/cli/transfer-words.ts';
+import { LoopsyError } from '../../src/protocol/errors.ts';
+import type { Transfer } from '../../src/protocol/transfers.ts';
+import { verifies } from '../requirements.ts';
+import { MOVED } from './fake-node.ts';
+
+const reader = { here: MOVED.from.nodeId };
+const LIST = '`loopsy ls maria <path>` shows what is there';
+
+describe('the advice to list what is there', () => {
+  it.each<[Pick<Transfer, 'at' | 'hint'>, string | undefined]>([
+    [{ at: 'source' }, undefined],
+    [{ at: 'target' }, LIST],
+    [{ at: 'target', hint: 'make it' }, 'make it'],
+    [{}, undefined],
+  ])(verifies('cli.transfer.failures', 'names the peer, and is given for no other machine: %j → %s'), (of, hint) => {
+    const failed = { outcome: 'failed', error: 'file_not_found', message: 'not there', ...of } as const;
+    expect(errorOf({ ...MOVED, ...failed }, reader)?.hint).toBe(hint);
+    const failures = [{ path: 'x', error: 'file_not_found', message: 'not there', ...of }];
+    const files = { found: 1, done: 0, skipped: 0, failed: 1 };
+    expect(failureGroups({ ...MOVED, files, failures }, reader)[0]?.hint).toBe(hint);
+  });
+
+  it(verifies('cli.transfer.failures', 'is kept from errors that it does not help with'), () => {
+    const denied = { outcome: 'failed', error: 'path_denied', at: 'target' } as const;
+    expect(errorOf({ ...MOVED, ...denied }, reader)?.hint).toBeUndefined();
+    const said = (peer: string | undefined, instead?: string): unknown => {
+      try {
+        return saidBy(peer, instead)(new LoopsyError('file_not_found', { message: 'no' }));
+      } catch (thrown) {
+        return thrown instanceof LoopsyError ? [thrown.message, thrown.hint] : thrown;
+      }
+    };
+    expect(said('maria')).toEqual(['no (on maria)', LIST]);
+    expect(said('maria', 'look above')).toEqual(['no (on maria)', 'look above']);
+    expect(said(undefined)).toEqual(['no', undefined]);
+  });
+});
