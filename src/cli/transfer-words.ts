@@ -8,6 +8,8 @@ type End = Transfer['from'];
 /** How people read a transfer: `here` is this machine's nodeId. */
 export interface Reader {
   readonly here: string;
+  /** The destination as the reader has typed it, where that is a path of this machine. */
+  readonly typed?: string | undefined;
 }
 
 /** A node by its name here. */
@@ -194,7 +196,11 @@ const wayWords = (transfer: Transfer, reader: Reader): string => {
   return `${source}to ${targetWords(transfer, reader)}`;
 };
 
-const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => placeWords(to, path ?? dest, reader);
+/** The real path of one thing; of several the folder that they went into, as it was typed. */
+const targetWords = ({ to, sources, path, dest }: Transfer, reader: Reader): string => {
+  if (path !== undefined && sources.length <= 1) return placeWords(to, path, reader);
+  return placeWords(to, to.nodeId === reader.here ? (reader.typed ?? dest) : dest, reader);
+};
 
 /** Some failures with one and the same thing to do about them. */
 export interface FailureGroup {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { errorOf, failureGroups, saidBy } from '../../src/cli/transfer-words.ts';
+import { errorOf, failureGroups, saidBy, summaryOf } from '../../src/cli/transfer-words.ts';
 import { LoopsyError } from '../../src/protocol/errors.ts';
 import type { Transfer } from '../../src/protocol/transfers.ts';
 import { verifies } from '../requirements.ts';
@@ -37,4 +37,19 @@ describe('the advice to list what is there', () => {
     expect(said('maria', 'look above')).toEqual(['no (on maria)', 'look above']);
     expect(said(undefined)).toEqual(['no', undefined]);
   });
+});
+
+describe('the summary', () => {
+  it(
+    verifies('cli.transfer.summary', 'names the place of several things as it was typed, also where one failed'),
+    () => {
+      const several = { ...MOVED, sources: ['a', 'b'], path: '/home/maria/inbox/a' };
+      expect(summaryOf(several, reader)).toContain(' to maria:inbox/;');
+      const here = { ...several, from: MOVED.to, to: MOVED.from, dest: '/srv/kai/inbox/' };
+      expect(summaryOf(here, { ...reader, typed: 'inbox/' })).toContain(' to inbox/;');
+      expect(summaryOf(here, reader)).toContain(' to /srv/kai/inbox/;');
+      // One thing has one real path.
+      expect(summaryOf({ ...here, sources: ['a'] }, { ...reader, typed: 'inbox/' })).toContain('/home/maria/inbox/a;');
+    },
+  );
 });
