@@ -225,8 +225,11 @@ export const failureGroups = (transfer: Transfer, reader: Reader): FailureGroup[
   return more > 0 ? [...known, { lines: [moreWords(transfer, more, reader)], hint: undefined }] : known;
 };
 
-const failureLine = ({ path, message, files = 0 }: TransferFailure, where: string): string =>
-  `${plain(path)}: ${plain(message)}${files === 0 ? '' : `, with ${count(files, 'file')} in it`}${where}`;
+/** Most messages begin with the path: it is not said twice. */
+const failureLine = ({ path, message, files = 0 }: TransferFailure, where: string): string => {
+  const name = message.startsWith(JSON.stringify(path)) ? '' : `${plain(path)}: `;
+  return `${name}${plain(message)}${files === 0 ? '' : `, with ${count(files, 'file')} in it`}${where}`;
+};
 
 /** What its other machine could not read or write is known there. */
 const moreWords = ({ role, failures, from, to }: Transfer, more: number, reader: Reader): string => {

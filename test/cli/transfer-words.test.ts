@@ -39,6 +39,18 @@ describe('the advice to list what is there', () => {
   });
 });
 
+describe('a failure', () => {
+  it(verifies('cli.transfer.failures', 'names its path once'), () => {
+    const files = { found: 3, done: 0, skipped: 0, failed: 3 };
+    const failed = (path: string, message: string) => ({ path, error: 'path_denied', message });
+    const failures = [failed('a "b"', '"a \\"b\\"" is closed'), failed('c', 'it is closed')];
+    expect(failureGroups({ ...MOVED, files, failures }, reader)[0]?.lines).toEqual([
+      '"a \\"b\\"" is closed',
+      'c: it is closed',
+    ]);
+  });
+});
+
 describe('the summary', () => {
   it(
     verifies('cli.transfer.summary', 'names the place of several things as it was typed, also where one failed'),

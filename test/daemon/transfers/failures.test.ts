@@ -50,11 +50,11 @@ describe('a folder that can not be made at the target', () => {
         { path: 'tree/sub', error: 'wrong_type', message: '"tree/sub" is no folder there', at: 'target', files: 2 },
       ]);
       expect(failureGroups(ended, { here: ended.to.nodeId }).flatMap(({ lines }) => lines)).toEqual([
-        'tree/sub: "tree/sub" is no folder there, with 2 files in it',
+        '"tree/sub" is no folder there, with 2 files in it',
       ]);
       const elsewhere = { ...ended, to: { name: 'maria', nodeId: 'm' } };
       expect(failureGroups(elsewhere, { here: ended.from.nodeId }).flatMap(({ lines }) => lines)).toEqual([
-        'tree/sub: "tree/sub" is no folder there, with 2 files in it (on maria)',
+        '"tree/sub" is no folder there, with 2 files in it (on maria)',
       ]);
       expect(missedWords(ended)).toBe('2 of 4 files did not arrive');
       expect(await readFile(join(home, 'to/tree/sub2/3'), 'utf8')).toBe('3');
