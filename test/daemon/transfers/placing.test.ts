@@ -86,3 +86,29 @@ describe('a source with / behind it', () => {
     expect(await readFile(join(home, 'to/link/f'), 'utf8')).toBe('2');
   });
 });
+
+describe('a link in a folder that things go into', () => {
+  it(
+    verifies('transfers.links', 'is not followed: what it leads to is no mirror, and a file takes its own place'),
+    async () => {
+      const { home, move, write } = await localNode();
+      await write({ 'tree/f': 'new', one: 'new', 'there/x': '', 'precious/p': 'p', other: 'old' });
+      await symlink('../precious', join(home, 'there/tree'));
+      await symlink('../other', join(home, 'there/one'));
+      await symlink('/', join(home, 'there/out'));
+      const [blocked] = (await move({ sources: ['tree'], dest: 'there' })).failures;
+      expect(blocked).toMatchObject({ error: 'wrong_type', message: '"tree" is no folder there', files: 1 });
+      await move({ sources: ['tree'], dest: 'there/', delete: true });
+      expect(await readdir(join(home, 'precious'))).toEqual(['p']);
+      expect(await move({ sources: ['one'], dest: 'there' })).toMatchObject({ outcome: 'done' });
+      expect(await readFile(join(home, 'other'), 'utf8')).toBe('old');
+      expect(await readFile(join(home, 'there/one'), 'utf8')).toBe('new');
+      await write({ out: 'new' });
+      expect(await move({ sources: ['out'], dest: 'there' })).toMatchObject({ outcome: 'done' });
+      // Named itself, it is what it leads to.
+      await symlink('precious', join(home, 'named'));
+      expect(await move({ sources: ['tree/.'], dest: 'named' })).toMatchObject({ outcome: 'done' });
+      expect(await readdir(join(home, 'precious'))).toEqual(['f', 'p']);
+    },
+  );
+});

@@ -79,7 +79,7 @@ export class Target {
     };
     const given = await findDestinations(this.#around, this.places, { ...this.#options, isOurs });
     const real = [];
-    for (const path of given) real.push(await this.places.check(path));
+    for (const path of given) real.push(await this.places.checkIn(path));
     const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
     if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
