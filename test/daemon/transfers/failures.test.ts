@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 
 import { failureGroups, missedWords } from '../../../src/cli/transfer-words.ts';
 import { listFiles } from '../../../src/daemon/transfers/single.ts';
+import { draftsIn } from '../../helpers/files.ts';
+import { until } from '../../helpers/process-facts.ts';
 import { verifies } from '../../requirements.ts';
 import { localNode } from './local-setup.ts';
 
@@ -13,7 +15,8 @@ describe('a large file that is appended to while it is sent', () => {
     const { home, move, write } = await localNode();
     await write({ large: 'x'.repeat(20_000_000) });
     const moving = move({ sources: ['large'], dest: 'copy', limit: 10_000_000 });
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // Before it is opened, what is appended is a part of it.
+    await until(async () => (await draftsIn(home)).length > 0, 10_000);
     await appendFile(join(home, 'large'), 'more');
     const { failures, bytes } = await moving;
     expect(failures).toMatchObject([{ path: 'large', error: 'source_changed' }]);
