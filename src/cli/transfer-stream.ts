@@ -17,6 +17,8 @@ export interface Following {
   readonly node: LocalNode;
   readonly first: AsyncIterable<StreamEvent>;
   readonly peer?: string | undefined;
+  /** The destination as it was typed. */
+  readonly typed?: string | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -25,7 +27,7 @@ const MAX_RESUMES = 2;
 
 /** Shows a transfer until it ends, and then what became of it. @returns this process's exit code. */
 export const followTransfer = async (cli: Cli, following: Following): Promise<number> => {
-  const reader: Reader = { here: following.node.health.nodeId };
+  const reader: Reader = { here: following.node.health.nodeId, typed: following.typed };
   const progress = createProgress(cli, reader);
   try {
     for await (const event of eventsOf(cli, following, progress)) {

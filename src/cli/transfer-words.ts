@@ -8,6 +8,8 @@ type End = Transfer['from'];
 /** How people read a transfer: `here` is this machine's nodeId. */
 export interface Reader {
   readonly here: string;
+  /** The destination as the reader has typed it, where that is a path of this machine. */
+  readonly typed?: string | undefined;
 }
 
 /** A node by its name here. */
@@ -25,18 +27,31 @@ const onName = (name: string): string => ` (on ${name})`;
 const onWords = ({ from, to }: Pick<Transfer, 'from' | 'to'>, at: TransferEnd | undefined, reader: Reader): string =>
   at === undefined || from.nodeId === to.nodeId ? '' : onName(endName(at === 'source' ? from : to, reader));
 
+/** To list what is there helps only where that is a peer (undefined: this machine), and nothing better is known. */
+const listHint = (error: string, hint: string | undefined, peer: string | undefined): string | undefined => {
+  if (error !== 'file_not_found' || (hint !== undefined && hint !== ERRORS[error].hint)) return hint;
+  return peer === undefined ? undefined : `\`loopsy ls ${peer} <path>\` shows what is there`;
+};
+
+/** The peer that an end is. */
+const peerAt = ({ from, to }: Transfer, at: TransferEnd | undefined, { here }: Reader): string | undefined => {
+  const { nodeId, name } = at === 'source' ? from : to;
+  return at === undefined || nodeId === here ? undefined : plain(name);
+};
+
 /** What a machine says of its files; what became of the way to it names it already. */
 const isOfFiles = ({ code }: LoopsyError): boolean => code >= 4000 && code < 5000;
 
-/** Throws it on, with the name of the peer that has said it; undefined: this machine was asked. */
+/** Throws it on, with the name of the peer that has said it (undefined: this machine was asked), and advice to list it. */
 export const saidBy =
-  (peer: string | undefined) =>
+  (peer: string | undefined, instead?: string) =>
   (thrown: unknown): never => {
-    if (peer === undefined || !(thrown instanceof LoopsyError) || !isOfFiles(thrown)) throw thrown;
-    const { error, hint, details } = thrown;
+    if (!(thrown instanceof LoopsyError) || !isOfFiles(thrown)) throw thrown;
+    const { error, message, details } = thrown;
+    const listed = listHint(error, thrown.hint, peer === undefined ? undefined : plain(peer));
     throw new LoopsyError(error, {
-      message: `${thrown.message}${onName(plain(peer))}`,
-      ...(hint === undefined ? {} : { hint }),
+      message: peer === undefined ? message : `${message}${onName(plain(peer))}`,
+      hint: (error === 'file_not_found' ? instead : undefined) ?? listed ?? '',
       ...(details === undefined ? {} : { details }),
       cause: thrown,
     });
@@ -181,7 +196,11 @@ const wayWords = (transfer: Transfer, reader: Reader): string => {
   return `${source}to ${targetWords(transfer, reader)}`;
 };
 
-const targetWords = ({ to, path, dest }: Transfer, reader: Reader): string => placeWords(to, path ?? dest, reader);
+/** The real path of one thing; of several the folder that they went into, as it was typed. */
+const targetWords = ({ to, sources, path, dest }: Transfer, reader: Reader): string => {
+  if (path !== undefined && sources.length <= 1) return placeWords(to, path, reader);
+  return placeWords(to, to.nodeId === reader.here ? (reader.typed ?? dest) : dest, reader);
+};
 
 /** Some failures with one and the same thing to do about them. */
 export interface FailureGroup {
@@ -197,7 +216,7 @@ export const failureGroups = (transfer: Transfer, reader: Reader): FailureGroup[
   if (more <= 0 && failures.every(({ message }) => message === transfer.message)) return [];
   const groups = new Map<string, string[]>();
   for (const failure of failures) {
-    const hint = failureHint(failure);
+    const hint = failureHint(failure, peerAt(transfer, failure.at, reader));
     const lines = groups.get(hint) ?? [];
     lines.push(failureLine(failure, onWords(transfer, failure.at, reader)));
     groups.set(hint, lines);
@@ -206,8 +225,11 @@ export const failureGroups = (transfer: Transfer, reader: Reader): FailureGroup[
   return more > 0 ? [...known, { lines: [moreWords(transfer, more, reader)], hint: undefined }] : known;
 };
 
-const failureLine = ({ path, message, files = 0 }: TransferFailure, where: string): string =>
-  `${plain(path)}: ${plain(message)}${files === 0 ? '' : `, with ${count(files, 'file')} in it`}${where}`;
+/** Most messages begin with the path: it is not said twice. */
+const failureLine = ({ path, message, files = 0 }: TransferFailure, where: string): string => {
+  const name = message.startsWith(JSON.stringify(path)) ? '' : `${plain(path)}: `;
+  return `${name}${plain(message)}${files === 0 ? '' : `, with ${count(files, 'file')} in it`}${where}`;
+};
 
 /** What its other machine could not read or write is known there. */
 const moreWords = ({ role, failures, from, to }: Transfer, more: number, reader: Reader): string => {
@@ -215,9 +237,13 @@ const moreWords = ({ role, failures, from, to }: Transfer, more: number, reader:
   return `${count(more, 'file')} did not arrive: ${endName(role === 'target' ? from : to, reader)} knows why`;
 };
 
-const failureHint = ({ hint, error }: TransferFailure): string => {
+const failureHint = ({ hint, error }: TransferFailure, peer: string | undefined): string => {
+  return listHint(error, hint ?? hintOf(error), peer) ?? '';
+};
+
+const hintOf = (error: string): string | undefined => {
   const row: ErrorRow | undefined = isKnown(error) ? ERRORS[error] : undefined;
-  return hint ?? row?.hint ?? '';
+  return row?.hint;
 };
 
 /** Undefined where all was done; else `2 of 30 files did not arrive`. */
@@ -239,11 +265,11 @@ export const errorOf = (transfer: Transfer, reader: Reader): LoopsyError | undef
   if (outcome === 'failed' && error === undefined && missedWords(transfer) !== undefined) return undefined;
   const ending = ENDINGS[outcome];
   const text = message ?? (error !== undefined && isKnown(error) ? ERRORS[error].message : ending.message);
-  const hint = transfer.hint ?? (error === undefined || error === 'transfer_cancelled' ? AGAIN : undefined);
+  const again = error === undefined || error === 'transfer_cancelled' ? AGAIN : undefined;
+  const known = transfer.hint ?? again ?? hintOf(error ?? '');
+  const hint = listHint(error ?? '', known, peerAt(transfer, transfer.at, reader));
   const on = onWords(transfer, transfer.at, reader);
-  const body = {
-    error: { name: error ?? ending.error, message: `${text}${on}`, ...(hint === undefined ? {} : { hint }) },
-  };
+  const body = { error: { name: error ?? ending.error, message: `${text}${on}`, hint: hint ?? '' } };
   return errorFromBody(body) ?? new LoopsyError('internal');
 };
 

@@ -219,7 +219,7 @@ export interface ErrorBody {
 export interface ErrorParts {
   /** Says what happened, with the names and values of this case; default: the catalogue's message. */
   readonly message?: string;
-  /** What to do next; default: the catalogue's hint. */
+  /** What to do next; default: the catalogue's hint; empty: none, where that is no help. */
   readonly hint?: string;
   /** Facts for programs, e.g. `{ field: "cwd" }`. Never a secret. */
   readonly details?: Readonly<Record<string, unknown>>;
@@ -237,7 +237,7 @@ export class LoopsyError extends Error {
     super(parts.message ?? ERRORS[error].message, parts.cause === undefined ? undefined : { cause: parts.cause });
     this.error = error;
     const catalogue: ErrorRow = ERRORS[error];
-    this.hint = parts.hint ?? catalogue.hint;
+    this.hint = (parts.hint ?? catalogue.hint) || undefined;
     this.details = parts.details;
   }
 

@@ -252,6 +252,10 @@ export const targetOpenSchema = z.strictObject({
     .array(rootSchema.pick({ name: true, type: true }))
     .min(1)
     .max(10_000),
+  several: z
+    .boolean()
+    .optional()
+    .describe('more was asked for than was found: what was goes into a folder all the same'),
   source: z.string().max(100_000).describe('says whose files, and which: a repeat of the same goes on where it was'),
   platform: platformSchema.describe("the source's"),
   from: z.string().max(300).optional().describe('for its records: where the files come from'),

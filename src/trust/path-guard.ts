@@ -1,4 +1,5 @@
 import { lstat, realpath, stat } from 'node:fs/promises';
+import { posix } from 'node:path';
 
 import { errorCode } from '../kernel/atomic-file.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -163,12 +164,13 @@ export class PathGuard {
     const isClosed = (root: Root): boolean => this.#isIn(root, real, foldWide);
     if (always.some(isClosed)) throw pathDenied(given, NEVER_OPEN);
     const closed = denied.find(isClosed);
-    // As it is written it may be open: then who reads `is outside` would not believe it.
+    // As it is written it may be open: then who reads `is outside` would not believe it. `..` alone is no link.
+    const written = this.#separator === '/' ? posix.normalize(native) : native;
     const isAlright = (roots: readonly Root[]): boolean =>
-      real !== native && roots.some((root) => this.#isIn(root, native, foldNarrow));
+      real !== written && roots.some((root) => this.#isIn(root, written, foldNarrow));
     if (closed !== undefined) {
       const why = `denied by transfer.deniedPaths (${closed.text})`;
-      const isBehindLink = isAlright(allowed) && !this.#isIn(closed, native, foldWide);
+      const isBehindLink = isAlright(allowed) && !this.#isIn(closed, written, foldWide);
       throw this.#denied(
         given,
         isBehindLink ? `leads by a link to what is ${why}` : `is ${why}`,

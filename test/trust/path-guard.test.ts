@@ -183,6 +183,10 @@ describe('the path guard', () => {
     expect(await messageOf('a/to-ssh')).toBe(
       '"a/to-ssh" leads by a link to what is denied by transfer.deniedPaths (~/.ssh)',
     );
+    // No link is involved where `..` alone leads out; where a link is, `..` behind it does not hide it.
+    expect(await messageOf('../outside/x')).toBe('"../outside/x" is outside transfer.allowedPaths');
+    expect(await messageOf('a/../.ssh')).toBe('"a/../.ssh" is denied by transfer.deniedPaths (~/.ssh)');
+    expect(await messageOf('a/to-etc/../x')).toBe('"a/to-etc/../x" leads by a link outside transfer.allowedPaths');
     expect(await messageOf('.ssh')).toBe('".ssh" is denied by transfer.deniedPaths (~/.ssh)');
     // What nobody can open is not said to have a key that opens it.
     const closed = await guard.closedBelow(await guard.check('~'));

@@ -20,7 +20,7 @@ const ls: Command = async ({ invocation, node, out }) => {
   const files = await itemsOf(pagesOf(client, 'file.list', { input, peer }), (page) => {
     path = page.path;
     return page.files;
-  }).catch(saidBy(peer));
+  }).catch(saidBy(peer, 'name a folder above it, or none: then it is the home'));
   if (out.json) {
     out.document({ path, files });
     return EXIT.ok;

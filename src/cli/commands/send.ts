@@ -29,8 +29,9 @@ const move = async (cli: Cli, ends: Ends): Promise<number> => {
   const node = await cli.node();
   const { client } = node;
   if (!invocation.has('detach')) {
+    const typed = invocation.args.at(-1);
     return untilInterrupted(cli, `loopsy: stopped; ${AGAIN}`, (signal) =>
-      followTransfer(cli, { node, first: client.events('transfer.run', input, { signal }), signal }),
+      followTransfer(cli, { node, first: client.events('transfer.run', input, { signal }), typed, signal }),
     );
   }
   const started = await client.call('transfer.start', { ...input, detach: true });

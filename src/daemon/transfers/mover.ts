@@ -34,20 +34,28 @@ export interface MoverParts {
 /** Parts of the manifest that are dealt with at once: all that is held of it. */
 const GROUPS = 4;
 
+/** One try at all of it: an end that was started anew has to be opened again, and with that all begins anew. */
+interface Attempt {
+  readonly way: Way;
+  readonly patience: Patience;
+  readonly sender: FileSender;
+  readonly remover: ExtraRemover | undefined;
+  /** What goes on. */
+  readonly works: Set<Promise<unknown>>;
+}
+
 /** Carries files from one end to the other, so that doing it again goes on where it was. */
 export class Mover {
   readonly #parts: MoverParts;
   readonly #progress: Progress;
   readonly #patience: Patience;
-  readonly #sender: FileSender;
 
   constructor(parts: MoverParts) {
-    const { progress, clock, signal, patienceMs, throttle } = parts;
+    const { progress, clock, signal, patienceMs } = parts;
     this.#parts = parts;
     this.#progress = progress;
     const onWaiting = (why: LoopsyError | undefined): void => progress.wait(why);
     this.#patience = new Patience({ clock, signal, patienceMs, onWaiting });
-    this.#sender = new FileSender({ patience: this.#patience, progress, throttle, signal });
   }
 
   /** @throws {LoopsyError} what keeps all of it from going on; single files are counted as failures. */
@@ -59,8 +67,11 @@ export class Mover {
   }
 
   async #once(): Promise<void> {
-    const { ends, signal } = this.#parts;
+    const { ends, signal, throttle } = this.#parts;
     const once = new AbortController();
+    const patience = this.#patience.within(once.signal);
+    const sender = new FileSender({ patience, progress: this.#progress, throttle, signal: once.signal });
+    const works = new Set<Promise<unknown>>();
     const giveUp = (): void => once.abort(signal.reason);
     signal.addEventListener('abort', giveUp, { once: true });
     const source = ends.source(once.signal);
@@ -68,9 +79,9 @@ export class Mover {
     let outcome: Leaving['outcome'] = 'failed';
     try {
       signal.throwIfAborted();
-      const way = await this.#open(source, target);
-      const remover = this.#remover();
-      await this.#move(way, remover);
+      const way = await this.#open([source, target], patience);
+      const remover = this.#remover(patience);
+      await this.#move({ way, patience, sender, remover, works });
       await remover?.run(way);
       outcome = this.#progress.hasFailed ? 'failed' : 'done';
     } catch (thrown) {
@@ -79,6 +90,8 @@ export class Mover {
     } finally {
       signal.removeEventListener('abort', giveUp);
       once.abort();
+      // What still goes on would count, and take slots, beside the next attempt.
+      await Promise.allSettled(works);
       const { files, bytes } = this.#progress;
       const leaving = { outcome, files: files.done, bytes: bytes.sent, failed: files.failed };
       // An end that can't be told closes by itself.
@@ -91,14 +104,14 @@ export class Mover {
     return input.dryRun === true ? name : undefined;
   }
 
-  #remover(): ExtraRemover | undefined {
+  #remover(patience: Patience): ExtraRemover | undefined {
     const { exclude = [], gitignore, delete: removes } = this.#parts.input;
     const leavesOut = exclude.length > 0 || gitignore === true;
-    const parts = { patience: this.#patience, progress: this.#progress };
+    const parts = { patience, progress: this.#progress };
     return removes === true ? new ExtraRemover(parts, { leavesOut, name: this.#name }) : undefined;
   }
 
-  async #open(source: SourceEnd, target: TargetEnd): Promise<Way> {
+  async #open([source, target]: readonly [SourceEnd, TargetEnd], patience: Patience): Promise<Way> {
     const { input, boot } = this.#parts;
     const { sources, exclude, gitignore } = input;
     const opened = await source.open({ paths: sources, exclude, gitignore, to: target.place.name, boot });
@@ -114,6 +127,8 @@ export class Mover {
     const open: TargetOpen = {
       dest,
       roots,
+      // One that was not found must not let another one take the name of the folder that both were to go into.
+      ...(opened.failures.length > 0 && sources.length > 1 ? { several: true } : {}),
       source: createHash('sha256')
         .update(JSON.stringify([source.place.nodeId, sources]))
         .digest('hex'),
@@ -128,7 +143,7 @@ export class Mover {
       ...(isOneFile ? { digest: true } : {}),
     };
     // The source stays open meanwhile: it need not look for its files at each attempt.
-    const { paths } = await this.#patience.persist(() => target.open(open));
+    const { paths } = await patience.persist(() => target.open(open));
     if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
     if (source.place.nodeId === target.place.nodeId && input.delete === true) refuseAround(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
@@ -137,21 +152,25 @@ export class Mover {
   }
 
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */
-  async #move(way: Way, remover: ExtraRemover | undefined): Promise<void> {
-    const [patience, progress, dryRun] = [this.#patience, this.#progress, this.#parts.input.dryRun === true];
-    const planning = new Planning({ patience, progress, remover, dryRun });
+  async #move(attempt: Attempt): Promise<void> {
+    const { way, patience, remover, works } = attempt;
+    const dryRun = this.#parts.input.dryRun === true;
+    const planning = new Planning({ patience, progress: this.#progress, remover, dryRun });
+    const keep = <T>(work: Promise<T>): Promise<T> => {
+      works.add(work);
+      // Whoever waits for it hears of it; if nobody does any more, it must not end the node.
+      const forget = (): void => void works.delete(work);
+      work.then(forget, forget);
+      return work;
+    };
     const groups = new Slots(GROUPS);
     // A folder is made before what is in it is looked at, also where that is in the next part.
     let planned: Promise<unknown> = Promise.resolve();
     // Folders are finished in the order in which they are left, when all before them is done.
     let finished: Promise<unknown> = Promise.resolve();
     let failure: { readonly thrown: unknown } | undefined;
-    const fetch = (at: number): Promise<Buffer> => {
-      const fetched = this.#patience.persist(() => readAll(way.source, { kind: 'group', at }));
-      // Whoever waits for it hears of it; if nobody does any more, it must not end the node.
-      fetched.catch(() => undefined);
-      return fetched;
-    };
+    const fetch = (at: number): Promise<Buffer> =>
+      keep(patience.persist(() => readAll(way.source, { kind: 'group', at })));
     let next = fetch(0);
     for (let at = 0, isLast = false; !isLast; at += 1) {
       const text = (await next).toString();
@@ -164,10 +183,10 @@ export class Mover {
       const { done } = await groups.begin(() => {
         const plan = planned.then(() => planning.plan(way, { group, text }));
         planned = plan;
-        return this.#group(way, plan);
+        return keep(this.#group(attempt, plan));
       });
       const before = finished;
-      finished = Promise.all([done, before]).then(([entries]) => this.#finish(way, entries));
+      finished = keep(Promise.all([done, before]).then(([entries]) => this.#finish(attempt, entries)));
       finished.catch((thrown: unknown) => (failure ??= { thrown }));
     }
     await finished;
@@ -183,7 +202,7 @@ export class Mover {
   }
 
   /** @returns the entries that are in folders which are there. */
-  async #group(way: Way, planning: Promise<Planned>): Promise<readonly Entry[]> {
+  async #group({ way, sender }: Attempt, planning: Promise<Planned>): Promise<readonly Entry[]> {
     const planned = await planning;
     const { entries, plan, open } = planned;
     const { files, bytes } = this.#progress;
@@ -192,9 +211,9 @@ export class Mover {
     this.#progress.links += plan.links;
     const entriesAt = (indices: readonly number[]): Entry[] =>
       indices.map((index) => entries[index]).filter((entry) => entry !== undefined);
-    const differing = await this.#sender.differing(way, entriesAt(plan.check));
+    const differing = await sender.differing(way, entriesAt(plan.check));
     const wanted = [...entriesAt(plan.send), ...entriesAt(plan.compare), ...differing];
-    if (this.#name === undefined) await this.#sender.send(way, wanted);
+    if (this.#name === undefined) await sender.send(way, wanted);
     else {
       files.done += wanted.length;
       bytes.done += wanted.reduce((sum, [, , , size]) => sum + size, 0);
@@ -203,10 +222,10 @@ export class Mover {
     return open;
   }
 
-  async #finish({ target }: Way, entries: readonly Entry[]): Promise<void> {
+  async #finish({ way: { target }, patience }: Attempt, entries: readonly Entry[]): Promise<void> {
     const ends = entries.filter(([kind]) => kind === ENTRY.end);
     if (ends.length === 0 || this.#parts.input.dryRun === true) return;
-    const answer = await this.#patience.persist(() => target.write('finish', JSON.stringify({ entries: ends })));
+    const answer = await patience.persist(() => target.write('finish', JSON.stringify({ entries: ends })));
     failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
 }

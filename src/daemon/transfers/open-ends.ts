@@ -103,6 +103,7 @@ export class OpenEnds {
         journalKey: [callerName(caller), input.source, input.dest].join('\n'),
         dest: input.dest,
         roots: input.roots,
+        several: input.several === true,
         sourcePlatform: input.platform,
         limits: limitsOf(caller),
         mayWriteRunning: mayWriteRunning(caller),

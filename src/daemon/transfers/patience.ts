@@ -42,30 +42,41 @@ export interface Pauses {
   endure(thrown: unknown): Promise<void>;
 }
 
+/** What was heard of the other node. */
+interface Heard {
+  contactMs: number;
+  contacts: number;
+  /** When it failed for the first time after the last contact. */
+  failedMs?: number | undefined;
+}
+
 /** Does things again while a node is away: for as long as nothing was heard of it within its patience. */
 export class Patience {
   readonly #parts: PatienceParts;
-  #contactMs: number;
-  #contacts = 0;
-  /** When it failed for the first time after the last contact. */
-  #failedMs: number | undefined;
+  readonly #heard: Heard;
 
-  constructor(parts: PatienceParts) {
+  constructor(parts: PatienceParts, heard: Heard = { contactMs: parts.clock.monotonicMs(), contacts: 0 }) {
     this.#parts = parts;
-    this.#contactMs = parts.clock.monotonicMs();
+    this.#heard = heard;
+  }
+
+  /** The same patience for what ends with `signal`: one attempt of several. */
+  within(signal: AbortSignal): Patience {
+    return new Patience({ ...this.#parts, signal }, this.#heard);
   }
 
   /** Something worked. */
   contact(): void {
-    this.#contacts += 1;
-    this.#contactMs = this.#parts.clock.monotonicMs();
-    this.#failedMs = undefined;
+    this.#heard.contacts += 1;
+    this.#heard.contactMs = this.#parts.clock.monotonicMs();
+    this.#heard.failedMs = undefined;
     this.#parts.onWaiting(undefined);
   }
 
   /** Does it, and again while the connection breaks. @throws what is no absence, or has lasted too long. */
   async persist<T>(attempt: () => Promise<T>): Promise<T> {
     for (const pauses = this.pauses(); ;) {
+      this.#parts.signal.throwIfAborted();
       try {
         const answer = await attempt();
         this.contact();
@@ -79,13 +90,13 @@ export class Patience {
   /** Pauses between attempts at one thing, each longer than the last until something works. */
   pauses(): Pauses {
     let pauseMs = FIRST_PAUSE_MS;
-    let contacts = this.#contacts;
+    let { contacts } = this.#heard;
     return {
       endure: async (thrown) => {
         this.#parts.signal.throwIfAborted();
         if (!isAway(thrown)) throw thrown;
-        if (contacts !== this.#contacts) pauseMs = FIRST_PAUSE_MS;
-        contacts = this.#contacts;
+        if (contacts !== this.#heard.contacts) pauseMs = FIRST_PAUSE_MS;
+        ({ contacts } = this.#heard);
         await this.#wait(thrown, pauseMs);
         pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 2);
       },
@@ -111,9 +122,9 @@ export class Patience {
     const { clock, signal, patienceMs, onWaiting } = this.#parts;
     const retryAfterMs = why instanceof LoopsyError ? Number(why.details?.['retryAfterMs'] ?? 0) : 0;
     const now = clock.monotonicMs();
-    if (retryAfterMs === 0 && now - this.#contactMs > patienceMs) throw why;
-    this.#failedMs ??= now;
-    const isLong = Math.max(retryAfterMs, now - this.#failedMs) >= NOTICED_MS;
+    if (retryAfterMs === 0 && now - this.#heard.contactMs > patienceMs) throw why;
+    this.#heard.failedMs ??= now;
+    const isLong = Math.max(retryAfterMs, now - this.#heard.failedMs) >= NOTICED_MS;
     if (isLong && why instanceof LoopsyError && isAway(why)) onWaiting(why);
     await pause(Math.max(pauseMs, retryAfterMs), { clock, signal });
     signal.throwIfAborted();

@@ -195,7 +195,7 @@ describe('the end of a transfer', () => {
         removed: 2,
         duration: 90_500,
       },
-      '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to /srv/kai/in; 2 removed',
+      '2 files, 12 MB in 1 min 30 s (133 kB/s) from maria to inbox/; 2 removed',
     ],
     [{ files: { found: 1, done: 0, skipped: 1, failed: 0 } }, '1 file was there already: maria:inbox/'],
     [

@@ -5,6 +5,8 @@ import { describe, expect, it } from 'vitest';
 
 import { failureGroups, missedWords } from '../../../src/cli/transfer-words.ts';
 import { listFiles } from '../../../src/daemon/transfers/single.ts';
+import { draftsIn } from '../../helpers/files.ts';
+import { until } from '../../helpers/process-facts.ts';
 import { verifies } from '../../requirements.ts';
 import { localNode } from './local-setup.ts';
 
@@ -13,7 +15,8 @@ describe('a large file that is appended to while it is sent', () => {
     const { home, move, write } = await localNode();
     await write({ large: 'x'.repeat(20_000_000) });
     const moving = move({ sources: ['large'], dest: 'copy', limit: 10_000_000 });
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // Before it is opened, what is appended is a part of it.
+    await until(async () => (await draftsIn(home)).length > 0, 10_000);
     await appendFile(join(home, 'large'), 'more');
     const { failures, bytes } = await moving;
     expect(failures).toMatchObject([{ path: 'large', error: 'source_changed' }]);
@@ -50,11 +53,11 @@ describe('a folder that can not be made at the target', () => {
         { path: 'tree/sub', error: 'wrong_type', message: '"tree/sub" is no folder there', at: 'target', files: 2 },
       ]);
       expect(failureGroups(ended, { here: ended.to.nodeId }).flatMap(({ lines }) => lines)).toEqual([
-        'tree/sub: "tree/sub" is no folder there, with 2 files in it',
+        '"tree/sub" is no folder there, with 2 files in it',
       ]);
       const elsewhere = { ...ended, to: { name: 'maria', nodeId: 'm' } };
       expect(failureGroups(elsewhere, { here: ended.from.nodeId }).flatMap(({ lines }) => lines)).toEqual([
-        'tree/sub: "tree/sub" is no folder there, with 2 files in it (on maria)',
+        '"tree/sub" is no folder there, with 2 files in it (on maria)',
       ]);
       expect(missedWords(ended)).toBe('2 of 4 files did not arrive');
       expect(await readFile(join(home, 'to/tree/sub2/3'), 'utf8')).toBe('3');

@@ -20,34 +20,39 @@ const INTO = { windows: /(?:^|[\\/])\.{0,2}$|^~$/, others: /(?:^|\/)\.{0,2}$|^~$
 export const findDestinations = async (
   around: Surroundings,
   places: Places,
-  options: Pick<TargetOptions, 'dest' | 'roots' | 'isExact' | 'dryRun'> & {
+  options: Pick<TargetOptions, 'dest' | 'roots' | 'several' | 'isExact' | 'dryRun'> & {
     readonly isOurs: (real: string) => boolean;
   },
 ): Promise<readonly string[]> => {
-  const { dest, roots, isExact, dryRun } = options;
+  const { dest, roots } = options;
+  const isSeveral = roots.length > 1 || options.several === true;
+  const isContent = isOneContents(roots);
   const real = await places.check(dest);
   const stats = statsOf(real, dest);
   const isFolder = stats?.isDirectory() === true;
   const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);
-  if (isExact === true) {
-    if (isFolder || saysFolder)
-      throw fileError('wrong_type', dest, [
-        'is a folder',
-        { hint: 'say which file in it: a stream has no name of its own' },
-      ]);
-    needFolder(around.dirname(real), dest);
+  if (options.isExact === true) {
+    needExact(around, real, { dest, isFolder: isFolder || saysFolder });
     return [real];
   }
   // What an earlier run began as the root itself is gone on with, as if it were still to be made.
-  const isInto = (isFolder && !options.isOurs(real)) || saysFolder;
-  const isOneFile = roots.length === 1 && roots[0]?.type !== 'directory';
-  if (stats !== undefined && !isFolder && (isInto || !isOneFile)) throw fileError('wrong_type', dest, 'is no folder');
-  if (roots.length > 1) checkSeveral(roots, dest, isInto);
+  const isInto = (isFolder && (isSeveral || !options.isOurs(real))) || saysFolder;
   if (stats === undefined) needFolder(around.dirname(real), dest);
-  if (!isInto || roots.some(({ name }) => isContents(name))) return [real];
-  checkNames(roots, around.platform);
-  if (stats === undefined && !dryRun) makeFolder(real, dest);
-  return roots.map(({ name }) => around.join(real, name));
+  else if (!isFolder && (isInto || isSeveral || hasFolder(roots))) throw fileError('wrong_type', dest, 'is no folder');
+  if (isContent) return [real];
+  if (!isInto && isSeveral) throw missing(dest);
+  if (!isInto) return [real];
+  return intoFolder(around, real, { ...options, isThere: stats !== undefined });
+};
+
+const intoFolder = (
+  { platform, join }: Surroundings,
+  real: string,
+  { dest, roots, dryRun, isThere }: Pick<TargetOptions, 'dest' | 'roots' | 'dryRun'> & { readonly isThere: boolean },
+): readonly string[] => {
+  checkNames(roots, dest, platform);
+  if (!isThere && !dryRun) makeFolder(real, dest);
+  return roots.map(({ name }) => join(real, name));
 };
 
 /**
@@ -70,29 +75,51 @@ export const refuseHome = ({ home }: Surroundings, real: string, dest: string): 
   });
 };
 
-const checkSeveral = (roots: TargetOptions['roots'], dest: string, isInto: boolean): void => {
-  if (!isInto)
-    throw fileError(
-      'file_not_found',
-      dest,
-      'is no folder, and several things go into one: make it, or write `/` behind it',
-    );
-  if (roots.some(({ name }) => isContents(name)))
-    throw new LoopsyError('invalid_request', {
-      message: 'what is in a folder (x/.) goes by itself, and other things were named beside it',
-      hint: 'send them one after the other',
-    });
+const hasFolder = (roots: TargetOptions['roots']): boolean => roots.some(({ type }) => type === 'directory');
+
+const needExact = (
+  { dirname }: Surroundings,
+  real: string,
+  { dest, isFolder }: { readonly dest: string; readonly isFolder: boolean },
+): void => {
+  if (!isFolder) return needFolder(dirname(real), dest);
+  throw fileError('wrong_type', dest, [
+    'is a folder',
+    { hint: 'say which file in it: a stream has no name of its own' },
+  ]);
 };
 
-const checkNames = (roots: TargetOptions['roots'], platform: NodeJS.Platform): void => {
+const missing = (dest: string): LoopsyError =>
+  fileError('file_not_found', dest, [
+    'is not there, and several things go into a folder',
+    { hint: `with \`/\` behind it, ${quoted(`${dest}/`)}, it is made` },
+  ]);
+
+/** @throws {LoopsyError} where it is one of several: whatever is at the destination, these go nowhere. */
+const isOneContents = (roots: TargetOptions['roots']): boolean => {
+  const contents = roots.find(({ name }) => isContents(name));
+  if (contents === undefined || roots.length === 1) return contents !== undefined;
+  throw new LoopsyError('invalid_request', {
+    message: `what is in a folder goes by itself, and ${quoted(contents.name)} is one of several sources`,
+    hint: 'send each by itself, or name the folders without `/.`: then they go there with their names',
+  });
+};
+
+const checkNames = (roots: TargetOptions['roots'], dest: string, platform: NodeJS.Platform): void => {
   const names = new Set<string>();
   for (const { name } of roots) {
     const fault = nameFault(name, platform);
     if (fault !== undefined) throw fileError('name_unusable', name, fault);
-    if (names.has(name)) throw fileError('name_unusable', name, 'is the name of two of the sources');
+    if (names.has(name))
+      throw new LoopsyError('name_unusable', {
+        message: `two of the sources are called ${quoted(name)}: both would become ${quoted(below(dest, name))}`,
+        hint: 'send one of them by itself, to another place or under another name',
+      });
     names.add(name);
   }
 };
+
+const below = (dest: string, name: string): string => (/[\\/]$/.test(dest) ? dest : `${dest}/`) + name;
 
 /** `dest/` is made where only it is missing. */
 const makeFolder = (real: string, dest: string): void => {
@@ -113,6 +140,10 @@ const statsOf = (real: string, dest: string): Stats | undefined => {
 
 const needFolder = (folder: string, dest: string): void => {
   const stats = statsOf(folder, dest);
-  if (stats === undefined) throw fileError('file_not_found', dest, 'can not be made: the folder above it is not there');
+  if (stats === undefined)
+    throw fileError('file_not_found', dest, [
+      'can not be made: the folder above it is not there',
+      { hint: 'make that folder first; only the last name of a path is made' },
+    ]);
   if (!stats.isDirectory()) throw fileError('wrong_type', dest, 'lies below something that is no folder');
 };

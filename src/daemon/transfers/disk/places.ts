@@ -65,6 +65,13 @@ export class Places {
     return real;
   }
 
+  /** The same for a name in a folder that is real: a link of that name is what lies there, and leads nowhere. */
+  async checkIn(path: string): Promise<SafePath> {
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return this.check(path);
+    this.checkRunning(path, path);
+    return this.#around.guard.recheck(path, this.#rules.limits);
+  }
+
   /** @throws {LoopsyError} where programs run by themselves what would be written there. */
   checkRunning(path: string, shown: string): void {
     const running = this.#rules.mayWriteRunning ? undefined : runningNameIn(path);

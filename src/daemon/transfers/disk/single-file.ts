@@ -6,6 +6,7 @@ import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { ReadFile, WholeFile } from './messages.ts';
 import { openReal, type Opened } from './opened.ts';
 import { PIECE_BYTES } from './pieces.ts';
+import { saysFolder } from './sources.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** Reads one file, or a part of it. First what it is, as JSON; then its bytes; at last the sha256 of those that were given. */
@@ -23,6 +24,7 @@ export async function* readFile(
         'is a folder',
         { hint: '`loopsy pull` fetches folders; name a file for this' },
       ]);
+    if (saysFolder(path, around.platform)) throw fileError('wrong_type', path, 'is no folder');
     const opened = openReal(real, path);
     fd = opened.fd;
     const { size, mtimeMs } = opened.stats;

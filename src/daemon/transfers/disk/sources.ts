@@ -65,10 +65,19 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   } catch (thrown) {
     if (!isPattern(looking.platform === 'win32' ? path.replaceAll('\\', '/') : path)) throw thrown;
   }
-  const matches = await expand(path, looking);
-  if (matches.length === 0) throw fileError('file_not_found', path, 'matches nothing');
+  const found = await expand(path, looking);
+  const isFolder = saysFolder(path, looking.platform);
+  const matches = isFolder ? found.filter(mayBeFolder) : found;
+  if (matches.length === 0) throw fileError('file_not_found', path, `matches ${isFolder ? 'no folder' : 'nothing'}`);
   // Written as a path of the system, a pattern has lost it.
-  return namesContents(path, looking.platform) ? matches.map((match) => match + CONTENTS) : matches;
+  const end = namesContents(path, looking.platform) ? CONTENTS : isFolder ? '/' : '';
+  return matches.map((match) => match + end);
+};
+
+/** What a link leads to is judged later. */
+const mayBeFolder = (path: string): boolean => {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  return stats?.isDirectory() === true || stats?.isSymbolicLink() === true;
 };
 
 const rootAt = async (path: string, { guard, limits, platform }: Looking): Promise<SourceRoot> => {
@@ -76,9 +85,14 @@ const rootAt = async (path: string, { guard, limits, platform }: Looking): Promi
   const stats = lstatSync(real);
   if (!stats.isDirectory() && !stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder');
   const name = rootName(path, real, platform);
-  if (isContents(name) && !stats.isDirectory()) throw fileError('wrong_type', path, 'is no folder');
+  if (!stats.isDirectory() && (isContents(name) || saysFolder(path, platform)))
+    throw fileError('wrong_type', path, 'is no folder');
   return { name, real, type: stats.isDirectory() ? 'directory' : 'file' };
 };
+
+/** True for `x/`, which is no name of a file. */
+export const saysFolder = (path: string, platform: NodeJS.Platform): boolean =>
+  (platform === 'win32' ? /[\\/]$/ : /\/$/).test(path);
 
 const lastName = (path: string, platform: NodeJS.Platform): string =>
   path.split(platform === 'win32' ? /[\\/]/ : '/').findLast((name) => name !== '') ?? '';

@@ -32,6 +32,8 @@ export interface TargetOptions {
   /** True where what the source does not have is removed. */
   readonly delete?: boolean;
   readonly digest: boolean;
+  /** True where more was asked for than these roots. */
+  readonly several?: boolean;
   /** True where the destination is the file itself, and never a folder that it goes into. */
   readonly isExact?: boolean;
 }
@@ -77,7 +79,7 @@ export class Target {
     };
     const given = await findDestinations(this.#around, this.places, { ...this.#options, isOurs });
     const real = [];
-    for (const path of given) real.push(await this.places.check(path));
+    for (const path of given) real.push(await this.places.checkIn(path));
     const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
     if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
     this.places.roots = real;
