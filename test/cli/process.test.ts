@@ -145,10 +145,8 @@ describe('the process of a command', () => {
     expect([code, stderr]).toEqual([141, null]);
   });
 
-  it.skipIf(process.platform !== 'linux').each([
-    ['a line', ['--version']],
-    ['more than a pipe takes', ['exec', '-n', 'maria', 'yes']],
-  ])('says it in one line, about stdout alone, where that goes to a full disk: %s', async (_, argv) => {
+  it('says it in one line, about stdout alone, where that goes to a full disk', async ({ skip }) => {
+    skip(process.platform !== 'linux', 'only Linux has a device that is always full');
     const node = await FakeNode.start({
       'job.stream': ({ frames }) => {
         const { send, end } = frames();
@@ -158,11 +156,14 @@ describe('the process of a command', () => {
         end();
       },
     });
-    const full = openSync('/dev/full', 'w');
-    const child = start(argv, node.folder, { stdio: ['ignore', full, 'pipe'] });
-    closeSync(full);
-    const stderr = 'loopsy: stdout can not be written: the disk is full (free some space where stdout goes)\n';
-    expect(await finish(child)).toMatchObject({ code: 1, stderr });
+    // A line, and more than a pipe takes.
+    for (const argv of [['--version'], ['exec', '-n', 'maria', 'yes']]) {
+      const full = openSync('/dev/full', 'w');
+      const child = start(argv, node.folder, { stdio: ['ignore', full, 'pipe'] });
+      closeSync(full);
+      const stderr = 'loopsy: stdout can not be written: the disk is full (free some space where stdout goes)\n';
+      expect(await finish(child), argv[0]).toMatchObject({ code: 1, stderr });
+    }
   });
 
   it('does not wait for a stdin that stays open, once the run has ended', async () => {
