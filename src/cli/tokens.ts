@@ -43,7 +43,8 @@ export const tokenize = (argv: readonly string[], known: readonly OptionSpec[]):
 
 /** `--name` or `--name=value`. */
 const long = (word: string, index: number): OptionToken => {
-  const equals = word.indexOf('=', 3);
+  // A name has at least one letter; where it has none and there are two signs, the first one counts.
+  const equals = word.includes('=', 3) ? word.indexOf('=') : -1;
   const rawName = equals < 0 ? word : word.slice(0, equals);
   return {
     kind: 'option',

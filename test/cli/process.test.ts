@@ -156,7 +156,6 @@ describe('the process of a command', () => {
         end();
       },
     });
-    // A line, and more than a pipe takes.
     for (const argv of [['--version'], ['exec', '-n', 'maria', 'yes']]) {
       const full = openSync('/dev/full', 'w');
       const child = start(argv, node.folder, { stdio: ['ignore', full, 'pipe'] });

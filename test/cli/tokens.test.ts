@@ -41,6 +41,7 @@ describe('the words of a command line', () => {
       '--json',
       '--json=1',
       '--=x',
+      '--==',
       '--help',
       'ls',
     );
