@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../kernel/clock.ts';
+import type { Clock } from '../../kernel/clock.ts';
 import { timeOf } from '../../kernel/ids.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
@@ -9,6 +9,7 @@ import { diskErrors } from '../storage/disk-errors.ts';
 import { dueIn } from './due.ts';
 import { type Outbox, queued, wasTried } from './outbox.ts';
 import { idIn, KEYS, readMessage } from './record.ts';
+import { FIRST_PAUSE_MS, forget, newRoute, type Route, settled, understood } from './route.ts';
 
 /** How nodes are reached. */
 export interface Carrier {
@@ -45,34 +46,12 @@ export interface CourierParts {
 /** Bodies of one batch, in UTF-16 units; a larger one goes alone. */
 const BATCH_LENGTH = 524_288;
 const MAX_SETTLING = 4;
-const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 60_000;
 
 /** What a node answers that does not change by asking again: what is sent to it is refused. */
 const FINAL: ReadonlySet<ErrorName> = new Set<ErrorName>(['scope_missing', 'expired_key', 'revoked', 'peer_not_found']);
 
 type Results = OutputOf<'message.deliver'>['results'];
-
-/** One node that something waits for. */
-interface Route {
-  running: boolean;
-  /** Something has come since the last look. */
-  again: boolean;
-  pauseMs: number;
-  timer: Timer | undefined;
-  /** All up to here has an answer; what waits begins behind it. */
-  answered: string | undefined;
-  /** All up to here is settled on disk. */
-  settled: string | undefined;
-  /** What has no answer yet, or one that is not on disk. */
-  readonly underWay: Set<string>;
-  /** Answers on their way to the disk: the next batch does not wait for them. */
-  readonly settling: Set<Promise<void>>;
-  /** Why one of them did not get there. */
-  failed: Error | undefined;
-  /** The node did not understand something: all goes one by one now, so that this is the only thing it refuses. */
-  isAlone: boolean;
-}
 
 /**
  * Hands over what waits for other nodes: one batch after the other for each node, in the order of the ids, again and
@@ -130,18 +109,7 @@ export class Courier {
   #routeTo(nodeId: string): Route {
     const known = this.#routes.get(nodeId);
     if (known !== undefined) return known;
-    const route: Route = {
-      running: false,
-      again: false,
-      pauseMs: FIRST_PAUSE_MS,
-      timer: undefined,
-      answered: undefined,
-      settled: undefined,
-      underWay: new Set<string>(),
-      settling: new Set<Promise<void>>(),
-      failed: undefined,
-      isAlone: false,
-    };
+    const route = newRoute();
     this.#routes.set(nodeId, route);
     return route;
   }
@@ -229,7 +197,15 @@ export class Courier {
       () => false,
     );
     const { batch, messages } = this.#batchOf(alive);
-    if (messages.length === 0) return;
+    if (messages.length === 0) {
+      // Nothing is left of them but that they wait.
+      await outbox.refuse(
+        nodeId,
+        'it is not there any more',
+        alive.map(({ key }) => idIn(key)),
+      );
+      return;
+    }
     for (const { id } of messages) route.underWay.add(id);
     try {
       if (!(await this.#mark(batch))) return forget(route, messages);
@@ -262,7 +238,7 @@ export class Courier {
     route.settling.add(settling);
   }
 
-  /** As many as go at once; a queue's entry without its message is of no use. */
+  /** As many as go at once. */
   #batchOf(entries: readonly Entry[]): { batch: Entry[]; messages: CarriedMessage[] } {
     const { store } = this.#parts;
     const batch: Entry[] = [];
@@ -339,38 +315,6 @@ export class Courier {
     route.pauseMs = Math.min(LONGEST_PAUSE_MS, route.pauseMs * 2);
   }
 }
-
-/** Something that is handed over, and what is done where the node will never understand it. */
-interface Handing {
-  readonly run: () => Promise<void>;
-  readonly giveUp: (why: LoopsyError) => Promise<void>;
-}
-
-/** Hands something over. What the node does not understand goes in parts: one thing of another make is all that is given up. */
-const understood = async (route: Route, entries: readonly Entry[], { run, giveUp }: Handing): Promise<void> => {
-  if (entries.length === 0) return;
-  try {
-    await run();
-  } catch (thrown) {
-    if (!(thrown instanceof LoopsyError) || thrown.error !== 'invalid_request') throw thrown;
-    route.isAlone = entries.length > 1;
-    if (!route.isAlone) await giveUp(thrown);
-  }
-};
-
-const forget = ({ underWay }: Route, messages: readonly CarriedMessage[]): void => {
-  for (const { id } of messages) underWay.delete(id);
-};
-
-/** Waits until what has an answer is on disk. @throws why it is not: it is asked for again then. */
-const settled = async (route: Route): Promise<void> => {
-  await Promise.all(route.settling);
-  const { failed } = route;
-  route.failed = undefined;
-  if (failed === undefined) return;
-  route.answered = undefined;
-  throw failed;
-};
 
 /** The nodes that something waits for: one look for each. */
 function* waitingNodes(store: Store): Generator<string> {

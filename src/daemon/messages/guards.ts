@@ -1,3 +1,5 @@
+import { LoopsyError } from '../../protocol/errors.ts';
+
 /** What guards mail: config `messages`. */
 export interface GuardSettings {
   /** Messages a minute of one sender to one node. */
@@ -110,3 +112,16 @@ const kept = <Value>(table: Map<string, Value>, key: string, make: () => Value):
   table.set(key, value);
   return value;
 };
+
+const WHY: Readonly<Record<Stopped['why'], string>> = {
+  rate: 'more messages within a minute than messages.perMinute',
+  chain: 'this chain of replies is longer than messages.maxChain',
+  loop: 'more than 20 short messages between these two within two minutes: both rest for five minutes',
+};
+
+/** What a guard says to who writes. */
+export const stoppedError = ({ why, waitMs }: Stopped): LoopsyError =>
+  new LoopsyError('message_loop', {
+    message: WHY[why],
+    details: { why, ...(waitMs === undefined ? {} : { retryAfterMs: Math.max(1, Math.ceil(waitMs)) }) },
+  });

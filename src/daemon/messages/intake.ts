@@ -4,8 +4,8 @@ import type { CarriedMessage } from '../../protocol/messages.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import { parseFields } from '../../protocol/record.ts';
 import type { Caller } from '../../trust/caller.ts';
+import { stoppedError } from './guards.ts';
 import { joined, moveOf, type Plan } from './mail.ts';
-import { stoppedError } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { ACCOUNTS, KEYS, type MessageHead, readMessage } from './record.ts';
 

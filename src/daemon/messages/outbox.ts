@@ -5,7 +5,7 @@ import { MAX_BATCH, MAX_NOTE, type Receipt } from '../../protocol/messages.ts';
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Change, Entry } from '../../store/store.ts';
 import { callerName } from '../../trust/caller.ts';
-import type { Stopped } from './guards.ts';
+import { stoppedError } from './guards.ts';
 import { given, joined, moveOf, type Plan } from './mail.ts';
 import type { MailParts } from './parts.ts';
 import { maySeeMessage, needReach, type Place, placeOf, type Reader } from './readers.ts';
@@ -247,17 +247,4 @@ const tooLarge = (bytes: number): LoopsyError =>
   new LoopsyError('message_too_large', {
     message: `the body has ${bytes} bytes; at most ${MAX_BODY_BYTES} (256 KiB) are taken`,
     details: { bytes, most: MAX_BODY_BYTES },
-  });
-
-const WHY: Readonly<Record<Stopped['why'], string>> = {
-  rate: 'more messages within a minute than messages.perMinute',
-  chain: 'this chain of replies is longer than messages.maxChain',
-  loop: 'more than 20 short messages between these two within two minutes: both rest for five minutes',
-};
-
-/** What a guard says to who writes. */
-export const stoppedError = ({ why, waitMs }: Stopped): LoopsyError =>
-  new LoopsyError('message_loop', {
-    message: WHY[why],
-    details: { why, ...(waitMs === undefined ? {} : { retryAfterMs: Math.max(1, Math.ceil(waitMs)) }) },
   });
