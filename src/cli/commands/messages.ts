@@ -5,9 +5,11 @@ import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { ttlOf } from '../context-options.ts';
-import { incoming, takeMessage, type Wanted } from '../mail-reader.ts';
-import { fullLines, messageLines, messageRow } from '../mail-words.ts';
-import { count, plain, table } from '../output.ts';
+import { MailHand } from '../mail-hand.ts';
+import { MailList, mailText } from '../mail-list.ts';
+import { incoming, type Wanted } from '../mail-reader.ts';
+import { fullLines, messageRow } from '../mail-words.ts';
+import { asError, count, plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { readText } from '../read-text.ts';
 import { runHook } from '../run-hook.ts';
@@ -126,25 +128,28 @@ const resultOf = <Result extends { readonly words: string }>(result: Result): Om
   Object.fromEntries(Object.entries(result).filter(([name]) => name !== 'words')) as Omit<Result, 'words'>;
 
 const inbox: Command = async (cli) => {
-  const { invocation } = cli;
+  const { invocation, out } = cli;
   if (invocation.has('all')) return listBox(cli, { box: 'inbox' }, 'No message has come yet.');
   const node = await cli.node();
   const input = { unread: 'true', limit: 100, ...fromOf(cli), ...threadOf(cli), ...asOf(cli) } as const;
-  const messages: Message[] = [];
-  for await (const page of pagesOf(node.client, 'message.list', { input }))
-    for (const one of page.messages) {
-      const message = invocation.has('peek') ? one : await takeMessage(node, one.id, asOf(cli));
-      if (message === undefined) continue;
-      if (!cli.out.json) show(cli, message, messages.length === 0);
-      messages.push(message);
-    }
-  if (cli.out.json) cli.out.document({ messages });
-  else if (messages.length === 0) cli.out.print(await nothingWords(cli, node));
-  return EXIT.ok;
+  const hand = new MailHand(cli);
+  const list = new MailList(hand, out);
+  try {
+    for await (const page of pagesOf(node.client, 'message.list', { input }))
+      for (const one of page.messages) {
+        if (hand.code !== undefined) return await list.end(hand.code);
+        const message = invocation.has('peek') ? one : await hand.take(node, { id: one.id, ...asOf(cli) });
+        if (message !== undefined) await list.add(message);
+      }
+    if (list.isEmpty && hand.code === undefined) out.print(await nothingWords(cli, node));
+    return await list.end(hand.code ?? EXIT.ok);
+  } catch (thrown) {
+    if (list.isEmpty || !out.json) throw thrown;
+    return await list.fail(asError(thrown));
+  } finally {
+    hand.release();
+  }
 };
-
-const show = (cli: Cli, message: Message, isFirst: boolean): void =>
-  cli.out.print(...(isFirst ? [] : ['']), ...messageLines(message, cli.out.paint));
 
 /** What waits for others is named: it may have been meant. */
 const nothingWords = async (cli: Cli, { client }: LocalNode): Promise<string> => {
@@ -197,33 +202,42 @@ const ack: Command = async (cli) => {
   return EXIT.ok;
 };
 
-const wantedOf = (cli: Cli): Wanted => {
+const wantedOf = (cli: Cli, hand: MailHand): Wanted => {
   const { invocation, io } = cli;
   const timeout = invocation.value('timeout');
   const endAtMs = timeout === undefined ? {} : { endAtMs: io.clock.monotonicMs() + parseSpan(timeout, 'timeout') };
-  return { filter: { ...fromOf(cli), ...asOf(cli) }, isPeek: invocation.has('peek'), ...endAtMs };
+  return { filter: { ...fromOf(cli), ...asOf(cli) }, isPeek: invocation.has('peek'), hand, ...endAtMs };
 };
 
 const wait: Command = async (cli) => {
-  for await (const message of incoming(cli, wantedOf(cli))) {
-    if (cli.out.json) cli.out.document(message);
-    else show(cli, message, true);
-    return EXIT.ok;
+  const hand = new MailHand(cli);
+  try {
+    for await (const message of incoming(cli, wantedOf(cli, hand))) {
+      await hand.show(mailText(message, cli.out));
+      return EXIT.ok;
+    }
+    if (hand.code !== undefined) return hand.code;
+    throw new LoopsyError('request_timeout', { message: 'no message came in time' });
+  } finally {
+    hand.release();
   }
-  throw new LoopsyError('request_timeout', { message: 'no message came in time' });
 };
 
 const watch: Command = async (cli) => {
   const { invocation, out } = cli;
   const command = invocation.value('exec');
+  const hand = new MailHand(cli);
   let isFirst = true;
-  for await (const message of incoming(cli, wantedOf(cli))) {
-    if (out.json) out.document(message);
-    else show(cli, message, isFirst);
-    isFirst = false;
-    if (command !== undefined) await hook(cli, command, message);
+  try {
+    for await (const message of incoming(cli, wantedOf(cli, hand))) {
+      await hand.show((isFirst || out.json ? '' : '\n') + mailText(message, out));
+      isFirst = false;
+      if (command !== undefined) await hook(cli, command, message);
+    }
+    return hand.code ?? EXIT.ok;
+  } finally {
+    hand.release();
   }
-  return EXIT.ok;
 };
 
 /** Runs the command for a message; what went well is acknowledged. */

@@ -5,13 +5,94 @@ import { FakeClock } from '../../helpers/clock.ts';
 import { driveClock } from '../../helpers/drive-clock.ts';
 import { MESSAGE, MESSAGE_ID } from '../fake-mail.ts';
 import { FakeNode } from '../fake-node.ts';
-import { runCli } from '../run-cli.ts';
+import { runCli, type RunOptions } from '../run-cli.ts';
 
 const taken = (): never => {
   throw new LoopsyError('message_taken');
 };
 
+const IDS = ['a', 'b', 'c'].map((end) => `${MESSAGE_ID.slice(0, -1)}${end}`);
+
+/** A node with three messages, of which each taking is told. */
+const threeWait = async (onTake: (id: string) => void): Promise<FakeNode> => {
+  const node = await FakeNode.start();
+  const waiting = IDS.map((id) => ({ ...MESSAGE, id }));
+  node.on('message.list', () => ({ messages: waiting }));
+  node.on('message.read', ({ input }) => {
+    onTake(String(input['id']));
+    return { ...MESSAGE, id: input['id'] };
+  });
+  return node;
+};
+
 describe('message', () => {
+  it.each(['', '--json'])('inbox %s shows each message before it takes the next one', async (json) => {
+    const shown: string[] = [];
+    let output = (): string => '';
+    const node = await threeWait(() => shown.push(output()));
+    const onReady: RunOptions['onReady'] = (_, text) => (output = text);
+    const line = ['message', 'inbox', ...(json === '' ? [] : [json])];
+    const { code, stdout } = await runCli(line, { dataDir: node.folder, onReady });
+    expect(code).toBe(0);
+    expect(shown.map((text) => IDS.filter((id) => text.includes(id)))).toEqual([[], IDS.slice(0, 1), IDS.slice(0, 2)]);
+    if (json !== '') expect(JSON.parse(stdout)).toMatchObject({ messages: IDS.map((id) => ({ id })) });
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('inbox takes nothing more after %s, shows what it has taken, and is valid JSON', async (name, ends) => {
+    let send = (): void => undefined;
+    const node = await threeWait((id) => (id === IDS[1] ? send() : undefined));
+    const onReady: RunOptions['onReady'] = (signal) => (send = () => signal(name));
+    const { code, stdout } = await runCli(['message', 'inbox', '--json'], { dataDir: node.folder, onReady });
+    expect(code).toBe(ends);
+    expect(JSON.parse(stdout)).toMatchObject({ messages: [{ id: IDS[0] }, { id: IDS[1] }] });
+    expect(node.inputs('message.read').map(({ id }) => id)).toEqual(IDS.slice(0, 2));
+  });
+
+  it('inbox says why it ended behind what it has shown, in one valid document', async () => {
+    const node = await threeWait((id) => {
+      if (id === IDS[1]) throw new LoopsyError('disk_full');
+    });
+    const { code, stdout } = await runCli(['message', 'inbox', '--json'], { dataDir: node.folder });
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ messages: [{ id: IDS[0] }], error: { name: 'disk_full' } });
+  });
+
+  it.each(['inbox', 'watch'])('%s names what may have been taken while the connection broke', async (verb) => {
+    const node = await threeWait(() => undefined);
+    node.on('message.wait', () => ({ messages: [{ ...MESSAGE, id: IDS[0] }], more: false }));
+    node.on('message.read', ({ response }) => {
+      response.destroy();
+      node.close();
+    });
+    const clock = new FakeClock();
+    const { code, stderr } = await driveClock(clock, runCli(['message', verb], { dataDir: node.folder, clock }));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(`${IDS[0] ?? ''} may have been taken, and was not shown`);
+  });
+
+  it('watch ends at SIGINT, behind the message that it has in hand', async () => {
+    const node = await FakeNode.start();
+    let send = (): void => undefined;
+    node.on('message.read', () => {
+      send();
+      return MESSAGE;
+    });
+    const onReady: RunOptions['onReady'] = (signal) => (send = () => signal('SIGINT'));
+    const { code, stdout } = await runCli(['message', 'watch', '--json'], { dataDir: node.folder, onReady });
+    expect(code).toBe(130);
+    expect(JSON.parse(stdout)).toMatchObject({ id: MESSAGE_ID });
+    const idle = await FakeNode.start();
+    idle.on('message.wait', () => {
+      setImmediate(send);
+      return new Promise(() => undefined);
+    });
+    expect((await runCli(['message', 'watch'], { dataDir: idle.folder, onReady })).code).toBe(130);
+    expect((await runCli(['message', 'wait'], { dataDir: idle.folder, onReady })).code).toBe(130);
+  });
+
   it('inbox takes each message, and goes on where somebody else was quicker', async () => {
     const node = await FakeNode.start();
     const other = '01j8zq0v3m8k2t4n6p8r0s2v70';
