@@ -2,6 +2,7 @@ import { LoopsyError } from '../protocol/errors.ts';
 import type { Message } from '../protocol/messages.ts';
 import { Absence, wasCut } from './absence.ts';
 import type { Cli } from './cli.ts';
+import type { LocalNode } from './connect.ts';
 import type { MailHand } from './mail-hand.ts';
 import { MAX_MAIL_WAIT_MS } from '../protocol/mail.ts';
 
@@ -51,6 +52,22 @@ export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wan
 }
 
 const asOf = ({ as }: Wanted['filter']): { as?: string } => (as === undefined ? {} : { as });
+
+/** Asks the node for something, over restarts of it. @throws where it takes too long, or a signal has come. */
+export const overRestarts = async <Answer>(
+  cli: Cli,
+  { note, signal }: { readonly note: string; readonly signal: AbortSignal },
+  ask: (node: LocalNode) => Promise<Answer>,
+): Promise<Answer> => {
+  const away = new Absence(cli, note, cli.out.note);
+  for (;;)
+    try {
+      return await ask(await cli.node());
+    } catch (thrown) {
+      if (!isAway(thrown)) throw thrown;
+      await away.wait({ signal, why: thrown });
+    }
+};
 
 const isAway = (thrown: unknown): boolean =>
   wasCut(thrown) || (thrown instanceof LoopsyError && AWAY.has(thrown.error));

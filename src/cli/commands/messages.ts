@@ -5,9 +5,9 @@ import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { ttlOf } from '../context-options.ts';
-import { MailHand } from '../mail-hand.ts';
+import { isGone, MailHand } from '../mail-hand.ts';
 import { MailList, mailText } from '../mail-list.ts';
-import { incoming, type Wanted } from '../mail-reader.ts';
+import { incoming, overRestarts, type Wanted } from '../mail-reader.ts';
 import { fullLines, messageRow } from '../mail-words.ts';
 import { asError, count, plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -232,7 +232,7 @@ const watch: Command = async (cli) => {
     for await (const message of incoming(cli, wantedOf(cli, hand))) {
       await hand.show((isFirst || out.json ? '' : '\n') + mailText(message, out));
       isFirst = false;
-      if (command !== undefined) await hook(cli, command, message);
+      if (command !== undefined) await hook(cli, { command, signal: hand.signal }, message);
     }
     return hand.code ?? EXIT.ok;
   } finally {
@@ -240,14 +240,25 @@ const watch: Command = async (cli) => {
   }
 };
 
-/** Runs the command for a message; what went well is acknowledged. */
-const hook = async (cli: Cli, command: string, message: Message): Promise<void> => {
-  const ended = await runHook(command, JSON.stringify(message));
-  if (ended !== 0) return cli.out.note(`loopsy: ${plain(command)} ended with ${ended} for ${message.id}`);
-  if (cli.invocation.has('peek')) return undefined;
-  const { client } = await cli.node();
-  await client.call('message.ack', { id: message.id, ...asOf(cli) });
-  return undefined;
+/** Runs the command for a message; what went well is acknowledged, over a restart of the node, too. */
+const hook = async (
+  cli: Cli,
+  { command, signal }: { command: string; signal: AbortSignal },
+  { id, ...message }: Message,
+): Promise<void> => {
+  const { out, invocation } = cli;
+  const ended = await runHook(command, JSON.stringify({ id, ...message }));
+  if (ended !== 0) return out.note(`loopsy: ${plain(command)} ended with ${ended} for ${id}`);
+  if (invocation.has('peek')) return undefined;
+  try {
+    const note = `${id} is acknowledged when it is back`;
+    await overRestarts(cli, { note, signal }, ({ client }) => client.call('message.ack', { id, ...asOf(cli) }));
+    return undefined;
+  } catch (thrown) {
+    if (signal.aborted) return out.note(`loopsy: ${id} is not acknowledged: \`loopsy message ack ${id}\` does it`);
+    if (!isGone(thrown)) throw thrown;
+    return out.note(`loopsy: ${id} can't be acknowledged any more: ${plain(asError(thrown).message)}`);
+  }
 };
 
 const showOne: Command = async (cli) => {

@@ -133,6 +133,30 @@ describe('message', () => {
     expect(late).toMatchObject({ code: 6, stderr: expect.stringContaining('no message came in time') });
   });
 
+  it('watch acknowledges what its command did when the node is back, and goes on', async () => {
+    const node = await threeWait(() => undefined);
+    const acks: unknown[] = [];
+    let send = (): void => undefined;
+    const left = [...IDS];
+    node.on('message.wait', () => ({ messages: left.splice(0, 1).map((id) => ({ ...MESSAGE, id })), more: false }));
+    node.on('message.ack', ({ input, response }) => {
+      acks.push(input['id']);
+      if (acks.length === 1) return void response.destroy();
+      if (input['id'] === IDS[1]) throw new LoopsyError('message_not_found');
+      if (input['id'] === IDS[2]) send();
+      return { ...MESSAGE, id: input['id'], state: 'acked' };
+    });
+    const clock = new FakeClock();
+    const onReady: RunOptions['onReady'] = (signal) => (send = () => signal('SIGINT'));
+    const line = ['message', 'watch', '--as', 'ci', '--exec', 'exit 0'];
+    const run = runCli(line, { dataDir: node.folder, clock, onReady });
+    const { code, stderr } = await driveClock(clock, run);
+    expect(code).toBe(130);
+    expect(acks).toEqual([IDS[0], ...IDS]);
+    expect(node.inputs('message.ack')[1]).toEqual({ id: IDS[0], as: 'ci' });
+    expect(stderr).toContain(`${IDS[1] ?? ''} can't be acknowledged any more`);
+  });
+
   it('send --all writes to each peer, and says what became of each', async () => {
     const node = await FakeNode.start();
     const { code, stdout } = await runCli(['message', 'send', '--all', 'rebooting'], { dataDir: node.folder });
