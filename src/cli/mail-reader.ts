@@ -17,32 +17,28 @@ export interface Wanted {
 }
 
 const AWAY: ReadonlySet<string> = new Set(['node_not_running', 'node_stopping']);
-/** Where what waits is all known already, it is asked for again after that. */
-const KNOWN_PAUSE_MS = 1000;
-
 /** Each message that comes, until the time is  restarts of the node, too. */
 export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wanted): AsyncGenerator<Message> {
   const { clock } = cli.io;
   const away = new Absence(cli, 'what comes is waited for again when it is back', cli.out.note);
   const { signal } = hand;
-  const seen = new Set<string>();
+  // What is not taken would be listed again for ever.
+  let behind: { readonly after?: string } = isPeek ? { after: '0' } : {};
   let node = await cli.node();
   while (!signal.aborted) {
     const leftMs = endAtMs === undefined ? MAX_MAIL_WAIT_MS : Math.ceil(endAtMs - clock.monotonicMs());
     if (leftMs <= 0) return;
     try {
       const timeoutMs = Math.min(MAX_MAIL_WAIT_MS, leftMs);
-      const { messages } = await node.client.call('message.wait', { timeoutMs, ...filter }, { signal });
+      const asked = { timeoutMs, ...behind, ...filter };
+      const { messages, cursor } = await node.client.call('message.wait', asked, { signal });
       away.over();
-      const fresh = messages.filter(({ id }) => !seen.has(id));
-      for (const one of fresh) {
+      for (const one of messages) {
         if (signal.aborted) return;
         const message = isPeek ? one : await hand.take(node, { id: one.id, ...asOf(filter) });
-        if (isPeek) seen.add(one.id);
         if (message !== undefined) yield message;
       }
-      if (messages.length > 0 && fresh.length === 0)
-        await new Promise<void>((resolve) => clock.after(KNOWN_PAUSE_MS, resolve));
+      if (isPeek && cursor !== undefined) behind = { after: cursor };
     } catch (thrown) {
       if (signal.aborted) return;
       if (!isAway(thrown)) throw thrown;

@@ -107,16 +107,23 @@ export const messageAckSchema = z.strictObject({
   as,
 });
 
+/** A place in the order in which messages came. */
+const waitCursorSchema = z.string().regex(/^\d{1,16}(?:\.[0-9a-z]{26})?$/, 'it is no cursor of this list');
+
 /** GET /messages/wait: answers when there is something to take, or when the time is over. Nothing is taken by it. */
 export const messageWaitSchema = z.strictObject({
   timeoutMs: z.coerce.number().int().min(0).max(MAX_MAIL_WAIT_MS).optional().describe('default: 25000'),
+  after: waitCursorSchema
+    .optional()
+    .describe('for readers that take nothing: only what came behind the `cursor` of the answer before; `0`: all'),
   from,
   as,
 });
-/** Its answer, oldest first. */
+/** Its answer, oldest first; with `after` in the order in which they came, which is no order of ids. */
 export const messageWaitedSchema = z.object({
   messages: z.array(messageSchema),
   more: z.boolean().describe('true where more wait than are listed'),
+  cursor: waitCursorSchema.optional().describe('where `after` was given: what the next question gives'),
 });
 
 /** GET /messages/addresses: who can be written to. */

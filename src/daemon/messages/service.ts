@@ -13,7 +13,7 @@ import { Due } from './due.ts';
 import { Guards } from './guards.ts';
 import { Inbox } from './inbox.ts';
 import { Intake } from './intake.ts';
-import { type Filter, filterOf, messagesOf } from './lists.ts';
+import { cameBehind, type Filter, filterOf, messagesOf } from './lists.ts';
 import { given, messageNotFound, Outbox } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { Questions } from './questions.ts';
@@ -166,7 +166,9 @@ export class Messages implements Service {
     const reader = readerOf(call.caller, input.as);
     needInbox(reader);
     const filter = filterOf(input, this.#options.names);
-    const look = (): Promise<OutputOf<'message.wait'>> => this.#waiting(reader, filter);
+    const { after } = input;
+    const look = (): Promise<OutputOf<'message.wait'>> =>
+      after === undefined ? this.#waiting(reader, filter) : this.#behind(after, reader, filter);
     return this.#questions.ask({ look, reader, isWanted: filter, timeoutMs: input.timeoutMs }, call);
   }
 
@@ -220,6 +222,21 @@ export class Messages implements Service {
       if (!page.add(this.#shown(stored))) return { messages: page.items, more: true };
     }
     return { messages: page.items, more: false };
+  }
+
+  /** The same in the order in which it came, for who takes nothing: what was looked at is not listed again. */
+  async #behind(after: string, reader: Reader, filter: Filter): Promise<OutputOf<'message.wait'>> {
+    const page = new Page<Message>({ limit: MOST_WAITED, maxBytes: WAIT_BYTES });
+    let cursor = after;
+    let looked = 0;
+    for await (const one of cameBehind({ cursor: after, reader }, this.#options.store)) {
+      looked += 1;
+      if (looked % LOOKED_AT_ONCE === 0) await nextTurn();
+      if (filter(one.stored.head) && !page.add(this.#shown(one.stored)))
+        return { messages: page.items, more: true, cursor };
+      ({ cursor } = one);
+    }
+    return { messages: page.items, more: false, cursor };
   }
 
   /** The changes that tell the sender of a received message what became of it. */

@@ -133,6 +133,30 @@ describe('message', () => {
     expect(late).toMatchObject({ code: 6, stderr: expect.stringContaining('no message came in time') });
   });
 
+  it('watch --peek shows what comes behind any number of unread ones, once, and asks no more than that', async () => {
+    const node = await FakeNode.start();
+    let send = (): void => undefined;
+    node.on('message.wait', ({ input }) => {
+      if (input['after'] === '0') return { messages: [MESSAGE], more: true, cursor: `7.${MESSAGE_ID}` };
+      if (input['after'] === `7.${MESSAGE_ID}`)
+        return { messages: [{ ...MESSAGE, id: IDS[1] }], more: false, cursor: '8' };
+      setImmediate(send);
+      return new Promise(() => undefined);
+    });
+    const onReady: RunOptions['onReady'] = (signal) => (send = () => signal('SIGINT'));
+    const line = ['message', 'watch', '--peek', '--json'];
+    const { code, stdout } = await runCli(line, { dataDir: node.folder, onReady });
+    expect(code).toBe(130);
+    expect(
+      stdout
+        .trimEnd()
+        .split('\n')
+        .map((text) => JSON.parse(text)),
+    ).toMatchObject([{ id: MESSAGE_ID }, { id: IDS[1] }]);
+    expect(node.inputs('message.wait').map(({ after }) => after)).toEqual(['0', `7.${MESSAGE_ID}`, '8']);
+    expect(node.inputs('message.read')).toEqual([]);
+  });
+
   it('watch acknowledges what its command did when the node is back, and goes on', async () => {
     const node = await threeWait(() => undefined);
     const acks: unknown[] = [];
