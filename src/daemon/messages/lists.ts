@@ -18,6 +18,8 @@ import {
 /** Which messages are wanted. */
 export type Filter = (head: MessageHead) => boolean;
 
+/** What stands in a key for mail that is for whoever takes it first. */
+const NO_LABEL = '-';
 const DEFAULT_PAGE = 100;
 const READ_AT_ONCE = 100;
 /** What does not fit the filter is looked at, too: a page that took longer goes on with the next one. */
@@ -67,6 +69,20 @@ const candidates = (
   const box: Box = input.box === 'outbox' ? 'out' : 'in';
   if (input.unread !== true) return newestFirst(store, box, cursor);
   return box === 'in' ? inbox.untaken(reader, cursor) : underWay(store, cursor);
+};
+
+/** The labels that mail waits for, as many as are wanted; one look for each, however much waits for it. */
+export const labelsWaiting = (store: Store, most: number): string[] => {
+  const labels: string[] = [];
+  for (let after: string = KEYS.unreadAll; labels.length < most;) {
+    const [entry] = store.list({ prefix: KEYS.unreadAll, after, limit: 1 });
+    if (entry === undefined) break;
+    const label = entry.key.slice(KEYS.unreadAll.length, entry.key.lastIndexOf('/'));
+    if (label !== NO_LABEL) labels.push(label);
+    // Behind everything of this label.
+    after = `${KEYS.unreadAll}${label}/~`;
+  }
+  return labels;
 };
 
 /** A place in the order in which messages came here: a commit of the store, and an id where several came with it. */

@@ -13,7 +13,7 @@ import { Due } from './due.ts';
 import { Guards } from './guards.ts';
 import { Inbox } from './inbox.ts';
 import { Intake } from './intake.ts';
-import { cameBehind, type Filter, filterOf, messagesOf } from './lists.ts';
+import { cameBehind, type Filter, filterOf, labelsWaiting, messagesOf } from './lists.ts';
 import { given, messageNotFound, Outbox } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { Questions } from './questions.ts';
@@ -44,6 +44,8 @@ export interface MessagesOptions extends Omit<MailParts, 'guards'> {
 const MOST_WAITED = 100;
 const WAIT_BYTES = 1_048_576;
 const LOOKED_AT_ONCE = 100;
+/** Senders choose labels: not all that they make up is listed. */
+const MOST_LABELS = 200;
 
 /** The mail of this node: what it has sent and what it has received, and the way between nodes. */
 export class Messages implements Service {
@@ -175,14 +177,15 @@ export class Messages implements Service {
   addresses(): OutputOf<'message.addresses'> {
     const { names, peers, labels, store } = this.#options;
     const own = names.own();
-    const waiting = store.list({ prefix: KEYS.unreadAll, limit: 1000 }).map(({ key }) => key.split('/')[2] ?? '-');
-    const known = new Set([...labels(), ...waiting.filter((label) => label !== '-')]);
+    const waiting = labelsWaiting(store, MOST_LABELS + 1);
+    const known = new Set([...labels(), ...waiting.slice(0, MOST_LABELS)]);
+    const more = waiting.length > MOST_LABELS ? { more: true } : {};
     const here = [undefined, ...[...known].sort()].map((label) => ({
       address: addressOf(own, label),
       status: 'here' as const,
       unread: this.#inbox.unread(label),
     }));
-    return { addresses: [...here, ...peers().map(({ name, status }) => ({ address: name, status }))] };
+    return { addresses: [...here, ...peers().map(({ name, status }) => ({ address: name, status }))], ...more };
   }
 
   deliver(batch: ParsedInputOf<'message.deliver'>, { caller }: Call): Promise<OutputOf<'message.deliver'>> {

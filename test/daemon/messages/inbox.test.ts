@@ -139,6 +139,26 @@ describe('an inbox', () => {
     },
   );
 
+  it('is known by its labels, however much waits for one of them', async () => {
+    const { maria, kai } = await twoDesks({ perMinute: 10_000, loopGuard: false });
+    for (let at = 0; at < 1100; at += 1) await kai.send('maria#aa', 'x');
+    await kai.send('maria#zz', 'x');
+    await kai.send('maria', 'x');
+    await settle();
+    expect(maria.messages.addresses()).toEqual({
+      addresses: [
+        { address: 'maria', status: 'here', unread: 1 },
+        { address: 'maria#aa', status: 'here', unread: 1100 },
+        { address: 'maria#zz', status: 'here', unread: 1 },
+        { address: 'kai', status: 'online' },
+      ],
+    });
+    for (let at = 0; at < 200; at += 1) await kai.send(`maria#b${at}`, 'x');
+    await settle();
+    const { addresses, more } = maria.messages.addresses();
+    expect([addresses.length, more]).toEqual([202, true]);
+  });
+
   it('gives agents of one machine what they write to each other, at once', async () => {
     const { kai } = await twoDesks();
     const id = await kai.send('#codex', 'psst', {}, agent('claude'));
