@@ -202,13 +202,50 @@ describe('message', () => {
       clock,
       runCli(['message', 'send', 'maria', 'hello'], { dataDir: node.folder, clock }),
     );
-    expect(stdout).toBe(`Queued for maria: it goes when maria is there (${MESSAGE_ID}).\n`);
+    const online = 'not handed over yet; it is tried again until maria has it';
+    expect(stdout).toBe(`Queued for maria: ${online} (${MESSAGE_ID}).\n`);
+    node.on('message.addresses', () => ({ addresses: [{ address: 'maria', status: 'offline' }] }));
+    const away = await driveClock(
+      clock,
+      runCli(['message', 'send', 'maria', 'hello'], { dataDir: node.folder, clock }),
+    );
+    expect(away.stdout).toBe(`Queued for maria: it goes when maria is there (${MESSAGE_ID}).\n`);
+  });
+
+  it('send says until when two have to rest', async () => {
+    const node = await FakeNode.start();
+    node.on('message.send', () => {
+      throw new LoopsyError('message_loop', { message: 'both rest', details: { why: 'loop', retryAfterMs: 179_001 } });
+    });
+    const one = await driveClock(new FakeClock(), runCli(['message', 'send', 'maria', 'x'], { dataDir: node.folder }));
+    expect(one).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('loopsy: both rest\n  try again in 3 min\n'),
+    });
+    const all = await runCli(['message', 'send', '--all', 'x'], { dataDir: node.folder });
+    expect(all.stdout).toBe('Not sent to maria: both rest; try again in 3 min\n');
+  });
+
+  it('names a few of the labels that others wait for, and all in the list of addresses', async () => {
+    const node = await FakeNode.start();
+    const labels = Array.from({ length: 200 }, (_, at) => ({ address: `kai#t${at}`, status: 'here', unread: 1 }));
+    node.on('message.list', () => ({ messages: [] }));
+    node.on('message.addresses', () => ({ addresses: labels, more: true }));
+    const { stdout } = await runCli(['message', 'inbox'], { dataDir: node.folder });
+    const named = '1 for #t0, 1 for #t1, 1 for #t2, for more than 197 more: `loopsy message addresses`';
+    expect(stdout).toBe(`Nothing waits to be read here; ${named}.\n`);
+    const all = await runCli(['message', 'addresses'], { dataDir: node.folder });
+    expect(all.stdout.trimEnd().split('\n').length).toBe(202);
+    expect(all.stdout).toContain('Mail waits for more labels than are listed.\n');
   });
 
   it.each([
     [['send', 'maria'], 'needs <body>'],
     [['send', 'maria', 'x', '--type', 'shout'], 'no type of a message'],
-    [['send', 'maria', 'x', '--ttl', '0'], 'no time to live'],
+    [
+      ['send', 'maria', 'x', '--ttl', '0'],
+      'without --ttl it may wait to be read for messages.ttl of the config: a week',
+    ],
     [['outbox', '--dead', '--waiting'], 'nothing together'],
     [['wait', '--timeout', 'soon'], 'no time for --timeout'],
   ])('%s is a mistake that is told', async (line, text) => {
