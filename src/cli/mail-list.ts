@@ -5,8 +5,8 @@ import { messageLines } from './mail-words.ts';
 import type { Output } from './output.ts';
 
 /** One message, as it is printed. */
-export const mailText = (message: Message, { json, paint }: Pick<Output, 'json' | 'paint'>): string =>
-  json ? `${JSON.stringify(message)}\n` : `${messageLines(message, paint).join('\n')}\n`;
+export const mailText = (mail: Message, { json, paint }: Pick<Output, 'json' | 'paint'>): string =>
+  json ? `${JSON.stringify(mail)}\n` : `${messageLines(mail, paint).join('\n')}\n`;
 
 /** Messages that are printed as they are taken; with --json all together are one document, however it ends. */
 export class MailList {
@@ -23,10 +23,10 @@ export class MailList {
     return this.#shown === 0;
   }
 
-  async add(message: Message): Promise<void> {
+  async add(mail: Message): Promise<void> {
     const between = this.#out.json ? (this.isEmpty ? '{"messages":[' : ',') : this.isEmpty ? '' : '\n';
     this.#shown += 1;
-    await this.#hand.show(between + (this.#out.json ? JSON.stringify(message) : mailText(message, this.#out)));
+    await this.#hand.show(between + (this.#out.json ? JSON.stringify(mail) : mailText(mail, this.#out)));
   }
 
   async end(code: number): Promise<number> {
