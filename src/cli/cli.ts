@@ -7,6 +7,9 @@ import type { Invocation } from './parse.ts';
 /** A signal that a terminal or another process sends to a command. */
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
+/** What a command ends with where a signal ended it. */
+export const INTERRUPTED: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
+
 /** The process that a command runs in, as far as commands know it. */
 export interface Io extends Place {
   readonly stdout: ByteSink;
@@ -16,6 +19,8 @@ export interface Io extends Place {
   /** -1 where there are no such ids (Windows). */
   readonly uid: number;
   readonly clock: Clock;
+  /** What stderr is told where stdout can't be written from here on: what was lost with it. */
+  readonly lastWords: (text: string | undefined) => void;
   /** @returns takes the listener back. */
   readonly onSignal: (signal: StopSignal, listener: () => void) => () => void;
 }

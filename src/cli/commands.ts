@@ -22,14 +22,31 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   { name: 'version', summary: 'print the version' },
 ];
 
+interface Group {
+  readonly summary: string;
+  readonly alone: string;
+  /** What holds for all of its commands. */
+  readonly details?: string;
+}
+
 /** Words that stand for a whole group, and the command that they mean alone. */
-export const GROUPS: Readonly<Record<string, { readonly summary: string; readonly alone: string }>> = {
+export const GROUPS: Readonly<Record<string, Group>> = {
   peers: { summary: 'the machines that this one knows', alone: 'peers list' },
   jobs: { summary: 'runs of commands', alone: 'jobs list' },
   transfers: { summary: 'movements of files', alone: 'transfers list' },
-  context: { summary: 'keys and values that machines and agents share', alone: 'context list' },
+  context: {
+    summary: 'keys and values that machines and agents share',
+    alone: 'context list',
+    details:
+      'What is set stays until it is deleted, or for --ttl. A node keeps 256 MiB, of that 64 MiB of each peer: `context` in\nconfig.yaml. What does not fit is refused; reading and deleting go on.',
+  },
   'context lease': { summary: 'locks with a time', alone: 'context lease list' },
-  message: { summary: 'messages between machines and agents', alone: 'message inbox' },
+  message: {
+    summary: 'messages between machines and agents',
+    alone: 'message inbox',
+    details:
+      'A message waits a week to be read, or --ttl (messages.ttl). Then, and after it was read, acknowledged, refused or\ntaken back, it is kept for a week beyond its life, or until its room is needed.\nOf one sender: 120 a minute; 32 replies in a chain; more than 20 short ones to and fro in two minutes, and both\nrest for five. Each box has 64 MiB, one machine half of an inbox. All of it: `messages` in config.yaml.',
+  },
   key: { summary: "this node's key, and keys for programs", alone: 'key list' },
 };
 

@@ -16,14 +16,11 @@ export const there = (cli: Cli): string => {
   return peer === undefined ? '' : ` on ${plain(peer)}`;
 };
 
-/** Seconds, rounded up: nothing lives shorter than it was asked for. */
-export const ttlOf = ({ invocation }: Cli): { ttl?: number } => {
+/** Seconds, rounded up: nothing lives shorter than it was asked for. `without`: how long it lives otherwise. */
+export const ttlOf = ({ invocation }: Cli, without = 'it lives until it is deleted'): { ttl?: number } => {
   const ttl = invocation.value('ttl');
   if (ttl === undefined) return {};
   const seconds = /^\d+$/.test(ttl) ? Number(ttl) : Math.ceil(parseSpan(ttl, 'ttl') / 1000);
   if (seconds > 0) return { ttl: seconds };
-  throw usageError(
-    `--ttl ${ttl} is no time to live`,
-    'use seconds, or e.g. 5m; without --ttl it lives until it is deleted',
-  );
+  throw usageError(`--ttl ${ttl} is no time to live`, `use seconds, or e.g. 5m; without --ttl ${without}`);
 };

@@ -47,6 +47,7 @@ export const groupHelp = (group: string, paint: Paint): string[] => [
     ),
     paint,
   ),
+  ...(GROUPS[group]?.details === undefined ? [] : ['', ...GROUPS[group].details.split('\n')]),
   '',
   paint.dim(`loopsy ${group} alone is loopsy ${GROUPS[group]?.alone ?? group}; --help behind a command says more`),
 ];

@@ -3,59 +3,44 @@ import type { Message } from '../protocol/messages.ts';
 import { Absence, wasCut } from './absence.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
+import type { MailHand } from './mail-hand.ts';
 import { MAX_MAIL_WAIT_MS } from '../protocol/mail.ts';
 
 /** Which messages are wanted, and whether they are taken. */
 export interface Wanted {
   readonly filter: { readonly from?: string; readonly as?: string };
   readonly isPeek: boolean;
+  /** What takes them; what it has given is shown before the next one is asked for. */
+  readonly hand: MailHand;
   /** Monotonic ms; undefined: for ever. */
   readonly endAtMs?: number;
 }
 
-/** Somebody else was quicker, or its time has come between. */
-const GONE: ReadonlySet<string> = new Set(['message_taken', 'message_expired', 'message_not_found']);
 const AWAY: ReadonlySet<string> = new Set(['node_not_running', 'node_stopping']);
-/** Where what waits is all known already, it is asked for again after that. */
-const KNOWN_PAUSE_MS = 1000;
-
-/** Takes a message. @returns undefined where somebody else has it. */
-export const takeMessage = async (
-  { client }: Pick<LocalNode, 'client'>,
-  id: string,
-  as: { readonly as?: string },
-): Promise<Message | undefined> => {
-  try {
-    return await client.call('message.read', { id, ...as });
-  } catch (thrown) {
-    if (thrown instanceof LoopsyError && GONE.has(thrown.error)) return undefined;
-    throw thrown;
-  }
-};
-
-/** Each message that comes, until the time is over; over restarts of the node, too. */
-export async function* incoming(cli: Cli, { filter, isPeek, endAtMs }: Wanted): AsyncGenerator<Message> {
+/** Each message that comes, until the time is  restarts of the node, too. */
+export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wanted): AsyncGenerator<Message> {
   const { clock } = cli.io;
   const away = new Absence(cli, 'what comes is waited for again when it is back', cli.out.note);
-  const { signal } = new AbortController();
-  const seen = new Set<string>();
+  const { signal } = hand;
+  // What is not taken would be listed again for ever.
+  let behind: { readonly after?: string } = isPeek ? { after: '0' } : {};
   let node = await cli.node();
-  for (;;) {
+  while (!signal.aborted) {
     const leftMs = endAtMs === undefined ? MAX_MAIL_WAIT_MS : Math.ceil(endAtMs - clock.monotonicMs());
     if (leftMs <= 0) return;
     try {
       const timeoutMs = Math.min(MAX_MAIL_WAIT_MS, leftMs);
-      const { messages } = await node.client.call('message.wait', { timeoutMs, ...filter });
+      const asked = { timeoutMs, ...behind, ...filter };
+      const { messages, cursor } = await node.client.call('message.wait', asked, { signal });
       away.over();
-      const fresh = messages.filter(({ id }) => !seen.has(id));
-      for (const one of fresh) {
-        const message = isPeek ? one : await takeMessage(node, one.id, asOf(filter));
-        if (isPeek) seen.add(one.id);
+      for (const one of messages) {
+        if (signal.aborted) return;
+        const message = isPeek ? one : await hand.take(node, { id: one.id, ...asOf(filter) });
         if (message !== undefined) yield message;
       }
-      if (messages.length > 0 && fresh.length === 0)
-        await new Promise<void>((resolve) => clock.after(KNOWN_PAUSE_MS, resolve));
+      if (isPeek && cursor !== undefined) behind = { after: cursor };
     } catch (thrown) {
+      if (signal.aborted) return;
       if (!isAway(thrown)) throw thrown;
       node = await away.wait({ signal, why: thrown });
     }
@@ -63,6 +48,22 @@ export async function* incoming(cli: Cli, { filter, isPeek, endAtMs }: Wanted): 
 }
 
 const asOf = ({ as }: Wanted['filter']): { as?: string } => (as === undefined ? {} : { as });
+
+/** Asks the node for something, over restarts of it. @throws where it takes too long, or a signal has come. */
+export const overRestarts = async <Answer>(
+  cli: Cli,
+  { note, signal }: { readonly note: string; readonly signal: AbortSignal },
+  ask: (node: LocalNode) => Promise<Answer>,
+): Promise<Answer> => {
+  const away = new Absence(cli, note, cli.out.note);
+  for (;;)
+    try {
+      return await ask(await cli.node());
+    } catch (thrown) {
+      if (!isAway(thrown)) throw thrown;
+      await away.wait({ signal, why: thrown });
+    }
+};
 
 const isAway = (thrown: unknown): boolean =>
   wasCut(thrown) || (thrown instanceof LoopsyError && AWAY.has(thrown.error));

@@ -193,9 +193,14 @@ const detailLines = ({ expected, shown, said }: Readonly<Record<string, unknown>
   ...(Array.isArray(said) ? said.map((line) => `    ${plain(String(line))}`) : []),
 ];
 
+/** When it may be tried again, where that is known; rounded up. */
+export const againWords = ({ retryAfterMs }: Readonly<Record<string, unknown>> = {}): string[] =>
+  typeof retryAfterMs === 'number' ? [`try again in ${spent(Math.ceil(retryAfterMs / 1000) * 1000)}`] : [];
+
 /** An error for people: what happened, and what to do next. */
 export const errorLines = ({ error }: ErrorBody, paint: Paint): string[] => [
   `${paint.red('loopsy:')} ${plain(error.message)}`,
   ...detailLines(error.details ?? {}),
+  ...(error.name === 'message_loop' ? againWords(error.details).map((words) => `  ${words}`) : []),
   ...(error.hint === undefined ? [] : [`  ${paint.dim(plain(error.hint))}`]),
 ];

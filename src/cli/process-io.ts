@@ -25,6 +25,7 @@ export const processIo = (): Io => ({
   platform: process.platform,
   uid: process.getuid?.() ?? -1,
   clock: systemClock,
+  lastWords: (text) => void (lastWords = text),
   onSignal: (signal, listener) => {
     process.on(signal, listener);
     return () => process.removeListener(signal, listener);
@@ -42,8 +43,13 @@ const statOf = (fd: number): Stats | undefined => {
 
 const opened = new Set<NodeJS.WriteStream>();
 
+let lastWords: string | undefined;
+
 // `| head` closes our stdout: leaving closes the connection, and that ends a run that was started by it.
 const leave = (fd: number, thrown: Error & { readonly code?: unknown }): never => {
+  const words = fd === 1 ? lastWords : undefined;
+  lastWords = undefined;
+  if (words !== undefined) writeNow(2, Buffer.from(`${words}\n`));
   if (thrown.code === 'EPIPE') return process.exit(READER_GONE);
   if (fd === 1) {
     const fault = diskFault(thrown);
@@ -85,7 +91,8 @@ const byteSink = (fd: number, open: () => NodeJS.WriteStream): ByteSink => {
     write: (text) => write(Buffer.from(text)),
     writeBytes: (bytes) => {
       write(bytes);
-      return writer === undefined || writer.writableLength === 0 ? undefined : written(writer);
+      if (writer === undefined) return undefined;
+      return writer.writableLength === 0 && writer.errored === null ? undefined : written(writer);
     },
   };
 };
@@ -97,8 +104,9 @@ export const flushOutput = async (): Promise<void> => {
   }
 };
 
+/** Where it fails, its error ends the process: nothing may go on as if it had been written. */
 const written = (stream: NodeJS.WriteStream): Promise<void> =>
-  new Promise((resolve) => stream.write('', () => resolve()));
+  new Promise((resolve) => stream.write('', (error) => (error instanceof Error ? undefined : resolve())));
 
 /** @returns how much was written: less where a pipe is full and may not be waited for. */
 const writeNow = (fd: number, bytes: Uint8Array): number => {

@@ -1,7 +1,7 @@
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import type { Transfer, TransferEvent } from '../protocol/transfers.ts';
 import { Absence, goesOn, wasCut } from './absence.ts';
-import type { Cli, StopSignal } from './cli.ts';
+import { type Cli, INTERRUPTED, type StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, plain, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
@@ -133,9 +133,6 @@ const reasonLines = (
   ]);
   return [...known, `${paint.red('loopsy:')} ${missed}`, ...(isSaid ? [] : [errorLine, ...hints])];
 };
-
-/** What this process ends with where a signal ended it. */
-const INTERRUPTED: Readonly<Record<StopSignal, number>> = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
 
 /** Does something that signals may end, by its signal; `left` is said then. @returns the exit code. */
 export const untilInterrupted = async (

@@ -20,7 +20,7 @@ const REACH: OptionSpec = {
 };
 const LEVEL: ArgSpec = { name: 'level', choices: ['observe', 'collaborate', 'full'] };
 const LEVEL_DETAILS =
-  'observe: see the state; read the shared context, and files in the folders that --folder lists\ncollaborate: write both, too (files that it changes may run when you build)\n  send messages, run tasks there (features to come)\nfull: run any command, so anything that you can do here';
+  'observe: see the state; read the shared context, and files in the folders that --folder lists\ncollaborate: write both, too (files that it changes may run when you build)\n  send messages; run tasks there (a feature to come)\nfull: run any command, so anything that you can do here';
 
 /** How machines come to trust each other, and what they may. */
 export const PEER_COMMANDS: readonly CommandSpec[] = [

@@ -27,7 +27,8 @@ const keyText = z
   .refine((text) => utf8Length(text) <= MAX_KEY_BYTES, 'a key has at most 512 bytes')
   .refine(isStorable, 'a key is text without NUL');
 const keySchema = keyText.refine((text) => text !== '', 'a key has at least one character');
-const ttlSchema = z.int().min(1).max(315_360_000);
+const TTL_WORDS = 'a time to live is 1 s to 315360000 s (ten years)';
+const ttlSchema = z.int(TTL_WORDS).min(1, TTL_WORDS).max(315_360_000, TTL_WORDS);
 const revisionSchema = z.int().min(0);
 const revisionInput = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
@@ -118,7 +119,8 @@ export const broadcastedSchema = z.object({
 
 // ── leases ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const leaseTtlSchema = z.int().min(1).max(86_400);
+const LEASE_WORDS = 'a lease is held for 1 s to 86400 s (a day)';
+const leaseTtlSchema = z.int(LEASE_WORDS).min(1, LEASE_WORDS).max(86_400, LEASE_WORDS);
 const fenceInput = revisionInput.min(1);
 
 /** A lease: for its time nobody else gets it. */

@@ -47,7 +47,7 @@ export const MESSAGE_OPERATIONS = {
     access: 'messages',
     remote: false,
     effect: false,
-    audit: ['timeoutMs', 'from', 'as'],
+    audit: ['timeoutMs', 'after', 'from', 'as'],
     kind: 'json',
     input: messages.messageWaitSchema,
     output: messages.messageWaitedSchema,

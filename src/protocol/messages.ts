@@ -14,17 +14,23 @@ const isText = (text: string): boolean => !/\p{Cs}/u.test(text);
 
 const messageIdSchema = timeIdSchema('message');
 const threadSchema = z.string().regex(/^[\w.:-]{1,64}$/, 'a thread has 1–64 letters, digits, dots, dashes and colons');
-const ttlSchema = z.int().min(1).max(31_536_000);
-const noteSchema = z.string().max(MAX_NOTE).refine(isText, 'a note is text');
+const TTL_WORDS = 'a time to live is 1 s to 31536000 s (a year)';
+const ttlSchema = z.int(TTL_WORDS).min(1, TTL_WORDS).max(31_536_000, TTL_WORDS);
+const noteSchema = z
+  .string()
+  .max(MAX_NOTE, `a note has at most ${MAX_NOTE} characters`)
+  .refine(isText, 'a note is text');
 const atSchema = z.int().describe('ms since 1970');
-const bodySchema = z.string().min(1).refine(isText, 'a body is text');
+const bodySchema = z.string().min(1, 'a body is not empty').refine(isText, 'a body is text');
+
+const ADDRESS_WORDS = 'an address is <node>, <node>#<agent>, or #<agent>';
 
 /** `<node>`, `<node>#<agent>`, or `#<agent>` of this node. */
 const addressSchema = z
   .string()
-  .min(1)
-  .max(340)
-  .regex(/^[^#\s]{0,300}(?:#[a-z0-9][a-z0-9-]{0,31})?$/, 'an address is <node>, <node>#<agent>, or #<agent>');
+  .min(1, ADDRESS_WORDS)
+  .max(340, ADDRESS_WORDS)
+  .regex(/^[^#\s]{0,300}(?:#[a-z0-9][a-z0-9-]{0,31})?$/, ADDRESS_WORDS);
 
 /** What kind of message it is: a hint for its reader. */
 const typeSchema = z.enum(['chat', 'request', 'response', 'ack', 'broadcast']);
@@ -111,16 +117,23 @@ export const messageAckSchema = z.strictObject({
   as,
 });
 
+/** A place in the order in which messages came. */
+const waitCursorSchema = z.string().regex(/^\d{1,16}(?:\.[0-9a-z]{26})?$/, 'it is no cursor of this list');
+
 /** GET /messages/wait: answers when there is something to take, or when the time is over. Nothing is taken by it. */
 export const messageWaitSchema = z.strictObject({
   timeoutMs: z.coerce.number().int().min(0).max(MAX_MAIL_WAIT_MS).optional().describe('default: 25000'),
+  after: waitCursorSchema
+    .optional()
+    .describe('for readers that take nothing: only what came behind the `cursor` of the answer before; `0`: all'),
   from,
   as,
 });
-/** Its answer, oldest first. */
+/** Its answer, oldest first; with `after` in the order in which they came, which is no order of ids. */
 export const messageWaitedSchema = z.object({
   messages: z.array(messageSchema),
   more: z.boolean().describe('true where more wait than are listed'),
+  cursor: waitCursorSchema.optional().describe('where `after` was given: what the next question gives'),
 });
 
 /** GET /messages/addresses: who can be written to. */
@@ -132,6 +145,7 @@ export const addressListSchema = z.object({
       unread: z.int().optional().describe('here: what waits to be taken'),
     }),
   ),
+  more: z.boolean().optional().describe('true where mail waits for more labels than are listed'),
 });
 
 const carriedSchema = z.strictObject({

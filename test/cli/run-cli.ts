@@ -58,6 +58,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
     platform: options.platform ?? 'linux',
     uid: options.uid ?? 1000,
     clock: options.clock ?? new FakeClock(),
+    lastWords: () => undefined,
     onSignal: (name, listener) => {
       listeners.set(name, listener);
       return () => listeners.delete(name);

@@ -70,7 +70,7 @@ describe('selftest', () => {
       const [a, b] = [await machineOf('selfa'), await machineOf('selfb')];
       await connectMachines(a, b);
       const here = await a.run(['selftest']);
-      expect([here.code, here.stdout]).toEqual([0, expect.stringMatching(/^All 10 checks passed, in /m)]);
+      expect([here.code, here.stdout]).toEqual([0, expect.stringMatching(/^All 11 checks passed, in /m)]);
       const there = await a.json<{ ok: boolean; checks: { name: string; figures?: Record<string, number> }[] }>([
         'selftest',
         'selfb',
@@ -88,9 +88,17 @@ describe('selftest', () => {
         filesMs: expect.any(Number),
         setMs: expect.any(Number),
         getMs: expect.any(Number),
+        deliveredMs: expect.any(Number),
       });
       expect(await b.json(['jobs', 'list'])).toMatchObject({ jobs: [] });
       expect(await b.json(['context', 'list'])).toEqual({ entries: [] });
+      // What was sent was taken and acknowledged: no letter is dead behind it, and nothing waits.
+      for (const machine of [a, b]) {
+        expect((await machine.run(['message', 'outbox', '--dead'])).stdout).toBe('No message is dead.\n');
+        expect((await machine.run(['message', 'inbox', '--peek'])).stdout).toBe('Nothing waits to be read.\n');
+        const { messages } = await machine.json<{ messages: { state: string }[] }>(['message', 'inbox', '--all']);
+        expect(messages.map(({ state }) => state)).toEqual(['acked']);
+      }
     },
   );
 
@@ -101,7 +109,7 @@ describe('selftest', () => {
     const refused = await a.run(['selftest', 'selfd']);
     expect([refused.code, refused.stdout]).toEqual([
       1,
-      expect.stringMatching(/✓ way .*✗ command .*9 of 10 checks failed/s),
+      expect.stringMatching(/✓ way .*✗ command .*10 of 11 checks failed/s),
     ]);
     await b.run(['stop']);
     const down = await a.run(['selftest', 'selfd']);

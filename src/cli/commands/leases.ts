@@ -8,6 +8,7 @@ import { localTime, plain, table } from '../output.ts';
 import { parseNumber, parseSpan } from '../values.ts';
 
 const DEFAULT_LEASE_S = 60;
+const LIVES = 'it is held for a minute';
 const ASK_AGAIN_MS = 1000;
 
 const showLease = async (cli: Cli, lease: OutputOf<'lease.acquire'>, verb: string): Promise<number> => {
@@ -23,7 +24,7 @@ const acquire: Command = async (cli) => {
   const wait = invocation.value('wait');
   const endAtMs = io.clock.monotonicMs() + (wait === undefined ? 0 : parseSpan(wait, 'wait'));
   const node = await cli.node();
-  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli), name };
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), name };
   for (let isSaid = false; ;) {
     try {
       return await showLease(cli, await node.client.call('lease.acquire', input, on(cli)), 'You hold');
@@ -45,7 +46,7 @@ const fenceOf = ({ invocation }: Cli): { fence?: number } => {
 const renew: Command = async (cli) => {
   const [name = ''] = cli.invocation.args;
   const { client } = await cli.node();
-  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli), ...fenceOf(cli), name };
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), ...fenceOf(cli), name };
   return showLease(cli, await client.call('lease.renew', input, on(cli)), 'You still hold');
 };
 

@@ -1,13 +1,16 @@
 import { pagesOf } from '../../client/pages.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import { addressParts } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { ttlOf } from '../context-options.ts';
-import { incoming, takeMessage, type Wanted } from '../mail-reader.ts';
-import { fullLines, messageLines, messageRow } from '../mail-words.ts';
-import { count, plain, table } from '../output.ts';
+import { isGone, MailHand } from '../mail-hand.ts';
+import { MailList, mailText } from '../mail-list.ts';
+import { incoming, overRestarts, type Wanted } from '../mail-reader.ts';
+import { fullLines, messageRow } from '../mail-words.ts';
+import { againWords, asError, count, plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { readText } from '../read-text.ts';
 import { runHook } from '../run-hook.ts';
@@ -15,6 +18,7 @@ import { parseSpan } from '../values.ts';
 
 const TEXT = { maxBytes: 262_144, tooMuch: 'a body has at most 256 KiB' };
 const TYPES = ['chat', 'request', 'response', 'ack', 'broadcast'] as const;
+const LIVES = 'it may wait to be read for messages.ttl of the config: a week, unless that says otherwise';
 /** An online peer answers within that: what became of the message is said at once. */
 const LOOKS_MS = [20, 80, 200, 400];
 
@@ -47,14 +51,14 @@ const send: Command = async (cli) => {
   const { invocation } = cli;
   const { args } = invocation;
   const body = await bodyOf(cli, args.at(-1) ?? '');
-  const input = { body, ...typeOf(cli), ...threadOf(cli), ...ttlOf(cli), ...asOf(cli) };
+  const input = { body, ...typeOf(cli), ...threadOf(cli), ...ttlOf(cli, LIVES), ...asOf(cli) };
   if (invocation.has('all')) return sendAll(cli, input);
   return sendOne(cli, { ...input, to: args[0] ?? '' });
 };
 
 const reply: Command = async (cli) => {
   const [replyTo = '', body = ''] = cli.invocation.args;
-  return sendOne(cli, { body: await bodyOf(cli, body), replyTo, ...typeOf(cli), ...ttlOf(cli), ...asOf(cli) });
+  return sendOne(cli, { body: await bodyOf(cli, body), replyTo, ...typeOf(cli), ...ttlOf(cli, LIVES), ...asOf(cli) });
 };
 
 const sendOne = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
@@ -62,7 +66,7 @@ const sendOne = async (cli: Cli, input: InputOf<'message.send'>): Promise<number
   const node = await cli.node();
   const sent = await node.client.call('message.send', input);
   if (out.json) out.document(sent);
-  else out.print(sentWords(sent, await stateSoon(cli, node, sent)));
+  else out.print(await sentWords(sent, cli, node));
   return EXIT.ok;
 };
 
@@ -79,19 +83,29 @@ const stateSoon = async (cli: Cli, { client }: LocalNode, { id, state }: Sent): 
   return undefined;
 };
 
-const sentWords = ({ id, to, state }: Sent, later: Message | undefined): string => {
-  const is = later?.state ?? state;
+const sentWords = async (sent: Sent, cli: Cli, node: LocalNode): Promise<string> => {
+  const later = await stateSoon(cli, node, sent);
+  const is = later?.state ?? sent.state;
   const note = later?.history.at(-1)?.note;
+  const [id, to] = [sent.id, plain(sent.to)];
   switch (is) {
     case 'queued':
-      return `Queued for ${plain(to)}: it goes when ${plain(to)} is there (${id}).`;
+      return (await isOnline(sent, node))
+        ? `Queued for ${to}: not handed over yet; it is tried again until ${to} has it (${id}).`
+        : `Queued for ${to}: it goes when ${to} is there (${id}).`;
     case 'refused':
     case 'expired':
     case 'cancelled':
-      return `Not delivered to ${plain(to)}: ${plain(note ?? is)} (${id}).`;
+      return `Not delivered to ${to}: ${plain(note ?? is)} (${id}).`;
     default:
-      return `Delivered to ${plain(to)} (${id}).`;
+      return `Delivered to ${to} (${id}).`;
   }
+};
+
+/** As far as is known: what has just gone is online for a moment yet. */
+const isOnline = async ({ to }: Sent, { client }: LocalNode): Promise<boolean> => {
+  const { addresses } = await client.call('message.addresses', {});
+  return addresses.some(({ address, status }) => address === addressParts(to).node && status === 'online');
 };
 
 const sendAll = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
@@ -103,13 +117,13 @@ const sendAll = async (cli: Cli, input: InputOf<'message.send'>): Promise<number
     peers.map(async ({ address }) => {
       try {
         const sent = await node.client.call('message.send', { type: 'broadcast', ...input, to: address });
-        return { peer: address, sent, words: out.json ? '' : sentWords(sent, await stateSoon(cli, node, sent)) };
+        return { peer: address, sent, words: out.json ? '' : await sentWords(sent, cli, node) };
       } catch (thrown) {
         if (!(thrown instanceof LoopsyError)) throw thrown;
         return {
           peer: address,
           error: thrown.toBody().error,
-          words: `Not sent to ${plain(address)}: ${plain(thrown.message)}`,
+          words: `Not sent to ${plain(address)}: ${[thrown.message, ...againWords(thrown.details)].map(plain).join('; ')}`,
         };
       }
     }),
@@ -126,34 +140,44 @@ const resultOf = <Result extends { readonly words: string }>(result: Result): Om
   Object.fromEntries(Object.entries(result).filter(([name]) => name !== 'words')) as Omit<Result, 'words'>;
 
 const inbox: Command = async (cli) => {
-  const { invocation } = cli;
+  const { invocation, out } = cli;
   if (invocation.has('all')) return listBox(cli, { box: 'inbox' }, 'No message has come yet.');
   const node = await cli.node();
   const input = { unread: 'true', limit: 100, ...fromOf(cli), ...threadOf(cli), ...asOf(cli) } as const;
-  const messages: Message[] = [];
-  for await (const page of pagesOf(node.client, 'message.list', { input }))
-    for (const one of page.messages) {
-      const message = invocation.has('peek') ? one : await takeMessage(node, one.id, asOf(cli));
-      if (message === undefined) continue;
-      if (!cli.out.json) show(cli, message, messages.length === 0);
-      messages.push(message);
-    }
-  if (cli.out.json) cli.out.document({ messages });
-  else if (messages.length === 0) cli.out.print(await nothingWords(cli, node));
-  return EXIT.ok;
+  const hand = new MailHand(cli);
+  const list = new MailList(hand, out);
+  try {
+    for await (const page of pagesOf(node.client, 'message.list', { input }))
+      for (const one of page.messages) {
+        if (hand.code !== undefined) return await list.end(hand.code);
+        const message = invocation.has('peek') ? one : await hand.take(node, { id: one.id, ...asOf(cli) });
+        if (message !== undefined) await list.add(message);
+      }
+    if (list.isEmpty && hand.code === undefined) out.print(await nothingWords(cli, node));
+    return await list.end(hand.code ?? EXIT.ok);
+  } catch (thrown) {
+    if (list.isEmpty || !out.json) throw thrown;
+    return await list.fail(asError(thrown));
+  } finally {
+    hand.release();
+  }
 };
 
-const show = (cli: Cli, message: Message, isFirst: boolean): void =>
-  cli.out.print(...(isFirst ? [] : ['']), ...messageLines(message, cli.out.paint));
+const NAMED = 3;
 
-/** What waits for others is named: it may have been meant. */
+/** What waits for others is named: it may have been meant. Labels are of the senders' choice: a few are enough. */
 const nothingWords = async (cli: Cli, { client }: LocalNode): Promise<string> => {
-  const { addresses } = await client.call('message.addresses', {});
+  const { addresses, more } = await client.call('message.addresses', {});
   const others = addresses.filter(
     ({ address, unread = 0 }) => unread > 0 && address.includes('#') && !address.endsWith(`#${asOf(cli).as ?? ''}`),
   );
-  const words = others.map(({ address, unread = 0 }) => `${unread} for ${plain(address.slice(address.indexOf('#')))}`);
-  return words.length === 0 ? 'Nothing waits to be read.' : `Nothing waits to be read here; ${words.join(', ')}.`;
+  if (others.length === 0) return 'Nothing waits to be read.';
+  const words = others
+    .slice(0, NAMED)
+    .map(({ address, unread = 0 }) => `${unread} for ${plain(address.slice(address.indexOf('#')))}`);
+  const left = others.length - words.length;
+  if (left > 0) words.push(`for ${more === true ? 'more than ' : ''}${left} more: \`loopsy message addresses\``);
+  return `Nothing waits to be read here; ${words.join(', ')}.`;
 };
 
 const outbox: Command = async (cli) => {
@@ -197,43 +221,63 @@ const ack: Command = async (cli) => {
   return EXIT.ok;
 };
 
-const wantedOf = (cli: Cli): Wanted => {
+const wantedOf = (cli: Cli, hand: MailHand): Wanted => {
   const { invocation, io } = cli;
   const timeout = invocation.value('timeout');
   const endAtMs = timeout === undefined ? {} : { endAtMs: io.clock.monotonicMs() + parseSpan(timeout, 'timeout') };
-  return { filter: { ...fromOf(cli), ...asOf(cli) }, isPeek: invocation.has('peek'), ...endAtMs };
+  return { filter: { ...fromOf(cli), ...asOf(cli) }, isPeek: invocation.has('peek'), hand, ...endAtMs };
 };
 
 const wait: Command = async (cli) => {
-  for await (const message of incoming(cli, wantedOf(cli))) {
-    if (cli.out.json) cli.out.document(message);
-    else show(cli, message, true);
-    return EXIT.ok;
+  const hand = new MailHand(cli);
+  try {
+    for await (const message of incoming(cli, wantedOf(cli, hand))) {
+      await hand.show(mailText(message, cli.out));
+      return EXIT.ok;
+    }
+    if (hand.code !== undefined) return hand.code;
+    throw new LoopsyError('request_timeout', { message: 'no message came in time' });
+  } finally {
+    hand.release();
   }
-  throw new LoopsyError('request_timeout', { message: 'no message came in time' });
 };
 
 const watch: Command = async (cli) => {
   const { invocation, out } = cli;
   const command = invocation.value('exec');
+  const hand = new MailHand(cli);
   let isFirst = true;
-  for await (const message of incoming(cli, wantedOf(cli))) {
-    if (out.json) out.document(message);
-    else show(cli, message, isFirst);
-    isFirst = false;
-    if (command !== undefined) await hook(cli, command, message);
+  try {
+    for await (const message of incoming(cli, wantedOf(cli, hand))) {
+      await hand.show((isFirst || out.json ? '' : '\n') + mailText(message, out));
+      isFirst = false;
+      if (command !== undefined) await hook(cli, { command, signal: hand.signal }, message);
+    }
+    return hand.code ?? EXIT.ok;
+  } finally {
+    hand.release();
   }
-  return EXIT.ok;
 };
 
-/** Runs the command for a message; what went well is acknowledged. */
-const hook = async (cli: Cli, command: string, message: Message): Promise<void> => {
-  const ended = await runHook(command, JSON.stringify(message));
-  if (ended !== 0) return cli.out.note(`loopsy: ${plain(command)} ended with ${ended} for ${message.id}`);
-  if (cli.invocation.has('peek')) return undefined;
-  const { client } = await cli.node();
-  await client.call('message.ack', { id: message.id, ...asOf(cli) });
-  return undefined;
+/** Runs the command for a message; what went well is acknowledged, over a restart of the node, too. */
+const hook = async (
+  cli: Cli,
+  { command, signal }: { command: string; signal: AbortSignal },
+  { id, ...message }: Message,
+): Promise<void> => {
+  const { out, invocation } = cli;
+  const ended = await runHook(command, JSON.stringify({ id, ...message }));
+  if (ended !== 0) return out.note(`loopsy: ${plain(command)} ended with ${ended} for ${id}`);
+  if (invocation.has('peek')) return undefined;
+  try {
+    const note = `${id} is acknowledged when it is back`;
+    await overRestarts(cli, { note, signal }, ({ client }) => client.call('message.ack', { id, ...asOf(cli) }));
+    return undefined;
+  } catch (thrown) {
+    if (signal.aborted) return out.note(`loopsy: ${id} is not acknowledged: \`loopsy message ack ${id}\` does it`);
+    if (!isGone(thrown)) throw thrown;
+    return out.note(`loopsy: ${id} can't be acknowledged any more: ${plain(asError(thrown).message)}`);
+  }
 };
 
 const showOne: Command = async (cli) => {
@@ -266,6 +310,7 @@ const addresses: Command = async (cli) => {
     unread === undefined ? '' : unread === 0 ? 'nothing unread' : `${count(unread, 'message')} unread`,
   ]);
   out.print(...table([['ADDRESS', 'STATUS', ''], ...rows], out.paint));
+  if (answer.more === true) out.print('Mail waits for more labels than are listed.');
   return EXIT.ok;
 };
 

@@ -1,4 +1,5 @@
 import { Page } from '../../kernel/page.ts';
+import { nextTurn } from '../../kernel/turn.ts';
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Store } from '../../store/store.ts';
 import type { Inbox } from './inbox.ts';
@@ -17,6 +18,8 @@ import {
 /** Which messages are wanted. */
 export type Filter = (head: MessageHead) => boolean;
 
+/** What stands in a key for mail that is for whoever takes it first. */
+const NO_LABEL = '-';
 const DEFAULT_PAGE = 100;
 const READ_AT_ONCE = 100;
 /** What does not fit the filter is looked at, too: a page that took longer goes on with the next one. */
@@ -67,6 +70,62 @@ const candidates = (
   if (input.unread !== true) return newestFirst(store, box, cursor);
   return box === 'in' ? inbox.untaken(reader, cursor) : underWay(store, cursor);
 };
+
+/** The labels that mail waits for, as many as are wanted; one look for each, however much waits for it. */
+export const labelsWaiting = (store: Store, most: number): string[] => {
+  const labels: string[] = [];
+  for (let after: string = KEYS.unreadAll; labels.length < most;) {
+    const [entry] = store.list({ prefix: KEYS.unreadAll, after, limit: 1 });
+    if (entry === undefined) break;
+    const label = entry.key.slice(KEYS.unreadAll.length, entry.key.lastIndexOf('/'));
+    if (label !== NO_LABEL) labels.push(label);
+    // Behind everything of this label.
+    after = `${KEYS.unreadAll}${label}/~`;
+  }
+  return labels;
+};
+
+/** A place in the order in which messages came here: a commit of the store, and an id where several came with it. */
+interface Arrival {
+  readonly revision: number;
+  readonly id: string;
+}
+
+/** What waits for a reader, in the order in which it came, behind a cursor; each with the cursor of what follows. */
+export async function* cameBehind(
+  { cursor, reader }: { readonly cursor: string; readonly reader: Reader },
+  store: Store,
+): AsyncGenerator<{ readonly stored: StoredMessage; readonly cursor: string }> {
+  // What comes while this looks around has its turn the next time.
+  const now = store.revision;
+  const since = arrivalOf(cursor, now);
+  const found: Arrival[] = [];
+  for (const agent of new Set([undefined, reader.label]))
+    for (let after: string | undefined; ;) {
+      const prefix = KEYS.unread(agent);
+      const page = store.list({ prefix, limit: 1000, ...(after === undefined ? {} : { after }) });
+      if (page.length === 0) break;
+      for (const { key, revision } of page) {
+        const arrival = { revision, id: idIn(key) };
+        if (revision <= now && isBehind(arrival, since)) found.push(arrival);
+      }
+      after = page.at(-1)?.key;
+      await nextTurn();
+    }
+  for (const { id, revision } of found.sort((a, b) => (isBehind(a, b) ? 1 : -1))) {
+    const stored = readMessage(store, 'in', id);
+    if (stored !== undefined) yield { stored, cursor: `${revision}.${id}` };
+  }
+}
+
+/** Behind all of a commit where no id is named. A place that this store has not come to is of another one: all is new. */
+const arrivalOf = (cursor: string, now: number): Arrival => {
+  const [revision = '0', id = '~'] = cursor.split('.');
+  return Number(revision) > now ? { revision: 0, id } : { revision: Number(revision), id };
+};
+
+const isBehind = (a: Arrival, b: Arrival): boolean =>
+  a.revision > b.revision || (a.revision === b.revision && a.id > b.id);
 
 function* newestFirst(store: Store, box: Box, cursor: string | undefined): Generator<StoredMessage> {
   const prefix = KEYS.message(box, '');

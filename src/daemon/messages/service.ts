@@ -14,7 +14,7 @@ import { Due } from './due.ts';
 import { Guards } from './guards.ts';
 import { Inbox } from './inbox.ts';
 import { Intake } from './intake.ts';
-import { type Filter, filterOf, messagesOf } from './lists.ts';
+import { cameBehind, type Filter, filterOf, labelsWaiting, messagesOf } from './lists.ts';
 import { given, Mail, moveOf, type Plan } from './mail.ts';
 import { messageNotFound, Outbox } from './outbox.ts';
 import type { MailParts } from './parts.ts';
@@ -37,6 +37,8 @@ export interface MessagesOptions extends Omit<MailParts, 'guards' | 'mail'> {
 const MOST_WAITED = 100;
 const WAIT_BYTES = 1_048_576;
 const LOOKED_AT_ONCE = 100;
+/** Senders choose labels: not all that they make up is listed. */
+const MOST_LABELS = 200;
 
 /** The mail of this node: what it has sent and what it has received, and the way between nodes. */
 export class Messages implements Service {
@@ -160,21 +162,24 @@ export class Messages implements Service {
     const reader = readerOf(call.caller, input.as);
     needInbox(reader);
     const filter = filterOf(input, this.#options.names);
-    const look = (): Promise<OutputOf<'message.wait'>> => this.#waiting(reader, filter);
+    const { after } = input;
+    const look = (): Promise<OutputOf<'message.wait'>> =>
+      after === undefined ? this.#waiting(reader, filter) : this.#behind(after, reader, filter);
     return this.#questions.ask({ look, reader, isWanted: filter, timeoutMs: input.timeoutMs }, call);
   }
 
   addresses(): OutputOf<'message.addresses'> {
     const { names, peers, labels, store } = this.#options;
     const own = names.own();
-    const waiting = store.list({ prefix: KEYS.unreadAll, limit: 1000 }).map(({ key }) => key.split('/')[2] ?? '-');
-    const known = new Set([...labels(), ...waiting.filter((label) => label !== '-')]);
+    const waiting = labelsWaiting(store, MOST_LABELS + 1);
+    const known = new Set([...labels(), ...waiting.slice(0, MOST_LABELS)]);
+    const more = waiting.length > MOST_LABELS ? { more: true } : {};
     const here = [undefined, ...[...known].sort()].map((label) => ({
       address: addressOf(own, label),
       status: 'here' as const,
       unread: this.#inbox.unread(label),
     }));
-    return { addresses: [...here, ...peers().map(({ name, status }) => ({ address: name, status }))] };
+    return { addresses: [...here, ...peers().map(({ name, status }) => ({ address: name, status }))], ...more };
   }
 
   deliver(batch: ParsedInputOf<'message.deliver'>, { caller }: Call): Promise<OutputOf<'message.deliver'>> {
@@ -214,6 +219,21 @@ export class Messages implements Service {
       if (!page.add(this.#shown(stored))) return { messages: page.items, more: true };
     }
     return { messages: page.items, more: false };
+  }
+
+  /** The same in the order in which it came, for who takes nothing: what was looked at is not listed again. */
+  async #behind(after: string, reader: Reader, filter: Filter): Promise<OutputOf<'message.wait'>> {
+    const page = new Page<Message>({ limit: MOST_WAITED, maxBytes: WAIT_BYTES });
+    let cursor = after;
+    let looked = 0;
+    for await (const one of cameBehind({ cursor: after, reader }, this.#options.store)) {
+      looked += 1;
+      if (looked % LOOKED_AT_ONCE === 0) await nextTurn();
+      if (filter(one.stored.head) && !page.add(this.#shown(one.stored)))
+        return { messages: page.items, more: true, cursor };
+      ({ cursor } = one);
+    }
+    return { messages: page.items, more: false, cursor };
   }
 
   /** What tells the sender of a received message what became of it. */

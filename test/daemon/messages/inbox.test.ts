@@ -100,6 +100,65 @@ describe('an inbox', () => {
     expect((await left).messages).toEqual([]);
   });
 
+  it(
+    verifies('message.wait', 'tells a reader that takes nothing each message once, in the order in which they came'),
+    async () => {
+      const { maria, kai, clock } = await twoDesks({ perMinute: 10_000, loopGuard: false });
+      const ask = (after: string, timeoutMs = 0) => maria.messages.wait({ after, timeoutMs, as: 'ci' }, callBy(OWNER));
+      for (let at = 0; at < 130; at += 1) await kai.send(at % 2 === 0 ? 'maria' : 'maria#ci', `${at}`);
+      await kai.send('maria#codex', 'for another one');
+      await settle();
+      kai.way.online = false;
+      // Made before what comes next, and there behind it.
+      const late = await kai.send('maria', 'late');
+      await settle();
+      const seen: string[] = [];
+      let after = '0';
+      for (let more = true; more;) {
+        const answer = await ask(after);
+        expect(answer.messages.length).toBeLessThanOrEqual(100);
+        seen.push(...answer.messages.map(({ body }) => body));
+        ({ more } = answer);
+        after = answer.cursor ?? '';
+      }
+      expect(seen).toEqual(Array.from({ length: 130 }, (_, at) => `${at}`));
+      expect(await ask(after)).toEqual({ messages: [], more: false, cursor: after });
+      clock.advance(1);
+      const own = await maria.send('#ci', 'newer than that');
+      const newest = await ask(after, 20_000);
+      expect(newest.messages.map(({ id }) => id)).toEqual([own]);
+      const next = ask(newest.cursor ?? '', 20_000);
+      kai.way.online = true;
+      kai.messages.contact(maria.nodeId);
+      await settle();
+      expect((await next).messages.map(({ id }) => id)).toEqual([late]);
+      expect(late < own).toBe(true);
+      // Nothing was taken; and a cursor of another time of this node, whose data was lost since, begins anew.
+      expect(maria.messages.unread).toBe(133);
+      expect((await ask('9007199254740991')).messages.length).toBe(100);
+    },
+  );
+
+  it('is known by its labels, however much waits for one of them', async () => {
+    const { maria, kai } = await twoDesks({ perMinute: 10_000, loopGuard: false });
+    for (let at = 0; at < 1100; at += 1) await kai.send('maria#aa', 'x');
+    await kai.send('maria#zz', 'x');
+    await kai.send('maria', 'x');
+    await settle();
+    expect(maria.messages.addresses()).toEqual({
+      addresses: [
+        { address: 'maria', status: 'here', unread: 1 },
+        { address: 'maria#aa', status: 'here', unread: 1100 },
+        { address: 'maria#zz', status: 'here', unread: 1 },
+        { address: 'kai', status: 'online' },
+      ],
+    });
+    for (let at = 0; at < 200; at += 1) await kai.send(`maria#b${at}`, 'x');
+    await settle();
+    const { addresses, more } = maria.messages.addresses();
+    expect([addresses.length, more]).toEqual([202, true]);
+  });
+
   it('gives agents of one machine what they write to each other, at once', async () => {
     const { kai } = await twoDesks();
     const id = await kai.send('#codex', 'psst', {}, agent('claude'));
