@@ -73,7 +73,7 @@ describe('a dry run', () => {
   it(verifies('transfers.dry-run', 'waits for its reader, and holds no more than a few groups'), async () => {
     const node = await localNode();
     await mkdir(join(node.home, 'to'));
-    await node.write(Object.fromEntries(Array.from({ length: 12_000 }, (_, index) => [`tree/f${index}`, ''])));
+    await node.write(Object.fromEntries(Array.from({ length: 6000 }, (_, index) => [`tree/f${index}`, ''])));
     const stream = await node.transfers.run({ sources: ['tree/.'], dest: 'to', dryRun: true }, node.call);
     await new Promise((resolve) => setTimeout(resolve, 500));
     const { transferId } = (await node.transfers.list({ state: 'all' }, { kind: 'owner' })).transfers[0] ?? {
@@ -86,12 +86,12 @@ describe('a dry run', () => {
       expect(items.length).toBeLessThanOrEqual(1000);
       named += items.length;
     }
-    expect(named).toBe(12_000);
+    expect(named).toBe(6000);
   });
 
   it('that nobody reads any more ends', async () => {
     const node = await localNode();
-    await node.write(Object.fromEntries(Array.from({ length: 9000 }, (_, index) => [`tree/f${index}`, ''])));
+    await node.write(Object.fromEntries(Array.from({ length: 5000 }, (_, index) => [`tree/f${index}`, ''])));
     const stream = await node.transfers.run({ sources: ['tree'], dest: 'to', dryRun: true }, node.call);
     await new Promise((resolve) => setTimeout(resolve, 300));
     stream.close();
