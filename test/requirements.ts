@@ -248,6 +248,8 @@ export const REQUIREMENTS = {
   'store.migrations': 'a folder of an older version is migrated, once, and a newer one is refused',
   'store.two-processes': 'a second process sees a change of trust.db within 1 s',
   'store.loader': 'the engine is the built-in one from Node 24, else the vendored one, else a clear error',
+  'store.full-disk-deletes': 'a full disk keeps nobody from deleting, however much there is',
+
   'trust.certificate': 'the certificate is a pure function of the key, pinned byte for byte by a test vector',
   'trust.node-id': 'nodeId is made of the public key, the same at each start',
   'trust.levels': 'grants are decided by default deny; levels, limits and expiry hold, the narrower wins',
