@@ -39,6 +39,7 @@ import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { Transfers } from './transfers/service.ts';
 import { Metrics } from './system/metrics.ts';
+import { trustStoreOf } from './storage/disk-errors.ts';
 import { System } from './system/service.ts';
 import { trustNotes, warningsOf } from './system/trust-notes.ts';
 import { followConfig, makeEdge } from './wiring.ts';
@@ -127,7 +128,7 @@ export class Parts {
 const makeTrust = (parts: Parts): TrustBook => {
   const { config, clock, log, identity } = parts.options;
   return new TrustBook({
-    store: parts.trustStore,
+    store: trustStoreOf(parts.trustStore),
     clock,
     ownNames: () => ownNames(parts.system.hostname),
     ownCertificate: identity.machineCertificate,
