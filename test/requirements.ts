@@ -127,6 +127,8 @@ export const REQUIREMENTS = {
   'rest.error-shape':
     'errors are {error:{code,name,message,hint,details}}; a validation failure is 400 and names the field',
   'rest.openapi': 'GET /openapi.json describes the API in OpenAPI 3.1, from the table',
+  'rest.bad-cursor': 'a cursor that no list can have given is answered 400, with the field named',
+
   'rest.lists': 'lists page by cursor: at most 1,000 items or 4 MiB; runs and audit records newest first',
   'rest.deletes': 'a DELETE answers {success:true} with the id and needs no body, whatever its content type',
   'rest.health': 'GET /health → status ok, nodeId, uptime (ms), version, for anyone',
