@@ -245,6 +245,7 @@ export const REQUIREMENTS = {
     'services start in order and stop in reverse; a failed start rolls back; a hanging stop skips none',
   'kernel.lock': 'the lock outlives no process, and two starts at once make one node',
   'kernel.redaction': 'secrets never reach a log',
+  'streams.stalled': 'a reader that takes nothing loses a stream that goes on behind its cursor',
   'store.suite': 'the engine and its memory twin pass one suite',
   'store.group-commit': 'commits are grouped off the event loop; what was acknowledged survives kill -9',
   'store.migrations': 'a folder of an older version is migrated, once, and a newer one is refused',
