@@ -44,6 +44,7 @@ export const REQUIREMENTS = {
   'cli.context.get': 'context get prints the raw value; exit 1 and nothing on stdout where there is none',
   'cli.context.stdin': '`-` reads the value from stdin',
   'cli.context.watch': 'context watch prints how things are, then each change',
+  'cli.context.watch-restart': 'context watch goes on over a restart of its own node, without a gap',
   'cli.context.broadcast': 'context broadcast says of each peer whether it has it',
   'cli.context.import': 'context import sets what context export prints',
   'cli.context.lease': 'context lease acquire waits where it is told to',

@@ -7,6 +7,7 @@ const MAX_CURSOR_BYTES = 1024;
 /** Where a page begins: nothing that an answer has named is refused. */
 const cursorSchema = z
   .string()
+  .max(MAX_CURSOR_BYTES)
   .refine((text) => utf8Length(text) <= MAX_CURSOR_BYTES, 'a cursor has at most 1024 bytes')
   .refine(isStorable, 'a cursor is text without NUL');
 

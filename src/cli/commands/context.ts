@@ -2,6 +2,7 @@ import { pagesOf } from '../../client/pages.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
+import { followed } from '../followed.ts';
 import { callerWords } from '../known-names.ts';
 import { duration, localTime, plain, size, table } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -123,13 +124,14 @@ const watch: Command = async (cli) => {
   const key = invocation.value('key');
   const since = invocation.value('since');
   if (key !== undefined && prefix !== undefined) throw usageError('a key or a prefix is watched, not both');
-  const { client } = await cli.node();
+  const node = await cli.node();
   const input = {
     ...(prefix === undefined ? {} : { prefix }),
     ...(key === undefined ? {} : { key }),
     ...(since === undefined ? {} : { since: parseNumber(since, 'since') }),
   };
-  for await (const { event } of client.events('context.watch', input, on(cli))) {
+  const note = 'changes are told again when it is back';
+  for await (const event of followed(cli, node, { id: 'context.watch', input, options: on(cli), note })) {
     if (out.json) out.document(event);
     else out.print(...eventLines(event, cli));
   }
@@ -138,15 +140,20 @@ const watch: Command = async (cli) => {
 
 const eventLines = (event: OutputOf<'context.watch'>, { out: { paint }, io }: Cli): string[] => {
   const time = paint.dim(localTime(io.clock.now()));
+  // What shows how things are has none: who goes on begins with that anew.
+  const cursor = event.cursor === 0 ? '' : `  ${paint.dim(`(cursor ${event.cursor})`)}`;
   switch (event.type) {
     case 'set':
-      return [`${time}  ${paint.bold(plain(event.entry.key))} = ${glimpse(event.entry.value)}`];
+      return [`${time}  ${paint.bold(plain(event.entry.key))} = ${glimpse(event.entry.value)}${cursor}`];
     case 'delete':
-      return [`${time}  ${paint.bold(plain(event.key))} ${event.expired === true ? 'has expired' : 'was deleted'}`];
+      return [
+        `${time}  ${paint.bold(plain(event.key))} ${event.expired === true ? 'has expired' : 'was deleted'}${cursor}`,
+      ];
     case 'compacted':
       return [`${time}  ${paint.yellow('changes were missed: this is how things are now')}`];
-    case 'snapshot':
     case 'ready':
+      return [`${time}  ${paint.dim('this is how things are; each change follows')}${cursor}`];
+    case 'snapshot':
       return [];
   }
 };

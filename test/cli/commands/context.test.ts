@@ -1,4 +1,6 @@
+import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
 
@@ -48,8 +50,9 @@ describe('context watch', () => {
     expect(lines.map((line) => line.replace(/^\S+ \S+ {2}/, ''))).toEqual([
       'changes were missed: this is how things are now',
       'build/status = green…',
-      'old\\u{202e} was deleted',
-      'b has expired',
+      'this is how things are; each change follows  (cursor 7)',
+      'old\\u{202e} was deleted  (cursor 8)',
+      'b has expired  (cursor 9)',
     ]);
     const json = await runCli(['context', 'watch', '--json'], { dataDir: node.folder });
     expect(
@@ -60,6 +63,42 @@ describe('context watch', () => {
     ).toEqual(WATCHED);
     expect((await runCli(['context', 'watch', 'a', '--key', 'b'], { dataDir: node.folder })).code).toBe(2);
   });
+});
+
+describe('context watch, where the node goes away', () => {
+  it(
+    verifies('cli.context.watch-restart', 'waits for it and goes on behind the last change that was told'),
+    async () => {
+      const clock = new FakeClock();
+      const node = await FakeNode.start();
+      const { port } = node;
+      const [first, second] = WATCHED.slice(-2);
+      const begin = (response: ServerResponse): void =>
+        void response.writeHead(200, { 'content-type': 'text/event-stream' });
+      node.on('context.watch', ({ response }) => {
+        begin(response);
+        response.write(`id: 8\ndata: ${JSON.stringify(first)}\n\n`);
+        node.on('context.watch', ({ response: next }) => {
+          begin(next);
+          next.end(`id: 9\ndata: ${JSON.stringify(second)}\n\n`);
+        });
+        setTimeout(() => node.close(), 20);
+      });
+      const watching = runCli(['context', 'watch', 'o', '--since', '7', '--json'], {
+        dataDir: node.folder,
+        clock,
+        onReady: (_, __, errors) =>
+          void (async () => {
+            while (!errors().includes('the node is away; changes are told again')) await setImmediate();
+            node.server.listen(port, '127.0.0.1');
+          })(),
+      });
+      while (node.inputs('context.watch').length === 0) await setImmediate();
+      const { code, stdout } = await driveClock(clock, watching);
+      expect([code, stdout]).toEqual([0, `${JSON.stringify(first)}\n${JSON.stringify(second)}\n`]);
+      expect(node.inputs('context.watch').at(-1)).toEqual({ prefix: 'o', since: 8 });
+    },
+  );
 });
 
 describe('context broadcast', () => {
