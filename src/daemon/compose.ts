@@ -108,7 +108,8 @@ export class Parts {
     this.transfers = makeTransfers(this);
     this.context = makeContext(this);
     const peerName = (machineId: string): string | undefined => this.peers.registry.find(machineId)?.name;
-    this.leases = new Leases({ store: this.store, clock, events: this.events, peerName });
+    const hostname = (): string => this.system.hostname;
+    this.leases = new Leases({ store: this.store, clock, events: this.events, hostname, peerName });
     this.messages = makeMessages(this);
     this.keys = makeKeys(this);
     this.sources = callerSources({

@@ -35,7 +35,7 @@ describe('two machines', () => {
       const refused = await kai.run(['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
       expect(refused).toMatchObject({
         code: 1,
-        stderr: expect.stringContaining('the lease "db" is held by owner, until'),
+        stderr: expect.stringContaining('the lease "db" is held by the owner of maria, until'),
       });
       await maria.run(['context', 'lease', 'release', 'db', '--fence', String(lease.fence)]);
       const taken = await jsonOf(kai, 'lease.acquire', ['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
