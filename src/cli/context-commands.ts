@@ -92,7 +92,9 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
     path: 'context import',
     summary: 'set the keys that stdin holds, as export prints them',
     options: [PEER, { name: 'no-clobber', summary: 'leave keys alone that are there' }],
-    examples: [['loopsy context import < context.jsonl', 'times to live begin anew']],
+    examples: [
+      ['loopsy context import < context.jsonl', 'what was left of a time to live when it was exported is what it has'],
+    ],
   },
   {
     path: 'context lease list',

@@ -57,13 +57,13 @@ const remove: Command = async (cli) => {
   return EXIT.ok;
 };
 
-const SHOWN_VALUE = 48;
+const SHOWN = 48;
 
-/** The beginning of a value, in one line. */
-const glimpse = (value: string): string => {
-  const [line = ''] = value.split(/\r?\n/, 1);
-  const cut = line.length > SHOWN_VALUE ? line.slice(0, SHOWN_VALUE) : line;
-  return plain(cut) + (cut.length < value.length ? '…' : '');
+/** The beginning of a key or a value, in one line. */
+const glimpse = (text: string): string => {
+  const [line = ''] = text.split(/\r?\n/, 1);
+  const cut = line.length > SHOWN ? line.slice(0, SHOWN) : line;
+  return plain(cut) + (cut.length < text.length ? '…' : '');
 };
 
 const list: Command = async (cli) => {
@@ -110,7 +110,7 @@ const named = async (
 };
 
 const rowOf = ({ key, value, expiresAt, revision, fromNodeId, agent }: Entry, now: number): string[] => [
-  plain(key),
+  glimpse(key),
   glimpse(value),
   size(Buffer.byteLength(value)),
   expiresAt === undefined ? '' : duration(Math.max(0, expiresAt - now)),
@@ -178,12 +178,22 @@ const broadcast: Command = async (cli) => {
   return missed === 0 && results.length > 0 ? EXIT.ok : EXIT.failed;
 };
 
+/** What is left of its life, s; never more than it was given, wherever the clocks are. */
+const leftOf = ({ ttl, expiresAt }: Entry, now: number): number | undefined => {
+  if (ttl === undefined || expiresAt === undefined) return undefined;
+  return Math.min(ttl, Math.max(1, Math.ceil((expiresAt - now) / 1000)));
+};
+
 const exportAll: Command = async (cli) => {
   const [prefix] = cli.invocation.args;
   const { client } = await cli.node();
   const input = { limit: 1000, ...(prefix === undefined ? {} : { prefix }) };
   for await (const page of pagesOf(client, 'context.list', { input, ...on(cli) })) {
-    const lines = page.entries.map(({ key, value, ttl }) => `${JSON.stringify({ key, value, ttl })}\n`);
+    const now = cli.io.clock.now();
+    const lines = page.entries.map((entry) => {
+      const { key, value } = entry;
+      return `${JSON.stringify({ key, value, ttl: leftOf(entry, now) })}\n`;
+    });
     await cli.io.stdout.writeBytes(Buffer.from(lines.join('')));
   }
   return EXIT.ok;
