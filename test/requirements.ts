@@ -44,6 +44,7 @@ export const REQUIREMENTS = {
   'cli.context.get': 'context get prints the raw value; exit 1 and nothing on stdout where there is none',
   'cli.context.stdin': '`-` reads the value from stdin',
   'cli.context.watch': 'context watch prints how things are, then each change',
+  'cli.context.watch-restart': 'context watch goes on over a restart of its own node, without a gap',
   'cli.context.broadcast': 'context broadcast says of each peer whether it has it',
   'cli.context.import': 'context import sets what context export prints',
   'cli.context.lease': 'context lease acquire waits where it is told to',
@@ -127,6 +128,8 @@ export const REQUIREMENTS = {
   'rest.error-shape':
     'errors are {error:{code,name,message,hint,details}}; a validation failure is 400 and names the field',
   'rest.openapi': 'GET /openapi.json describes the API in OpenAPI 3.1, from the table',
+  'rest.bad-cursor': 'a cursor that no list can have given is answered 400, with the field named',
+
   'rest.lists': 'lists page by cursor: at most 1,000 items or 4 MiB; runs and audit records newest first',
   'rest.deletes': 'a DELETE answers {success:true} with the id and needs no body, whatever its content type',
   'rest.health': 'GET /health → status ok, nodeId, uptime (ms), version, for anyone',
@@ -243,11 +246,14 @@ export const REQUIREMENTS = {
     'services start in order and stop in reverse; a failed start rolls back; a hanging stop skips none',
   'kernel.lock': 'the lock outlives no process, and two starts at once make one node',
   'kernel.redaction': 'secrets never reach a log',
+  'streams.stalled': 'a reader that takes nothing loses a stream that goes on behind its cursor',
   'store.suite': 'the engine and its memory twin pass one suite',
   'store.group-commit': 'commits are grouped off the event loop; what was acknowledged survives kill -9',
   'store.migrations': 'a folder of an older version is migrated, once, and a newer one is refused',
   'store.two-processes': 'a second process sees a change of trust.db within 1 s',
   'store.loader': 'the engine is the built-in one from Node 24, else the vendored one, else a clear error',
+  'store.full-disk-deletes': 'a full disk keeps nobody from deleting, however much there is',
+
   'trust.certificate': 'the certificate is a pure function of the key, pinned byte for byte by a test vector',
   'trust.node-id': 'nodeId is made of the public key, the same at each start',
   'trust.levels': 'grants are decided by default deny; levels, limits and expiry hold, the narrower wins',

@@ -64,10 +64,11 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
     options: [
       PEER,
       { name: 'key', value: 'key', summary: 'this key alone' },
-      { name: 'since', value: 'n', summary: 'go on behind this cursor, as --json shows them' },
+      { name: 'since', value: 'n', summary: 'go on behind this cursor, as it stands behind each change' },
     ],
     examples: [
-      ['loopsy context watch build/', 'Ctrl-C ends it'],
+      ['loopsy context watch build/', 'Ctrl-C ends it; goes on over a restart of the node'],
+      ['loopsy context watch build/ --since 41', 'what has changed since, and what changes'],
       ['loopsy context watch --key plan --peer kai --json', 'one line an event, for scripts'],
     ],
   },
@@ -91,7 +92,9 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
     path: 'context import',
     summary: 'set the keys that stdin holds, as export prints them',
     options: [PEER, { name: 'no-clobber', summary: 'leave keys alone that are there' }],
-    examples: [['loopsy context import < context.jsonl', 'times to live begin anew']],
+    examples: [
+      ['loopsy context import < context.jsonl', 'what was left of a time to live when it was exported is what it has'],
+    ],
   },
   {
     path: 'context lease list',

@@ -39,6 +39,7 @@ import { findShell } from './process/command-line.ts';
 import { Revocation } from './revocation.ts';
 import { Transfers } from './transfers/service.ts';
 import { Metrics } from './system/metrics.ts';
+import { trustStoreOf } from './storage/disk-errors.ts';
 import { System } from './system/service.ts';
 import { trustNotes, warningsOf } from './system/trust-notes.ts';
 import { followConfig, makeEdge } from './wiring.ts';
@@ -107,7 +108,8 @@ export class Parts {
     this.transfers = makeTransfers(this);
     this.context = makeContext(this);
     const peerName = (machineId: string): string | undefined => this.peers.registry.find(machineId)?.name;
-    this.leases = new Leases({ store: this.store, clock, events: this.events, peerName });
+    const hostname = (): string => this.system.hostname;
+    this.leases = new Leases({ store: this.store, clock, events: this.events, hostname, peerName });
     this.messages = makeMessages(this);
     this.keys = makeKeys(this);
     this.sources = callerSources({
@@ -127,7 +129,7 @@ export class Parts {
 const makeTrust = (parts: Parts): TrustBook => {
   const { config, clock, log, identity } = parts.options;
   return new TrustBook({
-    store: parts.trustStore,
+    store: trustStoreOf(parts.trustStore),
     clock,
     ownNames: () => ownNames(parts.system.hostname),
     ownCertificate: identity.machineCertificate,

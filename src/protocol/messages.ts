@@ -1,9 +1,9 @@
 import { z } from 'zod';
 
-import { utf8Length } from './context.ts';
 import { labelSchema, timeIdSchema } from './ids.ts';
 import { MAX_BODY_BYTES, MAX_MAIL_WAIT_MS } from './mail.ts';
 import { pageInput, pageOutput } from './page.ts';
+import { utf8Length } from './text.ts';
 
 /** The most messages, or receipts, that nodes hand over at once. */
 export const MAX_BATCH = 150;

@@ -58,7 +58,7 @@ export const OPERATIONS = {
   }),
   'system.stop': operation({
     summary: 'Stop the node', method: 'POST', path: '/stop', access: 'owner', remote: false, effect: true, audit: [],
-    auditFirst: true, kind: 'json', input: system.emptySchema, output: system.stopOutputSchema, errors: [], cli: 'stop',
+    kind: 'json', input: system.emptySchema, output: system.stopOutputSchema, errors: [], cli: 'stop',
   }),
 
   'peer.list': operation({

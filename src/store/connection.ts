@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, openSync, closeSync, statSync } from 
 import { dirname } from 'node:path';
 
 import { migrate, type Migrations } from './schema.ts';
+import { Spare } from './spare.ts';
 import { isBusy, isFull, openDatabase, type Database } from './sqlite.ts';
 import { StoreUnusable } from './store.ts';
 
@@ -9,6 +10,8 @@ const OPEN_WAIT_MS = 5000;
 const WRITE_WAIT_MS = 5000;
 // Readers of a WAL wait only while another process opens or closes the file.
 const READ_WAIT_MS = 1000;
+/** The index of a log, and its first pages. */
+const OPEN_BYTES = 64 * 1024;
 // What the WAL keeps of the disk after a burst.
 const WAL_KEEP_BYTES = 8 * 1024 * 1024;
 
@@ -51,6 +54,17 @@ const explain = (file: string, error: unknown): Error => {
 
 /** Opens a store's file for reading, made or migrated where needed. Throws a StoreUnusable. */
 export const openReader = (file: string, migrations: Migrations): Database => {
+  for (;;) {
+    try {
+      return tryReader(file, migrations);
+    } catch (error) {
+      // On a full disk the log is begun in the room that is kept for it.
+      if (!isFull(error) || !new Spare(file).give(OPEN_BYTES)) throw explain(file, error);
+    }
+  }
+};
+
+const tryReader = (file: string, migrations: Migrations): Database => {
   let db: Database | undefined;
   try {
     securePlace(file);
@@ -62,7 +76,7 @@ export const openReader = (file: string, migrations: Migrations): Database => {
     return db;
   } catch (error) {
     db?.close();
-    throw explain(file, error);
+    throw error;
   }
 };
 

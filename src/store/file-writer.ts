@@ -1,11 +1,13 @@
 import { Budgets } from './budgets.ts';
 import { openWriter } from './connection.ts';
-import { Spare } from './spare.ts';
-import { inTransaction, isFull, type Database, type Statement } from './sqlite.ts';
+import { Room } from './room.ts';
+import { DiskFull, inTransaction, isFull, type Database, type Statement } from './sqlite.ts';
 import type { Budget, Change } from './store.ts';
 import type { WriterBatch } from './writer-protocol.ts';
 
 const SWEEP_ENTRIES = 256;
+/** On a full disk. */
+const FEW_ENTRIES = 8;
 
 /**
  * The key of the condition that did not hold, and what it has; or the budget, and what its accounts hold; or that there
@@ -37,6 +39,12 @@ export interface SweepResult extends Counted {
   readonly more: boolean;
 }
 
+/** What has expired at `now` is to go. */
+interface SweepTask {
+  readonly now: number;
+  readonly counts: boolean;
+}
+
 /** What a condition is about. */
 interface Old {
   readonly revision: number;
@@ -53,6 +61,13 @@ const MAX_ROWS = 256;
 
 const deletes = ({ changes }: WriterBatch): boolean => changes.every((change) => 'delete' in change);
 
+/** One after the other; where another process has written between them, `before` is nobody's. */
+const spanOf = (done: readonly Counted[]): Counted => {
+  const [first] = done;
+  const isOne = done.every(({ before }, at) => at === 0 || before === done[at - 1]?.after);
+  return { before: isOne ? (first?.before ?? -1) : -1, after: done.at(-1)?.after ?? -1 };
+};
+
 /** How a key that is there takes what is put. */
 const UPSERT = `ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision,
   expires_at = excluded.expires_at, account = excluded.account`;
@@ -64,7 +79,7 @@ const COLUMNS = '(key, value, revision, expires_at, account)';
  */
 export class FileWriter {
   readonly #db: Database;
-  readonly #spare: Spare;
+  readonly #room: Room;
   readonly #budgets: Budgets;
   readonly #counter: Statement<{ revision: number }>;
   readonly #old: Statement<Old>;
@@ -79,7 +94,7 @@ export class FileWriter {
   constructor(file: string) {
     const db = openWriter(file);
     this.#db = db;
-    this.#spare = new Spare(file);
+    this.#room = new Room(db, file);
     this.#budgets = new Budgets(db);
     this.#counter = db.prepare('SELECT revision FROM counter');
     this.#setCounter = db.prepare('UPDATE counter SET revision = ?, now = max(now, ?)');
@@ -98,30 +113,45 @@ export class FileWriter {
   /** Carries out each batch, or nothing of it, in one transaction that is on disk when this returns. */
   commit(batches: readonly WriterBatch[], now: number): GroupResult {
     try {
-      return this.#commit(batches, now, () => true);
+      return this.#commit(batches, now);
     } catch (error) {
-      if (!isFull(error) || !batches.some(deletes)) throw error;
-      return this.#makeRoom(batches, now);
+      if (!isFull(error)) throw error;
+      // There may be room in the file and in its log, once that is begun anew.
+      if (!batches.some(deletes)) {
+        if (!this.#room.beginAnew()) throw error;
+        return this.#commit(batches, now);
+      }
+      return this.#commitDeletes(batches, now);
     }
   }
 
-  /** The disk is full: what deletes is carried out in the room that is kept for it. */
-  #makeRoom(batches: readonly WriterBatch[], now: number): GroupResult {
-    this.#spare.release();
+  /** The disk is full: what deletes is carried out in the room that is kept for it, each by itself: that takes less. */
+  #commitDeletes(batches: readonly WriterBatch[], now: number): GroupResult {
+    const done: GroupResult[] = [];
     try {
-      return this.#commit(batches, now, deletes);
+      const results = batches.map((batch): BatchResult => {
+        if (!deletes(batch)) return { full: true };
+        try {
+          const one = this.#room.squeeze(() => this.#commit([batch], now));
+          done.push(one);
+          return one.results[0] ?? { full: true };
+        } catch (error) {
+          // What is done already is to be told.
+          if (!isFull(error) && done.length === 0) throw error;
+          return { full: true };
+        }
+      });
+      if (done.length === 0) throw new DiskFull('the disk has no room for a delete');
+      return { ...spanOf(done), results };
     } finally {
-      // What was freed is freed on the disk, as far as that goes, before room is kept again.
-      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-      this.#spare.take();
+      this.#room.keepAgain();
     }
   }
 
-  #commit(batches: readonly WriterBatch[], now: number, isWanted: (batch: WriterBatch) => boolean): GroupResult {
+  #commit(batches: readonly WriterBatch[], now: number): GroupResult {
     return this.#counted(now, (before) => {
       let after = before;
       const results = batches.map((batch): BatchResult => {
-        if (!isWanted(batch)) return { full: true };
         const refusal = this.#carryOut(batch, after + 1, now);
         if (refusal !== undefined) return refusal;
         after += 1;
@@ -133,16 +163,31 @@ export class FileWriter {
   }
 
   /** Removes some of the entries that had expired at `now`. Where it `counts`, what is removed makes a revision. */
-  sweep({ now, counts }: { readonly now: number; readonly counts: boolean }): SweepResult {
-    return this.#counted(now, (before) => {
-      const gone = this.#sweep.all(now, SWEEP_ENTRIES);
-      const after = gone.length === 0 || !counts ? before : before + 1;
-      return { before, after, keys: gone.map(({ key }) => key), more: gone.length === SWEEP_ENTRIES };
-    });
+  sweep(task: SweepTask): SweepResult {
+    try {
+      return this.#sweepSome(task, SWEEP_ENTRIES);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      try {
+        return this.#room.squeeze(() => this.#sweepSome(task, FEW_ENTRIES));
+      } finally {
+        this.#room.keepAgain();
+      }
+    }
   }
 
   close(): void {
     this.#db.close();
+    // With the last connection the log has gone, and its room.
+    this.#room.keepAgain();
+  }
+
+  #sweepSome({ now, counts }: SweepTask, most: number): SweepResult {
+    return this.#counted(now, (before) => {
+      const gone = this.#sweep.all(now, most);
+      const after = gone.length === 0 || !counts ? before : before + 1;
+      return { before, after, keys: gone.map(({ key }) => key), more: gone.length === most };
+    });
   }
 
   #counted<Result extends Counted>(now: number, run: (before: number) => Result): Result {
@@ -154,6 +199,7 @@ export class FileWriter {
         if (before !== this.#revision) this.#budgets.forget();
         const done = run(before);
         if (done.after !== before) this.#setCounter.run(done.after, now);
+        this.#room.ensure();
         return done;
       });
       this.#revision = result.after;

@@ -33,6 +33,23 @@ export const MIGRATIONS: Migrations = [
      ON CONFLICT (name) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes;
    END;
    ALTER TABLE counter ADD COLUMN now INTEGER NOT NULL DEFAULT 0;`,
+  // An account goes with its last entry. Only what removes one looks: a put costs what it did.
+  `DELETE FROM accounts WHERE entries = 0;
+   DROP TRIGGER entry_went;
+   CREATE TRIGGER entry_went AFTER DELETE ON entries WHEN OLD.account IS NOT NULL BEGIN
+     UPDATE accounts SET entries = entries - 1, bytes = bytes - octet_length(OLD.key) - octet_length(OLD.value)
+     WHERE name = OLD.account;
+     DELETE FROM accounts WHERE name = OLD.account AND entries = 0;
+   END;
+   DROP TRIGGER entry_moved;
+   CREATE TRIGGER entry_moved AFTER UPDATE ON entries WHEN OLD.account IS NOT NEW.account BEGIN
+     UPDATE accounts SET entries = entries - 1, bytes = bytes - octet_length(OLD.key) - octet_length(OLD.value)
+     WHERE name = OLD.account;
+     DELETE FROM accounts WHERE name = OLD.account AND entries = 0;
+     INSERT INTO accounts SELECT NEW.account, 1, octet_length(NEW.key) + octet_length(NEW.value)
+     WHERE NEW.account IS NOT NULL
+     ON CONFLICT (name) DO UPDATE SET entries = entries + 1, bytes = bytes + excluded.bytes;
+   END;`,
 ];
 
 const readVersion = (db: Database): number =>

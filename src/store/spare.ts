@@ -1,41 +1,52 @@
-import { closeSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
 
-/** What some deletes take until they have given something back. */
-const SPARE_BYTES = 256 * 1024;
+const PIECE = Buffer.alloc(64 * 1024);
 
-/** Room on the disk that is kept for deletes: a full disk must not keep anybody from making room. */
+/** Room on the disk that is kept beside a store's file. */
 export class Spare {
   readonly #file: string;
 
   constructor(storeFile: string) {
     this.#file = `${storeFile}-spare`;
-    this.take();
   }
 
-  /** Takes the room, where it is not taken and there is any. */
-  take(): void {
-    if (statSync(this.#file, { throwIfNoEntry: false })?.size === SPARE_BYTES) return;
+  /** What is kept. */
+  get bytes(): number {
+    return statSync(this.#file, { throwIfNoEntry: false })?.size ?? 0;
+  }
+
+  /** Keeps at least so much. @returns false where there is no room for it: then what was kept is kept. */
+  keep(bytes: number): boolean {
+    const before = this.bytes;
+    if (before >= bytes) return true;
     try {
-      this.#write();
+      this.#append(bytes - before);
+      return true;
     } catch {
-      // There is none: what is kept in part would only make it less.
-      this.release();
+      this.#cut(before);
+      return false;
     }
   }
 
-  /** Gives the room back. */
-  release(): void {
-    rmSync(this.#file, { force: true });
+  /** Gives some of it back. @returns false where nothing was kept. */
+  give(bytes: number): boolean {
+    const before = this.bytes;
+    if (before > 0) this.#cut(Math.max(0, before - bytes));
+    return before > 0;
   }
 
-  #write(): void {
-    const fd = openSync(this.#file, 'w', 0o600);
+  #cut(bytes: number): void {
+    if (bytes === 0) rmSync(this.#file, { force: true });
+    else truncateSync(this.#file, bytes);
+  }
+
+  #append(bytes: number): void {
+    const fd = openSync(this.#file, 'a', 0o600);
     try {
-      const bytes = Buffer.alloc(SPARE_BYTES);
-      for (let at = 0; at < bytes.length;) {
-        const written = writeSync(fd, bytes, at);
+      for (let left = bytes; left > 0;) {
+        const written = writeSync(fd, PIECE, 0, Math.min(left, PIECE.length));
         if (written === 0) throw new Error('the disk takes no more');
-        at += written;
+        left -= written;
       }
     } finally {
       closeSync(fd);

@@ -119,8 +119,14 @@ const sqliteErrorCode = (error: unknown): { primary: number; extended: number } 
 /** SQLITE_BUSY: another connection holds a lock. */
 export const isBusy = (error: unknown): boolean => sqliteErrorCode(error)?.primary === 5;
 
+/** The disk has no room for what was to be written: nothing was. */
+export class DiskFull extends Error {
+  override readonly name = 'DiskFull';
+}
+
 /** SQLITE_FULL, or SQLITE_IOERR_SHMSIZE: how a full disk looks when the index of the WAL can't grow. */
 export const isFull = (error: unknown): boolean => {
+  if (error instanceof DiskFull) return true;
   const code = sqliteErrorCode(error);
   return code !== undefined && (code.primary === 13 || code.extended === 4874);
 };

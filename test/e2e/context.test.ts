@@ -35,13 +35,38 @@ describe('two machines', () => {
       const refused = await kai.run(['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
       expect(refused).toMatchObject({
         code: 1,
-        stderr: expect.stringContaining('the lease "db" is held by owner, until'),
+        stderr: expect.stringContaining('the lease "db" is held by the owner of maria, until'),
       });
       await maria.run(['context', 'lease', 'release', 'db', '--fence', String(lease.fence)]);
       const taken = await jsonOf(kai, 'lease.acquire', ['context', 'lease', 'acquire', 'db', '--peer', 'maria']);
       expect(taken.fence).toBeGreaterThan(lease.fence);
       const held = await maria.run(['context', 'lease', 'acquire', 'db']);
       expect(held.stderr).toContain('held by kai, until');
+    },
+  );
+
+  it(
+    verifies('cli.context.watch-restart', 'watch themselves, over a sudden end of their node and over a restart'),
+    { timeout: 60_000 },
+    async () => {
+      const watcher = kai.spawn(['context', 'watch', 'own/', '--json']);
+      let text = '';
+      watcher.stdout?.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      const told = () => eventsOf('context.watch', text.slice(0, text.lastIndexOf('\n') + 1));
+      const sets = () => told().flatMap((event) => (event.type === 'set' ? [event.entry.value] : []));
+      await until(() => Promise.resolve(told().some(({ type }) => type === 'ready')), 10_000);
+      await kai.run(['context', 'set', 'own/1', 'one']);
+      await until(() => Promise.resolve(sets().length === 1), 10_000);
+      process.kill((await kai.registration()).pid, 'SIGKILL');
+      await kai.start();
+      await kai.run(['context', 'set', 'own/1', 'two']);
+      await until(() => Promise.resolve(sets().includes('two')), 10_000);
+      await kai.run(['restart']);
+      await kai.run(['context', 'set', 'own/1', 'three']);
+      await until(() => Promise.resolve(sets().includes('three')), 10_000);
+      watcher.kill();
+      // A start keeps no changes from before it: how things are is shown then, and that it is so is said.
+      expect([...new Set(sets())]).toEqual(['one', 'two', 'three']);
     },
   );
 

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { openStore } from '../../src/store/engine.ts';
 import { MIGRATIONS, type Migrations } from '../../src/store/schema.ts';
 import { openDatabase } from '../../src/store/sqlite.ts';
-import { StoreBusy, StoreFull, StoreUnusable, type Store } from '../../src/store/store.ts';
+import { type Change, StoreBusy, StoreFull, StoreUnusable, type Store } from '../../src/store/store.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
@@ -27,6 +27,13 @@ const countRows = (file: string): number => {
   const row = db.prepare<{ rows: number }>('SELECT count(*) AS rows FROM entries').get();
   db.close();
   return row?.rows ?? -1;
+};
+
+const accountsIn = (file: string): string[] => {
+  const db = openDatabase(file);
+  const rows = db.prepare<{ name: string }>('SELECT name FROM accounts ORDER BY name').all();
+  db.close();
+  return rows.map(({ name }) => name);
 };
 
 describeStore('durable', async (clock) => openStore({ file: await tempFile(), clock, log: new KeptLog() }));
@@ -213,6 +220,28 @@ describe('the schema', () => {
     expect(await store.commit([{ put: 'a', value: 'four', expiresAt: clock.now() + 5, ifRevision: 1 }])).toBe(4);
     clock.advance(5);
     expect(store.count('')).toBe(2);
+  });
+
+  it('keeps no account that has nothing any more, nor those that an older version has left', async () => {
+    const file = await tempFile();
+    const put = (key: string, account: string): Change => ({ put: key, value: 'x', account });
+    const older = open(file, new FakeClock(), MIGRATIONS.slice(0, 3));
+    await older.commit([put('a', 'ann'), put('b', 'ben'), put('c', 'cid')]);
+    await older.commit([{ delete: 'a' }]);
+    await older.close();
+    expect(accountsIn(file)).toEqual(['ann', 'ben', 'cid']);
+    const store = open(file);
+    await store.commit([put('d', 'cid')]);
+    expect(accountsIn(file)).toEqual(['ben', 'cid']);
+    await store.commit([put('b', 'dan')]);
+    await store.commit([{ delete: 'c' }]);
+    expect(accountsIn(file)).toEqual(['cid', 'dan']);
+    await store.commit([{ delete: 'd' }, { delete: 'b' }, put('e', 'dan')]);
+    expect(accountsIn(file)).toEqual(['dan']);
+    expect([store.usage('dan'), store.usage('cid')]).toEqual([
+      { entries: 1, bytes: 2 },
+      { entries: 0, bytes: 0 },
+    ]);
   });
 
   it(verifies('store.migrations', 'of a newer loopsy is refused with both versions, and left alone'), async () => {

@@ -2,6 +2,7 @@ import { pagesOf } from '../../client/pages.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
+import { followed } from '../followed.ts';
 import { callerWords } from '../known-names.ts';
 import { duration, localTime, plain, size, table } from '../output.ts';
 import { usageError } from '../parse.ts';
@@ -56,13 +57,13 @@ const remove: Command = async (cli) => {
   return EXIT.ok;
 };
 
-const SHOWN_VALUE = 48;
+const SHOWN = 48;
 
-/** The beginning of a value, in one line. */
-const glimpse = (value: string): string => {
-  const [line = ''] = value.split(/\r?\n/, 1);
-  const cut = line.length > SHOWN_VALUE ? line.slice(0, SHOWN_VALUE) : line;
-  return plain(cut) + (cut.length < value.length ? '…' : '');
+/** The beginning of a key or a value, in one line. */
+const glimpse = (text: string): string => {
+  const [line = ''] = text.split(/\r?\n/, 1);
+  const cut = line.length > SHOWN ? line.slice(0, SHOWN) : line;
+  return plain(cut) + (cut.length < text.length ? '…' : '');
 };
 
 const list: Command = async (cli) => {
@@ -109,7 +110,7 @@ const named = async (
 };
 
 const rowOf = ({ key, value, expiresAt, revision, fromNodeId, agent }: Entry, now: number): string[] => [
-  plain(key),
+  glimpse(key),
   glimpse(value),
   size(Buffer.byteLength(value)),
   expiresAt === undefined ? '' : duration(Math.max(0, expiresAt - now)),
@@ -123,13 +124,14 @@ const watch: Command = async (cli) => {
   const key = invocation.value('key');
   const since = invocation.value('since');
   if (key !== undefined && prefix !== undefined) throw usageError('a key or a prefix is watched, not both');
-  const { client } = await cli.node();
+  const node = await cli.node();
   const input = {
     ...(prefix === undefined ? {} : { prefix }),
     ...(key === undefined ? {} : { key }),
     ...(since === undefined ? {} : { since: parseNumber(since, 'since') }),
   };
-  for await (const { event } of client.events('context.watch', input, on(cli))) {
+  const note = 'changes are told again when it is back';
+  for await (const event of followed(cli, node, { id: 'context.watch', input, options: on(cli), note })) {
     if (out.json) out.document(event);
     else out.print(...eventLines(event, cli));
   }
@@ -138,15 +140,20 @@ const watch: Command = async (cli) => {
 
 const eventLines = (event: OutputOf<'context.watch'>, { out: { paint }, io }: Cli): string[] => {
   const time = paint.dim(localTime(io.clock.now()));
+  // What shows how things are has none: who goes on begins with that anew.
+  const cursor = event.cursor === 0 ? '' : `  ${paint.dim(`(cursor ${event.cursor})`)}`;
   switch (event.type) {
     case 'set':
-      return [`${time}  ${paint.bold(plain(event.entry.key))} = ${glimpse(event.entry.value)}`];
+      return [`${time}  ${paint.bold(plain(event.entry.key))} = ${glimpse(event.entry.value)}${cursor}`];
     case 'delete':
-      return [`${time}  ${paint.bold(plain(event.key))} ${event.expired === true ? 'has expired' : 'was deleted'}`];
+      return [
+        `${time}  ${paint.bold(plain(event.key))} ${event.expired === true ? 'has expired' : 'was deleted'}${cursor}`,
+      ];
     case 'compacted':
       return [`${time}  ${paint.yellow('changes were missed: this is how things are now')}`];
-    case 'snapshot':
     case 'ready':
+      return [`${time}  ${paint.dim('this is how things are; each change follows')}${cursor}`];
+    case 'snapshot':
       return [];
   }
 };
@@ -171,12 +178,22 @@ const broadcast: Command = async (cli) => {
   return missed === 0 && results.length > 0 ? EXIT.ok : EXIT.failed;
 };
 
+/** What is left of its life, s; never more than it was given, wherever the clocks are. */
+const leftOf = ({ ttl, expiresAt }: Entry, now: number): number | undefined => {
+  if (ttl === undefined || expiresAt === undefined) return undefined;
+  return Math.min(ttl, Math.max(1, Math.ceil((expiresAt - now) / 1000)));
+};
+
 const exportAll: Command = async (cli) => {
   const [prefix] = cli.invocation.args;
   const { client } = await cli.node();
   const input = { limit: 1000, ...(prefix === undefined ? {} : { prefix }) };
   for await (const page of pagesOf(client, 'context.list', { input, ...on(cli) })) {
-    const lines = page.entries.map(({ key, value, ttl }) => `${JSON.stringify({ key, value, ttl })}\n`);
+    const now = cli.io.clock.now();
+    const lines = page.entries.map((entry) => {
+      const { key, value } = entry;
+      return `${JSON.stringify({ key, value, ttl: leftOf(entry, now) })}\n`;
+    });
     await cli.io.stdout.writeBytes(Buffer.from(lines.join('')));
   }
   return EXIT.ok;

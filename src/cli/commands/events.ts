@@ -1,8 +1,7 @@
-import { EXIT, LoopsyError } from '../../protocol/errors.ts';
+import { EXIT } from '../../protocol/errors.ts';
 import type { Event } from '../../protocol/events.ts';
-import { Absence, wasCut } from '../absence.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import type { LocalNode } from '../connect.ts';
+import { followed } from '../followed.ts';
 import { callerWords } from '../known-names.ts';
 import { addressOf } from '../../protocol/mail.ts';
 import { duration, localTime, plain, size, count } from '../output.ts';
@@ -12,37 +11,13 @@ const events: Command = async (cli) => {
   const node = await cli.node();
   const reader = { here: node.health.nodeId };
   const by = cli.out.json ? plain : await callerWords(node, ['peer:']);
-  for await (const event of followed(cli, node)) {
+  const note = 'what happens is told again when it is back';
+  for await (const event of followed(cli, node, { id: 'event.follow', input: {}, note })) {
     if (cli.out.json) cli.out.document(event);
     else show(cli, event, { ...reader, by });
   }
   return EXIT.ok;
 };
-
-/** They are followed over a restart of the node, too; what was missed then is told, or that something was. */
-async function* followed(cli: Cli, node: LocalNode): AsyncGenerator<Event> {
-  const away = new Absence(cli, 'what happens is told again when it is back', cli.out.note);
-  const { signal } = new AbortController();
-  let asked = node;
-  for (let since: number | undefined; ;) {
-    try {
-      for await (const { id, event } of asked.client.events('event.follow', since === undefined ? {} : { since })) {
-        since = id === undefined ? since : Number(id);
-        away.over();
-        yield event;
-      }
-      return;
-    } catch (thrown) {
-      if (!isAway(thrown)) throw thrown;
-      asked = await away.wait({ signal, why: thrown });
-    }
-  }
-}
-
-const isAway = (thrown: unknown): boolean =>
-  wasCut(thrown) || (thrown instanceof LoopsyError && AWAY.has(thrown.error));
-
-const AWAY: ReadonlySet<string> = new Set(['node_not_running', 'node_stopping']);
 
 interface Words extends Reader {
   /** How people read who asked for something. */

@@ -63,7 +63,7 @@ export class AuditLog implements Service {
 
   /**
    * Resolves when all records taken before are on the disk.
-   * @throws {LoopsyError} `internal`, where the disk does not take them.
+   * @throws {LoopsyError} `internal`, where the disk does not take them: what they are about has been done.
    */
   async flush(): Promise<void> {
     try {
@@ -71,8 +71,8 @@ export class AuditLog implements Service {
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new LoopsyError('internal', {
-        message: `the audit log can not be written: ${reason}`,
-        hint: 'make room on the disk of that node',
+        message: `this was done, but the audit log can not be written: ${reason}`,
+        hint: 'make room on the disk of that node; what it can not write yet, it writes then',
         cause: error,
       });
     }

@@ -18,6 +18,8 @@ export interface LeasesOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly events: Publisher;
+  /** This machine's name. */
+  readonly hostname: () => string;
   /** How people here call a peer's machine. */
   readonly peerName: (machineId: string) => string | undefined;
 }
@@ -142,13 +144,20 @@ export class Leases implements Service {
   #isHeld(entry: Entry, asking: string): LoopsyError {
     const { name, owner, expiresAt } = this.#leaseOf(entry);
     const until = new Date(expiresAt).toISOString();
-    const named = owner.replace(/^peer:(\S+)/, (whole, id: string) => this.#options.peerName(id) ?? whole);
+    const named = this.#ownerWords(owner);
     const who = owner === asking ? `${named}, as you are` : named;
     return new LoopsyError('lease_held', {
       message: `the lease ${JSON.stringify(name)} is held by ${who}, until ${until}`,
       hint: owner === asking ? 'who holds it renews it, and gives it back' : 'try again then, or ask its holder',
       details: { name, owner, expiresAt },
     });
+  }
+
+  /** Who asks may sit at another machine: whose owner it is, and whose agent, is a part of the name. */
+  #ownerWords(owner: string): string {
+    const [, machineId, agent = ''] = /^peer:(\S+)(.*)$/.exec(owner) ?? [];
+    if (machineId === undefined) return `${owner === 'owner' ? 'the owner' : owner} of ${this.#options.hostname()}`;
+    return `${this.#options.peerName(machineId) ?? `a machine that is no peer now (${machineId.slice(0, 8)}…)`}${agent}`;
   }
 
   #leaseOf(entry: Entry): Lease {

@@ -25,21 +25,37 @@ export const snapshotPiece = (entry: Entry, toWall: ToWall): StreamPiece =>
   pieceOf({ cursor: 0, type: 'set', entry: entryOf(entry, toWall) });
 
 /** What followers of the store are told, for watchers. */
-export const piecesOf = ({ key: stored, revision, entry, expired, isLast }: Seen, toWall: ToWall): Item => {
-  const key = stored.slice(PREFIX.length);
-  // Who is cut between two changes of one commit hears of both again.
-  const cursor = isLast ? revision : revision - 1;
-  let piece: StreamPiece | undefined;
-  const make = (): StreamPiece =>
-    entry === undefined
+export const itemOf = (seen: Seen, toWall: ToWall): Item => new Change(seen, toWall);
+
+class Change implements Item {
+  readonly key: string;
+  readonly revision: number;
+  readonly size: number;
+  readonly #toWall: ToWall;
+  /** What was seen, until it is encoded: both would be twice as much. */
+  #told: Seen | StreamPiece;
+
+  constructor(seen: Seen, toWall: ToWall) {
+    const { key, revision, entry } = seen;
+    this.key = key.slice(PREFIX.length);
+    this.revision = revision;
+    this.size = 100 + key.length + (entry?.value.length ?? 0);
+    this.#toWall = toWall;
+    this.#told = seen;
+  }
+
+  get piece(): StreamPiece {
+    const piece = 'bytes' in this.#told ? this.#told : this.#encode(this.#told);
+    this.#told = piece;
+    return piece;
+  }
+
+  #encode({ entry, expired, isLast }: Seen): StreamPiece {
+    const { key, revision } = this;
+    // Who is cut between two changes of one commit hears of both again.
+    const cursor = isLast ? revision : revision - 1;
+    return entry === undefined
       ? pieceOf({ cursor, type: 'delete', key, revision, ...(expired ? { expired: true } : {}) })
-      : pieceOf({ cursor, type: 'set', entry: entryOf(entry, toWall) });
-  return {
-    key,
-    revision,
-    size: 100 + stored.length + (entry?.value.length ?? 0),
-    get piece() {
-      return (piece ??= make());
-    },
-  };
-};
+      : pieceOf({ cursor, type: 'set', entry: entryOf(entry, this.#toWall) });
+  }
+}

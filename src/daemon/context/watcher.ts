@@ -1,6 +1,8 @@
 import type { Entry, Store } from '../../store/store.ts';
+import { compareUtf8 } from '../../store/text.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
-import { type Item, pieceOf, snapshotPiece } from './pieces.ts';
+import type { Allowance } from './allowance.ts';
+import { pieceOf, snapshotPiece } from './pieces.ts';
 import { PREFIX, type ToWall } from './record.ts';
 import type { Recent } from './recent.ts';
 
@@ -9,6 +11,8 @@ export interface WatcherParts {
   readonly store: Store;
   readonly toWall: ToWall;
   readonly recent: Recent;
+  /** What the watches of its caller may have in hand. */
+  readonly allowance: Allowance;
   /** The beginning of the keys, or the one key. */
   readonly prefix: string;
   readonly isOneKey: boolean;
@@ -18,8 +22,8 @@ export interface WatcherParts {
 }
 
 const PAGE = 250;
-/** Changes that wait for a reader; one that is further behind reads them again from those kept of late. */
-const MAX_WAITING = 256;
+/** A page is read when the reader has taken the last one; a larger entry makes one by itself. */
+const PAGE_BYTES = 65_536;
 
 /** One page of a snapshot: what it holds is as the store was at `revision`. */
 interface Stretch {
@@ -29,43 +33,59 @@ interface Stretch {
 
 /** How things are, page by page. */
 interface Snapshot {
-  /** The revision when it was begun. */
+  /** The revision when it was begun, and where the changes behind it begin. */
   readonly begin: number;
+  readonly place: number;
   /** The last key that was read. */
   after: string | undefined;
   readonly stretches: Stretch[];
 }
 
-/** One reader: how things are, then each change; or each change behind a cursor. */
+/** What has changed while a snapshot was read: up to this place, and this revision. */
+interface News {
+  readonly snapshot: Snapshot;
+  readonly until: number;
+  readonly revision: number;
+}
+
+/**
+ * One reader: how things are, then each change; or each change behind a cursor. It keeps no change of its own: it has a
+ * place among those that are kept for all.
+ */
 export class Watcher implements StreamSource {
+  readonly resumes = true;
   readonly prefix: string;
   readonly #parts: WatcherParts;
   /** Pieces that are next, in their order. */
   #next: StreamPiece[] = [];
   #at = 0;
-  /** Changes that have come since; undefined: more than wait here, they are read again. */
-  #waiting: Item[] | undefined = undefined;
-  /** Where the reader is: all changes up to this revision were told. */
-  #revision: number;
+  /** What of the allowance is taken for them. */
+  #inHand = 0;
+  /** Where the first change may be that was not told; undefined: there is none. */
+  #place: number | undefined;
+  #isLost = false;
   #snapshot: Snapshot | undefined;
+  #news: News | undefined;
   #closed = false;
   #wake: (() => void) | undefined;
 
   constructor(parts: WatcherParts) {
     this.#parts = parts;
     this.prefix = parts.prefix;
-    this.#revision = parts.since ?? 0;
-    if (this.#revision === 0) this.#beginSnapshot();
+    const { since = 0, store, recent } = parts;
+    if (since === 0) {
+      this.#beginSnapshot();
+      return;
+    }
+    // A cursor from before the store was made anew is of other changes.
+    this.#place = since > store.revision ? undefined : recent.placeBehind(since);
+    this.#isLost = this.#place === undefined;
   }
 
   /** A change of what it watches. */
-  offer(item: Item): void {
-    if (this.#waiting !== undefined) {
-      if (this.#waiting.length < MAX_WAITING) this.#waiting.push(item);
-      else this.#waiting = undefined;
-    }
-    this.#wake?.();
-    this.#wake = undefined;
+  offer(place: number): void {
+    this.#place ??= place;
+    this.#rouse();
   }
 
   async next(): Promise<StreamPiece | undefined> {
@@ -80,49 +100,66 @@ export class Watcher implements StreamSource {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#wake?.();
+    this.#next = [];
+    this.#giveBack();
+    this.#parts.allowance.leave(this.#rouse);
+    this.#rouse();
     this.#parts.onClose();
   }
 
+  readonly #rouse = (): void => {
+    this.#wake?.();
+    this.#wake = undefined;
+  };
+
   #take(): StreamPiece | undefined {
-    while (this.#at >= this.#next.length) if (!this.#fill()) return undefined;
+    while (this.#at >= this.#next.length) {
+      this.#next = [];
+      this.#at = 0;
+      this.#giveBack();
+      if (!this.#fill()) return undefined;
+    }
     const piece = this.#next[this.#at];
     this.#at += 1;
     return piece;
   }
 
-  /** Gets the next pieces. @returns false where there are none now. */
+  /** Gets the next pieces. @returns false where there are none now, or no room for them. */
   #fill(): boolean {
-    this.#next = [];
-    this.#at = 0;
-    if (this.#snapshot !== undefined) {
-      this.#readPage(this.#snapshot);
-      return true;
-    }
-    const items = this.#changes();
-    if (items === undefined) {
-      const { revision } = this.#parts.store;
-      this.#beginSnapshot();
-      this.#next.unshift(pieceOf({ cursor: 0, type: 'compacted', revision }));
-      return true;
-    }
-    this.#next = items.map(({ piece }) => piece);
-    this.#revision = Math.max(this.#revision, items.at(-1)?.revision ?? 0);
-    return items.length > 0;
+    if (this.#snapshot !== undefined) return this.#readPage(this.#snapshot);
+    if (!this.#isBehind()) return this.#readChange();
+    // So much has changed while a snapshot was read that it is no picture of anything: it is begun anew.
+    const wasTold = this.#news === undefined;
+    const { revision } = this.#parts.store;
+    this.#beginSnapshot();
+    if (wasTold) this.#next.unshift(pieceOf({ cursor: 0, type: 'compacted', revision }));
+    return true;
   }
 
-  /** What has changed since; undefined where that is not known any more. */
-  #changes(): Item[] | undefined {
-    if (this.#waiting === undefined) {
-      // A cursor from before the store was made anew.
-      if (this.#revision > this.#parts.store.revision) return undefined;
-      const items = this.#parts.recent.since(this.#revision);
-      this.#waiting = [];
-      return items?.filter((item) => this.#isMine(item.key));
+  /** True where changes that were not told are not kept any more. */
+  #isBehind(): boolean {
+    return this.#isLost || (this.#place !== undefined && this.#place < this.#parts.recent.first);
+  }
+
+  /** The next change of what it watches. */
+  #readChange(): boolean {
+    const { recent } = this.#parts;
+    const news = this.#news;
+    const end = news?.until ?? recent.end;
+    for (let place = this.#place ?? end; place < end; place += 1) {
+      const item = recent.at(place);
+      if (item === undefined || !this.#isMine(item.key) || hasShown(news, item)) continue;
+      this.#place = place;
+      if (!this.#hold(item.size)) return false;
+      this.#place = place + 1;
+      this.#next = [item.piece];
+      return true;
     }
-    const items = this.#waiting;
-    this.#waiting = [];
-    return items;
+    this.#place = end < recent.end ? end : undefined;
+    if (news === undefined) return false;
+    this.#news = undefined;
+    this.#next = [pieceOf({ cursor: news.revision, type: 'ready', revision: news.revision })];
+    return true;
   }
 
   #isMine(key: string): boolean {
@@ -130,53 +167,64 @@ export class Watcher implements StreamSource {
   }
 
   #beginSnapshot(): void {
-    const { revision } = this.#parts.store;
-    this.#waiting = [];
-    this.#snapshot = { begin: revision, after: undefined, stretches: [] };
+    const { store, recent } = this.#parts;
+    const { revision } = store;
+    this.#isLost = false;
+    this.#news = undefined;
+    this.#snapshot = { begin: revision, place: recent.end, after: undefined, stretches: [] };
     this.#next = [pieceOf({ cursor: 0, type: 'snapshot', revision })];
     this.#at = 0;
   }
 
   /** One page of how things are; behind the last one, what has changed since its page was read. */
-  #readPage(snapshot: Snapshot): void {
-    const { store, toWall } = this.#parts;
+  #readPage(snapshot: Snapshot): boolean {
+    const { store, toWall, isOneKey } = this.#parts;
     const entries = this.#entriesAfter(snapshot.after);
     const last = entries.at(-1)?.key;
     if (last !== undefined) {
+      // Where there is no room for them they are read again.
+      if (!this.#hold(entries.reduce((sum, { key, value }) => sum + key.length + value.length, 0))) return false;
       this.#next = entries.map((entry) => snapshotPiece(entry, toWall));
       snapshot.stretches.push({ last: last.slice(PREFIX.length), revision: store.revision });
       snapshot.after = last;
-      if (!this.#parts.isOneKey) return;
+      if (!isOneKey) return true;
     }
     this.#snapshot = undefined;
-    this.#endSnapshot(snapshot);
+    this.#news = { snapshot, until: this.#parts.recent.end, revision: store.revision };
+    this.#place = snapshot.place;
+    return true;
   }
 
   #entriesAfter(after: string | undefined): Entry[] {
     const { store, prefix, isOneKey } = this.#parts;
     if (isOneKey) return [store.get(PREFIX + prefix)].filter((entry) => entry !== undefined);
-    return store.list({ prefix: PREFIX + prefix, limit: PAGE, ...(after === undefined ? {} : { after }) });
+    const page = { prefix: PREFIX + prefix, limit: PAGE, maxBytes: PAGE_BYTES };
+    return store.list(after === undefined ? page : { ...page, after });
   }
 
-  #endSnapshot({ begin, stretches }: Snapshot): void {
-    this.#revision = begin;
-    const changes = this.#changes();
-    if (changes === undefined) {
-      // So much has changed while it was read that it is no picture of anything.
-      this.#beginSnapshot();
-      return;
-    }
-    const { revision } = this.#parts.store;
-    // What a page has shown already is not told again: no key goes back to what it was before.
-    const news = changes.filter((item) => item.revision > shownAt(stretches, item.key, begin));
-    this.#next.push(...news.map(({ piece }) => piece), pieceOf({ cursor: revision, type: 'ready', revision }));
-    this.#revision = revision;
+  #hold(bytes: number): boolean {
+    const taken = this.#parts.allowance.take(bytes, this.#rouse);
+    this.#inHand = taken ?? 0;
+    return taken !== undefined;
+  }
+
+  #giveBack(): void {
+    this.#parts.allowance.give(this.#inHand);
+    this.#inHand = 0;
   }
 }
 
+/** What a page has shown already is not told again: no key goes back to what it was before. */
+const hasShown = (news: News | undefined, { key, revision }: { readonly key: string; readonly revision: number }) =>
+  news !== undefined && revision <= shownAt(news.snapshot, key);
+
 /** The revision that the page shows which has, or would have, this key. */
-const shownAt = (stretches: readonly Stretch[], key: string, begin: number): number => {
-  const bytes = Buffer.from(key);
-  const page = stretches.find(({ last }) => Buffer.compare(bytes, Buffer.from(last)) <= 0);
-  return page?.revision ?? stretches.at(-1)?.revision ?? begin;
+const shownAt = ({ stretches, begin }: Snapshot, key: string): number => {
+  let [low, high] = [0, stretches.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareUtf8(stretches[middle]?.last ?? '', key) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return (stretches[low] ?? stretches.at(-1))?.revision ?? begin;
 };

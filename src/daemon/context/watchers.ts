@@ -1,9 +1,10 @@
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Seen, Store } from '../../store/store.ts';
-import type { Caller } from '../../trust/caller.ts';
+import { type Caller, callerName } from '../../trust/caller.ts';
 import { Shares } from '../../trust/shares.ts';
 import type { StreamSource } from '../edge/call.ts';
-import { piecesOf } from './pieces.ts';
+import { Allowance } from './allowance.ts';
+import { itemOf } from './pieces.ts';
 import type { ToWall } from './record.ts';
 import { Recent } from './recent.ts';
 import { Watcher } from './watcher.ts';
@@ -14,6 +15,9 @@ export interface WatchersParts {
   readonly toWall: ToWall;
 }
 
+/** What readers of one caller have in hand, beside what is kept of late. */
+const MAX_IN_HAND = 16 * 1_048_576;
+
 const SHARES = { what: 'watches of the context', each: 256, owner: 4096 };
 
 /** Everybody who watches the context, and what has happened of late. */
@@ -23,6 +27,8 @@ export class Watchers {
   readonly #byKey = new Map<string, Set<Watcher>>();
   readonly #byPrefix = new Set<Watcher>();
   readonly #shares = new Shares(SHARES);
+  /** Of each caller that watches something. */
+  readonly #inHand = new Map<string, { readonly allowance: Allowance; watches: number }>();
 
   constructor(parts: WatchersParts) {
     this.#parts = parts;
@@ -39,10 +45,10 @@ export class Watchers {
 
   /** A change has become true. */
   tell(seen: Seen): void {
-    const item = piecesOf(seen, this.#parts.toWall);
-    this.#recent.add(item);
-    for (const watcher of this.#byKey.get(item.key) ?? []) watcher.offer(item);
-    for (const watcher of this.#byPrefix) if (item.key.startsWith(watcher.prefix)) watcher.offer(item);
+    const item = itemOf(seen, this.#parts.toWall);
+    const place = this.#recent.add(item);
+    for (const watcher of this.#byKey.get(item.key) ?? []) watcher.offer(place);
+    for (const watcher of this.#byPrefix) if (item.key.startsWith(watcher.prefix)) watcher.offer(place);
   }
 
   /** @throws {LoopsyError} `too_many_streams`. */
@@ -52,18 +58,34 @@ export class Watchers {
       store: this.#parts.store,
       toWall: this.#parts.toWall,
       recent: this.#recent,
+      allowance: this.#allowanceOf(callerName(caller)),
       prefix: key ?? prefix,
       isOneKey: key !== undefined,
       since,
       onClose: () => {
         of.delete(watcher);
         if (key !== undefined && of.size === 0) this.#byKey.delete(key);
+        this.#leave(callerName(caller));
         release();
       },
     });
     const of = this.#setFor(key);
     of.add(watcher);
     return watcher;
+  }
+
+  #allowanceOf(caller: string): Allowance {
+    const known = this.#inHand.get(caller) ?? { allowance: new Allowance(MAX_IN_HAND), watches: 0 };
+    known.watches += 1;
+    this.#inHand.set(caller, known);
+    return known.allowance;
+  }
+
+  #leave(caller: string): void {
+    const known = this.#inHand.get(caller);
+    if (known === undefined) return;
+    known.watches -= 1;
+    if (known.watches === 0) this.#inHand.delete(caller);
   }
 
   #setFor(key: string | undefined): Set<Watcher> {

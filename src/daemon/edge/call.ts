@@ -17,6 +17,8 @@ export interface StreamPiece {
  * back-pressure needs nothing else.
  */
 export interface StreamSource {
+  /** True where who was cut goes on behind its cursor: a reader that takes nothing is cut then, whoever it is. */
+  readonly resumes?: boolean;
   /** The next piece; `undefined` at the end. Resolves with `undefined` too when `close` was called. */
   next(): Promise<StreamPiece | undefined>;
   /** The reader is done or gone. Called exactly once. */

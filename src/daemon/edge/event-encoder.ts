@@ -40,6 +40,13 @@ export class EventEncoder {
     return this.#cursor;
   }
 
+  /** True for a piece that is an event as it is: the cursor stands behind it then. */
+  passes({ cursor }: StreamPiece): boolean {
+    if (this.#jobId !== '') return false;
+    this.#cursor = cursor;
+    return true;
+  }
+
   /** The events that a piece completes. */
   encode(piece: StreamPiece): StreamEvent[] {
     if (this.#jobId === '') return [this.#event(piece.cursor, parseJson(piece.bytes))];

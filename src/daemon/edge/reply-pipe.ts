@@ -20,6 +20,9 @@ const TICK_MS = HEARTBEAT_MS / 2;
 /** What leaves as one chunk: many small ones would cost more than what they carry. */
 const BATCH_BYTES = 65_536;
 
+/** Of a larger piece the rest leaves when the reader has taken so much: what lies in the socket is a copy. */
+const PART_BYTES = 327_680;
+
 /**
  * One streaming answer: what is written in one turn leaves together; heartbeats in silence, back-pressure, and an end
  * for readers that take nothing.
@@ -32,6 +35,7 @@ export class ReplyPipe {
   #batchBytes = 0;
   #soon: NodeJS.Immediate | undefined;
   #wroteSinceTick = false;
+  #isEnding = false;
   #blockedMs = 0;
   #resume: (() => void) | undefined;
 
@@ -62,6 +66,8 @@ export class ReplyPipe {
     this.#soon = undefined;
     if (this.#batchBytes === 0 || this.#response.destroyed) return;
     this.#wroteSinceTick = true;
+    if (this.#batchBytes > PART_BYTES) this.#writeParts();
+    if (this.#batchBytes > PART_BYTES) return;
     // Copying many small pieces costs less than writing each; a large one with its head is written as it is.
     if (this.#batch.length > 2) this.#response.write(Buffer.concat(this.#batch));
     else for (const bytes of this.#batch) this.#response.write(bytes);
@@ -69,14 +75,32 @@ export class ReplyPipe {
     this.#batchBytes = 0;
   }
 
+  /** Writes of what is more than a part, as long as the reader takes it. */
+  #writeParts(): void {
+    let [first] = this.#batch;
+    while (first !== undefined && this.#batchBytes > PART_BYTES && !this.#isBlocked) {
+      const part = first.subarray(0, PART_BYTES);
+      this.#response.write(part);
+      this.#batchBytes -= part.length;
+      if (part.length === first.length) this.#batch.shift();
+      else this.#batch[0] = first.subarray(part.length);
+      [first] = this.#batch;
+    }
+  }
+
+  get #isBlocked(): boolean {
+    return this.#response.writableNeedDrain && !this.#isEnding;
+  }
+
   /** Resolves when the reader can take more, or is gone. */
   async drained(): Promise<void> {
-    if (this.#response.destroyed || !this.#response.writableNeedDrain) return;
-    await new Promise<void>((resolve) => (this.#resume = resolve));
+    while (!this.#response.destroyed && (this.#response.writableNeedDrain || this.#batchBytes > PART_BYTES))
+      await new Promise<void>((resolve) => (this.#resume = resolve));
   }
 
   /** Writes what waits and leaves the answer alone. */
   stop(): void {
+    this.#isEnding = true;
     this.flush();
     this.#ticks.cancel();
     this.#response.off('drain', this.#wake);
@@ -85,6 +109,7 @@ export class ReplyPipe {
 
   readonly #wake = (): void => {
     this.#blockedMs = 0;
+    if (this.#batchBytes > PART_BYTES) this.flush();
     this.#resume?.();
     this.#resume = undefined;
   };

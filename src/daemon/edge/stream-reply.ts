@@ -30,7 +30,7 @@ export interface StreamReplyOptions {
   readonly log: Log;
 }
 
-/** How long a program with a key may take nothing before it loses its connection. */
+/** How long a program with a key, and whoever can resume, may take nothing before it loses its connection. */
 const STALL_MS = 60_000;
 
 /** Output pieces are cut to this: a reader is alive that takes one of them in its time. */
@@ -73,12 +73,29 @@ const frames = (sink: Sink): Encoder => {
 const sseText = (events: readonly StreamEvent[]): string =>
   events.map(({ cursor, event }) => `id: ${cursor}\ndata: ${JSON.stringify(event)}\n\n`).join('');
 
+const END_OF_EVENT = Buffer.from('\n\n');
+/** More is not copied: several readers may have the same bytes. */
+const MAX_COPIED_BYTES = 16_384;
+
+/** An event that is JSON in one line already, as it is. */
+const passOn = (sink: Sink, { bytes, cursor }: StreamPiece): void => {
+  const head = Buffer.from(`id: ${cursor}\ndata: `);
+  if (bytes.length <= MAX_COPIED_BYTES) sink(Buffer.concat([head, bytes, END_OF_EVENT]));
+  else for (const part of [head, bytes, END_OF_EVENT]) sink(part);
+};
+
+/** Another node may have sent what would be several lines here. */
+const isOneLine = (bytes: Uint8Array): boolean => !bytes.includes(0x0a) && !bytes.includes(0x0d);
+
 const serverSentEvents = (sink: Sink, encoder: EventEncoder): Encoder => {
   const write = (events: readonly StreamEvent[]): void => {
     if (events.length > 0) sink(Buffer.from(sseText(events)));
   };
   return {
-    write: (piece) => write(encoder.encode(piece)),
+    write: (piece) => {
+      if (encoder.passes(piece) && isOneLine(piece.bytes)) passOn(sink, piece);
+      else write(encoder.encode(piece));
+    },
     finish: (error) => write(error === undefined ? encoder.flush() : encoder.encodeError(error)),
   };
 };
@@ -118,7 +135,8 @@ const sendStream = async (
   const { request, response, clock, jobId, since } = options;
   const { contentType, heartbeat } = FORMS[form];
   response.writeHead(200, { ...GUARD_HEADERS, 'content-type': contentType });
-  const pipe = new ReplyPipe(response, { clock, heartbeat, stallMs: stallMsOf(request) });
+  const stallMs = source.resumes === true ? STALL_MS : stallMsOf(request);
+  const pipe = new ReplyPipe(response, { clock, heartbeat, stallMs });
   const sink: Sink = (bytes) => pipe.write(bytes);
   const encoder =
     form === 'frames' ? frames(sink) : serverSentEvents(sink, new EventEncoder(jobId, since, () => clock.now()));

@@ -115,6 +115,7 @@ interface FollowerParts {
 
 /** One reader: a place in the ring. */
 class EventFollower implements StreamSource {
+  readonly resumes = true;
   readonly #parts: FollowerParts;
   #at: number;
   #closed = false;

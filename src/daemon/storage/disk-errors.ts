@@ -1,5 +1,6 @@
 import { LoopsyError } from '../../protocol/errors.ts';
-import { StoreBusy, StoreFull } from '../../store/store.ts';
+import { type Store, StoreBusy, StoreFull } from '../../store/store.ts';
+import type { TrustStore } from '../../trust/trust-ledger.ts';
 
 /** Runs a commit; what the disk says is said in words. */
 export const diskErrors = async <Result>(what: string, run: () => Promise<Result>): Promise<Result> => {
@@ -21,3 +22,11 @@ export const diskErrors = async <Result>(what: string, run: () => Promise<Result
     throw cause;
   }
 };
+
+/** The store of trust: what the disk says is said in words. */
+export const trustStoreOf = (store: Store): TrustStore => ({
+  get: (key) => store.get(key),
+  list: (query) => store.list(query),
+  commit: (changes) => diskErrors('keys and grants', () => store.commit(changes)),
+  onForeignChange: (listener) => store.onForeignChange(listener),
+});

@@ -1,4 +1,6 @@
+import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
 
@@ -40,6 +42,16 @@ describe('context set', () => {
   });
 });
 
+describe('context list', () => {
+  it('stays readable with a very long key, and names a writer who is no peer any more as other lists do', async () => {
+    const gone = { ...ENTRY, key: 'k'.repeat(500), fromNodeId: 'z'.repeat(32), agent: undefined };
+    const node = await FakeNode.start({ 'context.list': () => ({ entries: [ENTRY, gone] }) });
+    const { stdout } = await runCli(['context', 'list'], { dataDir: node.folder });
+    expect(stdout).toMatch(/^k{48}… .*  zzzzzzzz$/m);
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(200);
+  });
+});
+
 describe('context watch', () => {
   it(verifies('cli.context.watch', 'prints how things are, then each change; what was missed is said'), async () => {
     const node = await FakeNode.start();
@@ -48,8 +60,9 @@ describe('context watch', () => {
     expect(lines.map((line) => line.replace(/^\S+ \S+ {2}/, ''))).toEqual([
       'changes were missed: this is how things are now',
       'build/status = green…',
-      'old\\u{202e} was deleted',
-      'b has expired',
+      'this is how things are; each change follows  (cursor 7)',
+      'old\\u{202e} was deleted  (cursor 8)',
+      'b has expired  (cursor 9)',
     ]);
     const json = await runCli(['context', 'watch', '--json'], { dataDir: node.folder });
     expect(
@@ -60,6 +73,42 @@ describe('context watch', () => {
     ).toEqual(WATCHED);
     expect((await runCli(['context', 'watch', 'a', '--key', 'b'], { dataDir: node.folder })).code).toBe(2);
   });
+});
+
+describe('context watch, where the node goes away', () => {
+  it(
+    verifies('cli.context.watch-restart', 'waits for it and goes on behind the last change that was told'),
+    async () => {
+      const clock = new FakeClock();
+      const node = await FakeNode.start();
+      const { port } = node;
+      const [first, second] = WATCHED.slice(-2);
+      const begin = (response: ServerResponse): void =>
+        void response.writeHead(200, { 'content-type': 'text/event-stream' });
+      node.on('context.watch', ({ response }) => {
+        begin(response);
+        response.write(`id: 8\ndata: ${JSON.stringify(first)}\n\n`);
+        node.on('context.watch', ({ response: next }) => {
+          begin(next);
+          next.end(`id: 9\ndata: ${JSON.stringify(second)}\n\n`);
+        });
+        setTimeout(() => node.close(), 20);
+      });
+      const watching = runCli(['context', 'watch', 'o', '--since', '7', '--json'], {
+        dataDir: node.folder,
+        clock,
+        onReady: (_, __, errors) =>
+          void (async () => {
+            while (!errors().includes('the node is away; changes are told again')) await setImmediate();
+            node.server.listen(port, '127.0.0.1');
+          })(),
+      });
+      while (node.inputs('context.watch').length === 0) await setImmediate();
+      const { code, stdout } = await driveClock(clock, watching);
+      expect([code, stdout]).toEqual([0, `${JSON.stringify(first)}\n${JSON.stringify(second)}\n`]);
+      expect(node.inputs('context.watch').at(-1)).toEqual({ prefix: 'o', since: 8 });
+    },
+  );
 });
 
 describe('context broadcast', () => {
@@ -79,7 +128,7 @@ describe('context export and import', () => {
   it(verifies('cli.context.import', 'what one prints, the other sets'), async () => {
     const node = await FakeNode.start();
     const { stdout } = await runCli(['context', 'export'], { dataDir: node.folder });
-    expect(JSON.parse(stdout)).toEqual({ key: ENTRY.key, value: ENTRY.value, ttl: ENTRY.ttl });
+    expect(JSON.parse(stdout)).toMatchObject({ key: ENTRY.key, value: ENTRY.value });
     const many = Array.from({ length: 100 }, (_, at) => JSON.stringify({ key: `k${at}`, value: `${at}` })).join('\n');
     const imported = await runCli(['context', 'import'], { dataDir: node.folder, stdin: `${stdout}\n${many}` });
     expect(imported).toMatchObject({ code: 0, stdout: 'Set 101 keys.\n' });
@@ -98,6 +147,30 @@ describe('context export and import', () => {
     expect((await run('{"key":"a","value":"b"}', '--no-clobber')).stdout).toContain('Set 0 keys, 1 were there already');
     expect((await run('{"key":"a","value":"b"}')).code).toBe(1);
     expect((await run('\n{"key":"a"}')).stderr).toContain('line 2 of stdin');
+  });
+
+  it('says which line it was, and how many are in, where it ends before the end', async () => {
+    const node = await FakeNode.start();
+    const run = (stdin: string) => runCli(['context', 'import'], { dataDir: node.folder, stdin });
+    const broken = await run('{"key":"a","value":"b"}\n{"key":"a"}\n{"key":"c","value":"d"}');
+    expect(broken).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/line 2 of stdin is no key.*; 1 key is set/),
+    });
+    node.on('context.set', ({ input }) => {
+      if (input['key'] === 'c') throw new LoopsyError('context_full');
+      return ENTRY;
+    });
+    const full = await run('{"key":"a","value":"b"}\n{"key":"b","value":"b"}\n{"key":"c","value":"d"}');
+    expect(full).toMatchObject({ code: 1, stderr: expect.stringMatching(/line 3 of stdin: .*; 2 keys are set/) });
+  });
+
+  it('gives a key what is left of its life, to a second', async () => {
+    const clock = new FakeClock();
+    const entry = { ...ENTRY, ttl: 60, expiresAt: clock.now() + 20_500 };
+    const node = await FakeNode.start({ 'context.list': () => ({ entries: [entry] }) });
+    const { stdout } = await runCli(['context', 'export'], { dataDir: node.folder, clock });
+    expect(JSON.parse(stdout)).toEqual({ key: ENTRY.key, value: ENTRY.value, ttl: 21 });
   });
 });
 

@@ -66,6 +66,18 @@ describe('the audit log', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
+  it('says that what it is about was done, where the disk does not take its line, and what to do', async () => {
+    const file = join(await tempFolder(), 'logs');
+    await writeFile(file, 'no folder');
+    const { audit } = await open({ file: join(file, 'audit.jsonl') });
+    audit.record(record());
+    const refused: unknown = await audit.flush().catch((thrown: unknown) => thrown);
+    expect(refused).toMatchObject({
+      message: expect.stringMatching(/^this was done, but the audit log can not be written: E/),
+      hint: expect.stringContaining('make room on the disk'),
+    });
+  });
+
   it(verifies('data.audit-flush', 'is on the disk when a flush has resolved'), async () => {
     const { audit, lines } = await open();
     audit.record(record({ operation: 'key.revoke' }));

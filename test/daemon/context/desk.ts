@@ -62,6 +62,7 @@ export const deskOf = async (
     store,
     clock,
     events: { publish },
+    hostname: () => 'here',
     peerName: (id) => (id === 'k'.repeat(32) ? 'kai' : undefined),
   });
   await context.start();

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import type { Call } from '../../../src/daemon/edge/call.ts';
 import { verifies } from '../../requirements.ts';
 import { callBy, CLAUDE, deskOf, KAI, MARIA, OWNER } from './desk.ts';
 
@@ -53,10 +54,26 @@ describe('a lease', () => {
     await expect(leases.renew({ name: 'db', ttl: 10 }, callBy(CLAUDE))).rejects.toMatchObject({ error: 'lease_lost' });
   });
 
+  it('that is held names the machine of who holds it, to whoever asks', async () => {
+    const { leases } = await deskOf();
+    const askedBy = async (name: string, call: Call): Promise<unknown> =>
+      leases.acquire({ name, ttl: 60 }, call).catch((thrown: unknown) => thrown);
+    await leases.acquire({ name: 'a', ttl: 60 }, callBy(OWNER));
+    await leases.acquire({ name: 'b', ttl: 60 }, callBy(CLAUDE));
+    await leases.acquire({ name: 'c', ttl: 60 }, callBy(MARIA));
+    const held = (who: string) => ({
+      error: 'lease_held',
+      message: expect.stringContaining(`is held by ${who}, until 2`),
+    });
+    expect(await askedBy('a', callBy(KAI))).toMatchObject(held('the owner of here'));
+    expect(await askedBy('b', callBy(KAI))).toMatchObject(held('agent:claude of here'));
+    expect(await askedBy('c', callBy(KAI))).toMatchObject(held('a machine that is no peer now (mmmmmmmm…)'));
+  });
+
   it(verifies('context.lease-twins', 'of two that are one caller is held by the one that has its fence'), async () => {
     const { leases, clock } = await deskOf();
     const { fence } = await leases.acquire({ name: 'db', ttl: 1 }, ME);
-    await expect(leases.acquire({ name: 'db', ttl: 1 }, ME)).rejects.toThrow('owner, as you are');
+    await expect(leases.acquire({ name: 'db', ttl: 1 }, ME)).rejects.toThrow('the owner of here, as you are');
     clock.advance(1000);
     await leases.acquire({ name: 'db', ttl: 10 }, ME);
     await expect(leases.renew({ name: 'db', ttl: 10, fence }, ME)).rejects.toMatchObject({ error: 'lease_lost' });

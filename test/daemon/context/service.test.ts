@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { contextSetSchema, utf8Length } from '../../../src/protocol/context.ts';
+import { contextSetSchema } from '../../../src/protocol/context.ts';
+import { utf8Length } from '../../../src/protocol/text.ts';
 import { verifies } from '../../requirements.ts';
 import { callBy, CLAUDE, deskOf, HERE, KAI, MARIA, OWNER } from './desk.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
-import type { Call } from '../../../src/daemon/edge/call.ts';
+import type { Call, StreamSource } from '../../../src/daemon/edge/call.ts';
 import { verifies } from '../../requirements.ts';
-import { allOf, callBy, deskOf, type Desk, KAI, nextOf, OWNER } from './desk.ts';
+import { allOf, callBy, deskOf, type Desk, KAI, MARIA, nextOf, OWNER } from './desk.ts';
 
 const ME = callBy(OWNER);
 const LARGE = { maxBytes: 1e9, maxBytesPerPeer: 1e9 };
@@ -95,6 +95,46 @@ describe('a watch', () => {
       expect(words.at(-1)).toBe('ready');
     },
   );
+
+  it(
+    verifies('context.watch-in-hand', 'holds back what is large while the caller’s other readers take nothing'),
+    async () => {
+      const desk = await deskOf(LARGE);
+      const { context } = desk;
+      for (const key of ['a', 'b', 'c']) await context.set({ key, value: key.repeat(1_000_000) }, ME);
+      const sources = Array.from({ length: 60 }, () => context.watch({}, callBy(KAI)));
+      const began = await Promise.all(sources.map((source) => nextOf(source)));
+      expect(new Set(began.map((event) => event?.type))).toEqual(new Set(['snapshot']));
+      const told = await Promise.all(sources.map((source) => nextOf(source)));
+      const held = told.filter((event) => event?.type === 'set').length;
+      expect(held).toBeGreaterThan(4);
+      expect(held).toBeLessThanOrEqual(16);
+      // Whoever else reads is told at once.
+      expect((await allOf(context.watch({}, callBy(MARIA)))).length).toBe(5);
+      // What was held back comes when others have read, or have gone.
+      const [first, second, ...rest] = sources;
+      expect(await allOf(first ?? context.watch({}, ME))).toHaveLength(told[0] === undefined ? 4 : 3);
+      second?.close();
+      const untilReady = async (source: StreamSource): Promise<void> => {
+        for (let type: string | undefined; type !== 'ready';) type = (await nextOf(source))?.type;
+        source.close();
+      };
+      await Promise.all(rest.map(untilReady));
+    },
+  );
+
+  it(verifies('context.watch-slow', 'that is not read keeps no change that others do not have'), async () => {
+    const desk = await deskOf(LARGE);
+    const { context } = desk;
+    const sources = Array.from({ length: 4 }, () => context.watch({ prefix: 'w' }, ME));
+    for (const source of sources) expect(await allOf(source)).toEqual(['snapshot', 'ready']);
+    for (let at = 0; at < 40; at += 1) await context.set({ key: 'w', value: `${at} `.repeat(250_000) }, ME);
+    for (const source of sources) {
+      const event = await nextOf(source);
+      expect(event?.type).toBe('set');
+      expect((await nextOf(source))?.type).toBe('compacted');
+    }
+  });
 
   it('of a large context shows no key as it was before, whatever changes while it is read', async () => {
     const desk = await deskOf(LARGE);
