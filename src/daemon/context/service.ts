@@ -127,7 +127,8 @@ export class Context implements Service {
   #budgets(caller: Caller): Budget[] {
     const { maxBytes, maxBytesPerPeer } = this.#options.limits();
     const all = { accounts: ACCOUNTS, maxBytes };
-    return caller.kind === 'peer' ? [{ accounts: accountOf(caller), maxBytes: maxBytesPerPeer }, all] : [all];
+    const hasShare = caller.kind === 'peer' || caller.kind === 'key';
+    return hasShare ? [{ accounts: accountOf(caller), maxBytes: maxBytesPerPeer }, all] : [all];
   }
 
   #explain(thrown: unknown, { key, ifRevision }: { key: string; ifRevision: number | undefined }): unknown {
@@ -154,8 +155,12 @@ export class Context implements Service {
   }
 }
 
-/** A peer's machine and its sessions have one account; all of this node's callers have its own. */
-const accountOf = (caller: Caller): string => `${ACCOUNTS}${caller.kind === 'peer' ? caller.machineId : 'here'}`;
+/** A peer's machine and its sessions have one account, and each named key; the owner and agents of this machine have its own. */
+const accountOf = (caller: Caller): string => {
+  if (caller.kind === 'peer') return `${ACCOUNTS}${caller.machineId}`;
+  // Closed by a slash: no name is the beginning of another.
+  return caller.kind === 'key' ? `${ACCOUNTS}key/${caller.name}/` : `${ACCOUNTS}here`;
+};
 
 const notFound = (key: string): LoopsyError =>
   new LoopsyError('context_not_found', { message: `there is no key ${JSON.stringify(key)}`, details: { key } });
@@ -182,7 +187,7 @@ const conflict = (key: string, { wanted, is }: { wanted: number | undefined; is:
 const full = ({ budget, bytes }: StoreOverBudget): LoopsyError => {
   const isAll = budget.accounts === ACCOUNTS;
   const key = isAll ? 'context.maxBytes' : 'context.maxBytesPerPeer';
-  const whose = isAll ? 'the context of that node' : 'what your machine has written to the context there';
+  const whose = isAll ? 'the context of that node' : 'what this peer or key has written to the context there';
   return new LoopsyError('context_full', {
     message: `${whose} has ${bytes} of ${budget.maxBytes} bytes (${key}), and this would be too much`,
     details: { key, bytes, most: budget.maxBytes },

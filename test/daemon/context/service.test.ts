@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { contextSetSchema } from '../../../src/protocol/context.ts';
 import { utf8Length } from '../../../src/protocol/text.ts';
+import { grantOfLevel } from '../../../src/trust/grants.ts';
 import { verifies } from '../../requirements.ts';
 import { callBy, CLAUDE, deskOf, HERE, KAI, MARIA, OWNER } from './desk.ts';
 
@@ -182,6 +183,19 @@ describe('the budget', () => {
     await context.set({ key: 'a', value }, callBy(MARIA));
     await context.set({ key: 'b', value }, callBy(KAI));
     await expect(context.set({ key: 'c', value }, callBy(MARIA))).rejects.toMatchObject({ error: 'context_full' });
+  });
+
+  it('of a named key is its own, too', async () => {
+    const { context } = await deskOf({ maxBytes: 10_000, maxBytesPerPeer: 1500 });
+    const value = 'x'.repeat(1000);
+    const key = (name: string) => callBy({ kind: 'key', name, grant: grantOfLevel('full') });
+    for (const name of ['ci', 'ci2']) {
+      await context.set({ key: name, value }, key(name));
+      await expect(context.set({ key: `${name} 2`, value }, key(name))).rejects.toMatchObject({
+        error: 'context_full',
+      });
+    }
+    await context.set({ key: 'mine', value: 'x'.repeat(5000) }, ME);
   });
 });
 
