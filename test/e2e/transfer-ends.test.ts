@@ -95,7 +95,7 @@ describe('a machine that takes no more transfers for a while', () => {
 describe('a transfer under way', () => {
   /** What is said of one when this has been done in its middle. */
   const saidAfter = async (what: () => Promise<unknown>): Promise<{ code: number | null; stderr: string }> => {
-    const sending = a.run(['send', 'far', 'under-way', './', '--limit', '1M']);
+    const sending = a.run(['send', 'far', 'under-way', './', '--limit', '200K']);
     const isSeen = async (): Promise<boolean> =>
       (await b.json<{ transfers: Transfer[] }>(['transfers', 'list'])).transfers.some(({ bytes }) => bytes.sent > 0);
     await until(isSeen, 10_000);

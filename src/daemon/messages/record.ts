@@ -123,7 +123,7 @@ export const putMessage = (head: MessageHead, json: string, ifRevision?: number)
 });
 
 /** What finds a message when room is needed. */
-export const roomKey = (head: MessageHead, kind: keyof typeof ROOM): string =>
+const roomKey = (head: MessageHead, kind: keyof typeof ROOM): string =>
   KEYS.room(accountOf(head), `${ROOM[kind]}/${head.id}`);
 
 const roomOf = (head: MessageHead): string | undefined => {

@@ -32,7 +32,7 @@ const TARGETS = new Map<OperationId, Record<string, unknown>>([
     'message.deliver',
     {
       epoch: '0'.repeat(32),
-      messages: [{ id: '1'.repeat(26), ts: 1, type: 'chat', body: 'x', hops: 0, leftMs: 60_000 }],
+      messages: [{ id: '1'.repeat(26), ts: 1, type: 'chat', body: 'x', hops: 0, ageMs: 0, leftMs: 60_000 }],
     },
   ],
   ['audit.list', { limit: 1 }],
