@@ -1,8 +1,8 @@
-import { LoopsyError } from '../protocol/errors.ts';
 import type { Message } from '../protocol/messages.ts';
-import { Absence, wasCut } from './absence.ts';
+import { Absence } from './absence.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
+import { isAway } from './followed.ts';
 import type { MailHand } from './mail-hand.ts';
 import { MAX_MAIL_WAIT_MS } from '../protocol/mail.ts';
 
@@ -16,8 +16,7 @@ export interface Wanted {
   readonly endAtMs?: number;
 }
 
-const AWAY: ReadonlySet<string> = new Set(['node_not_running', 'node_stopping']);
-/** Each message that comes, until the time is  restarts of the node, too. */
+/** Each message that comes, until the time is over; over restarts of the node, too. */
 export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wanted): AsyncGenerator<Message> {
   const { clock } = cli.io;
   const away = new Absence(cli, 'what comes is waited for again when it is back', cli.out.note);
@@ -64,6 +63,3 @@ export const overRestarts = async <Answer>(
       await away.wait({ signal, why: thrown });
     }
 };
-
-const isAway = (thrown: unknown): boolean =>
-  wasCut(thrown) || (thrown instanceof LoopsyError && AWAY.has(thrown.error));
