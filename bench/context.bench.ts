@@ -21,7 +21,7 @@ const ROUNDS = Number(process.env['ROUNDS'] ?? 5);
 const MS = Number(process.env['MS'] ?? 2000);
 const LANES = 32;
 const VALUE = 'x'.repeat(100);
-const EXTRA = 'context:\n  maxBytes: 2000000000\n';
+const EXTRA = 'context:\n  maxBytes: 2000000000\nrateLimits:\n  context: 1000000\n';
 const SERVE = 'serve-empty-route';
 
 const keyOf = (at: number): string => `bench/${String(at).padStart(7, '0')}`;
@@ -181,17 +181,25 @@ const measureSizes = async (): Promise<void> => {
 };
 
 const WATCHERS = 1000;
+/** One caller has so many connections at most. */
+const OF_EACH = 250;
 
 const measureWatchers = async (): Promise<void> => {
   const machine = await Machine.create('bench-watched', { extra: EXTRA });
   const sockets: net.Socket[] = [];
   try {
-    const { url, token } = await machine.registration();
+    const { url, token: owner } = await machine.registration();
     const port = Number(new URL(url).port);
+    const tokens = [owner];
+    while (tokens.length * OF_EACH < WATCHERS) {
+      const grant = { level: 'collaborate' };
+      const added = await (await machine.fetch('POST', '/keys', { name: `watcher-${tokens.length}`, grant })).json();
+      tokens.push((added as { key: string }).key);
+    }
     let told = 0;
     let first = 0;
     let last = 0;
-    const watch = async (): Promise<net.Socket> => {
+    const watch = async (token = owner): Promise<net.Socket> => {
       const socket = net.connect({ host: '127.0.0.1', port });
       await once(socket, 'connect');
       socket.write(
@@ -203,7 +211,7 @@ const measureWatchers = async (): Promise<void> => {
     for (let at = 0; at < WATCHERS; at += 50) {
       await Promise.all(
         Array.from({ length: 50 }, async () => {
-          const socket = await watch();
+          const socket = await watch(tokens[Math.floor(at / OF_EACH)]);
           await once(socket, 'data');
           socket.on('data', (chunk: Buffer) => {
             if (!chunk.includes('"type":"set"')) return;
