@@ -316,7 +316,7 @@ describe('what happens to files', () => {
       await writeFile(join(a.home, 'told'), String(Math.random()));
       return (await a.run(['send', '--quiet', 'far', 'told', './'])).code === 0 && (told[1]?.length ?? 0) > before + 1;
     }, 20_000);
-    await until(async () => told[1]?.at(-1)?.includes('transfer.ended') === true, 5000);
+    await until(async () => told.every((lines) => lines.at(-1)?.includes('transfer.ended') === true), 5000);
     for (const child of followers) child.kill('SIGINT');
     const events = told.map((lines) => lines.flatMap((line) => eventsOf('event.follow', line)));
     expect(events[0]?.at(-1)).toMatchObject({ type: 'transfer.ended', transfer: { role: 'mover', outcome: 'done' } });

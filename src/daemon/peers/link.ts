@@ -105,9 +105,9 @@ export class Link {
     this.#long.destroy();
   }
 
-  /** Ends the link for good. */
-  close(): void {
-    this.#closed.abort();
+  /** Ends the link for good. `why`: what is said to who asks over it. */
+  close(why: LoopsyError = new LoopsyError('revoked', { message: 'the link to this peer was closed' })): void {
+    this.#closed.abort(why);
     this.cut();
   }
 }
@@ -147,7 +147,7 @@ class Asking {
       this.outgoing.once('response', (head) => resolve((this.#head = head)));
       this.outgoing.on('error', (error) => {
         // Whatever failed, a link that was closed leads nowhere any more.
-        if (closed.aborted) return reject(new LoopsyError('revoked', { message: 'the link to this peer was closed' }));
+        if (closed.aborted) return reject(closed.reason as LoopsyError);
         const known = error instanceof LoopsyError || error instanceof LinkCut;
         return reject(known ? error : new LinkCut('cut', { sent: this.#sent, cause: error }));
       });

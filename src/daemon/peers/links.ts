@@ -70,8 +70,8 @@ export class Links {
     known.link.cut();
   }
 
-  close(nodeId: string): void {
-    this.#links.get(nodeId)?.link.close();
+  close(nodeId: string, why?: LoopsyError): void {
+    this.#links.get(nodeId)?.link.close(why);
     this.#links.delete(nodeId);
   }
 
@@ -84,7 +84,8 @@ export class Links {
   }
 
   closeAll(): void {
-    for (const nodeId of [...this.#links.keys()]) this.close(nodeId);
+    // Nobody's trust has ended: the node has.
+    for (const nodeId of [...this.#links.keys()]) this.close(nodeId, new LoopsyError('node_stopping'));
   }
 
   async #dial(nodeId: string, signal: AbortSignal): Promise<TLSSocket> {
