@@ -88,8 +88,8 @@ export class Parts {
   constructor(options: NodeOptions) {
     const { clock, paths } = options;
     this.options = options;
-    this.store = this.#openStore(paths.database, true);
-    this.trustStore = this.#openStore(paths.trustDatabase, false);
+    this.store = this.#openStore(paths.database);
+    this.trustStore = this.#openStore(paths.trustDatabase);
     this.trust = makeTrust(this);
     this.audit = makeAudit(this);
     this.events = new EventBus(clock);
@@ -120,9 +120,9 @@ export class Parts {
     this.listener = makeListener(this);
   }
 
-  #openStore(file: string, own: boolean): Store {
+  #openStore(file: string): Store {
     const { clock, log } = this.options;
-    return openStore({ file, clock, log: log.child({ room: 'store' }), own });
+    return openStore({ file, clock, log: log.child({ room: 'store' }) });
   }
 }
 

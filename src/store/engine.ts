@@ -5,7 +5,6 @@ import { openReader } from './connection.ts';
 import { SteadyTime } from '../kernel/steady-time.ts';
 import type { GroupResult, SweepResult } from './file-writer.ts';
 import { Followers } from './followers.ts';
-import { Recent } from './recent.ts';
 import { MIGRATIONS, type Migrations } from './schema.ts';
 import type { Database, SqlValue, Statement } from './sqlite.ts';
 import type { Change, CommitOptions, Entry, ListQuery, Seen, Store, Usage } from './store.ts';
@@ -24,8 +23,6 @@ export interface StoreOptions {
   /** Stores with the same clock share one writer thread. */
   readonly clock: Clock;
   readonly log: Log;
-  /** Nobody but this process writes: what it has put or read lately is not looked for in the file again. */
-  readonly own?: boolean;
   /** Default: those of every store. */
   readonly migrations?: Migrations;
   /** Default: the one of the clock. */
@@ -91,7 +88,6 @@ class SqliteStore implements Store {
   readonly #db: Database;
   readonly #reads: ReturnType<typeof prepareReads>;
   readonly #queue: CommitQueue;
-  #recent: Recent | undefined;
   readonly #time: SteadyTime;
   readonly #followers = new Followers();
   #sweeper: Timer | undefined;
@@ -102,13 +98,12 @@ class SqliteStore implements Store {
   #revision: number;
   #closing: Promise<void> | undefined;
 
-  constructor({ file, clock, log, thread, own = false }: StoreOptions, db: Database) {
+  constructor({ file, clock, log, thread }: StoreOptions, db: Database) {
     this.#file = file;
     this.#clock = clock;
     this.#log = log;
     this.#thread = thread ?? writerThreadOf(clock);
     this.#db = db;
-    this.#recent = own ? new Recent() : undefined;
     this.#reads = prepareReads(db);
     const { revision, now } = this.#readCounter();
     this.#revision = revision;
@@ -138,15 +133,9 @@ class SqliteStore implements Store {
   }
 
   get(key: string): Entry | undefined {
-    const now = this.#time.now();
-    const known = this.#recent?.get(key);
-    if (known !== undefined) return (known.expiresAt ?? Infinity) > now ? known : undefined;
     if (!isStorable(key)) return undefined;
-    const row = this.#reads.get.get(key, now);
-    if (row === undefined) return undefined;
-    const entry = unpack(key, row.packed);
-    this.#recent?.keep(entry);
-    return entry;
+    const row = this.#reads.get.get(key, this.#time.now());
+    return row === undefined ? undefined : unpack(key, row.packed);
   }
 
   list(query: ListQuery): Entry[] {
@@ -175,16 +164,7 @@ class SqliteStore implements Store {
     if (this.#closing !== undefined) throw new Error(`${this.#file} is closed`);
     if (changes.length === 0) return this.#revision;
     const batch = within === undefined ? { changes } : { changes, within };
-    const urgent = options.durability !== 'later';
-    this.#recent?.begin(changes);
-    try {
-      const revision = await this.#queue.add(batch, { length, urgent });
-      this.#recent?.end(changes, revision);
-      return revision;
-    } catch (thrown) {
-      this.#recent?.end(changes);
-      throw thrown;
-    }
+    return this.#queue.add(batch, { length, urgent: options.durability !== 'later' });
   }
 
   follow(prefix: string, listener: (seen: Seen) => void): () => void {
@@ -210,7 +190,6 @@ class SqliteStore implements Store {
     this.#stopPolling();
     await this.#queue.drain();
     // The thread closes last: the last connection moves the log into the file.
-    this.#recent = undefined;
     this.#db.close();
     await this.#thread.close(this.#file);
   }
@@ -234,7 +213,6 @@ class SqliteStore implements Store {
 
   #seeSwept({ before, after, keys }: SweepResult): void {
     this.#count(before, after);
-    for (const key of keys) this.#recent?.forget(key);
     this.#guard(() => this.#followers.tellExpired(after, keys));
     if (!this.#queue.isSweeping) this.#planSweep(SWEEP_GAP_MS);
   }
@@ -242,9 +220,7 @@ class SqliteStore implements Store {
   #count(before: number, after: number): void {
     const isForeign = before !== this.#revision;
     this.#revision = after;
-    if (!isForeign) return;
-    this.#recent?.clear();
-    this.#tellListeners();
+    if (isForeign) this.#tellListeners();
   }
 
   #poll(): void {
@@ -253,7 +229,6 @@ class SqliteStore implements Store {
     const { revision } = this.#readCounter();
     if (revision === this.#revision) return;
     this.#revision = revision;
-    this.#recent?.clear();
     this.#tellListeners();
   }
 

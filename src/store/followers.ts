@@ -1,5 +1,4 @@
-import { entryOf } from './recent.ts';
-import type { Change, Seen } from './store.ts';
+import type { Change, Entry, Seen } from './store.ts';
 
 type Listener = (seen: Seen) => void;
 
@@ -40,3 +39,8 @@ export class Followers {
     for (const { prefix, listener } of this.#all) if (seen.key.startsWith(prefix)) listener(seen);
   }
 }
+
+const entryOf = (
+  { put: key, value, expiresAt }: Extract<Change, { readonly put: string }>,
+  revision: number,
+): Entry => ({ key, value, revision, ...(expiresAt === undefined ? {} : { expiresAt }) });

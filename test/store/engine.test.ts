@@ -38,10 +38,6 @@ const accountsIn = (file: string): string[] => {
 
 describeStore('durable', async (clock) => openStore({ file: await tempFile(), clock, log: new KeptLog() }));
 
-describeStore('durable, its own', async (clock) =>
-  openStore({ file: await tempFile(), clock, log: new KeptLog(), own: true }),
-);
-
 describe('a durable store', () => {
   it('has everything when it is opened again', async () => {
     const file = await tempFile();

@@ -15,7 +15,7 @@ const LARGE = 'y'.repeat(900_000);
 const ACCOUNT = { account: 'here' };
 
 const openOn = (disk: SmallDisk, clock = new FakeClock()): Store => {
-  const store = openStore({ file: join(disk.folder, 'loopsy.db'), clock, log: new KeptLog(), own: true });
+  const store = openStore({ file: join(disk.folder, 'loopsy.db'), clock, log: new KeptLog() });
   onTestFinished(() => store.close());
   return store;
 };

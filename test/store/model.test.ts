@@ -30,8 +30,7 @@ type Step =
     };
 
 const START = 1_800_000_000_000;
-const KEYS = ['a', 'a/', 'a/1', 'a/2', 'b', '\uffff', '\u{1f600}', '\u{1f600}x'];
-const key = fc.constantFrom(...KEYS);
+const key = fc.constantFrom('a', 'a/', 'a/1', 'a/2', 'b', '\uffff', '\u{1f600}', '\u{1f600}x');
 const expiresAt = fc.option(fc.integer({ min: START, max: START + 300 }), { nil: undefined });
 const account = fc.option(fc.constantFrom('x/a', 'x/b', 'y'), { nil: undefined });
 const ifRevision = fc.option(fc.integer({ min: 0, max: 6 }), { nil: undefined });
@@ -96,8 +95,7 @@ const observe = async (store: Store, clock: FakeClock, steps: readonly Step[]): 
     if (taken.do === 'wait') clock.advance(taken.ms);
     else if (taken.do === 'list') seen.push(store.list(taken));
     else seen.push((await Promise.allSettled(taken.commits.map(commitTo(store)))).map(describeOutcome));
-    const all = KEYS.map((one) => store.get(one));
-    seen.push(store.revision, store.count('a'), all, store.list({ prefix: '', limit: 100 }));
+    seen.push(store.revision, store.count('a'), store.get('a'), store.list({ prefix: '', limit: 100 }));
   }
   return seen;
 };
@@ -110,7 +108,7 @@ describe('both twins', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
         const [clock, other] = [new FakeClock(START), new FakeClock(START)];
         file += 1;
-        const durable = openStore({ file: join(folder, `${file}.db`), clock, log: new KeptLog(), own: file % 2 === 0 });
+        const durable = openStore({ file: join(folder, `${file}.db`), clock, log: new KeptLog() });
         const memory = openMemoryStore({ clock: other });
         try {
           expect(await observe(durable, clock, steps)).toEqual(await observe(memory, other, steps));
@@ -118,7 +116,7 @@ describe('both twins', () => {
           await durable.close();
         }
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
     await rm(folder, { recursive: true });
   });
