@@ -137,11 +137,18 @@ const makeStream = async (port: number, stream: string): Promise<void> => {
   socket.destroy();
 };
 
-/** INFO, PONG, or an acknowledgement with its payload. @throws for anything else: it would be counted as one. */
+/**
+ * INFO, PONG, or an acknowledgement with its payload; the server's own question whether somebody is there lies between
+ * them. @throws for anything else: it would be counted as an answer.
+ */
 const natsEnd = (bytes: Buffer): number => {
   const end = bytes.indexOf('\r\n');
   if (end < 0) return 0;
   const line = bytes.toString('latin1', 0, end);
+  if (line === 'PING') {
+    const behind = natsEnd(bytes.subarray(end + 2));
+    return behind === 0 ? 0 : end + 2 + behind;
+  }
   if (/^(?:INFO |PONG$)/.test(line)) return end + 2;
   const [, length] = /^MSG _INBOX\.bench\d+ .*?(\d+)$/.exec(line) ?? [];
   if (length === undefined) throw new Error(line);
