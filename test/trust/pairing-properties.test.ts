@@ -180,7 +180,7 @@ describe('messages in any order', () => {
           if (!bothSaidYes) expect(host.party?.stage ?? 'compare').not.toMatch(/trusted|settled/);
         }
       }),
-      { numRuns: 100 },
+      { numRuns: process.env['LOOPSY_LONG'] === '1' ? 500 : 100 },
     );
   });
 });

@@ -84,7 +84,8 @@ export class Intake {
     let { last, untilMs } = known;
     for (const message of messages) {
       if (message.id <= last) {
-        if (!refused.has(message.id) && !this.#wasTaken(message.id, peer)) late.set(message.id, TOO_LATE);
+        const isKnown = passed.has(message.id) || refused.has(message.id) || this.#wasTaken(message.id, peer);
+        if (!isKnown) late.set(message.id, TOO_LATE);
         continue;
       }
       last = message.id;

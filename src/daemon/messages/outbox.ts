@@ -12,6 +12,7 @@ import { maySeeMessage, needReach, type Place, placeOf, type Reader } from './re
 import {
   type Advance,
   idIn,
+  isFurther,
   KEYS,
   type MessageHead,
   putNewMessage,
@@ -101,13 +102,17 @@ export class Outbox {
 
   /** What a peer says became of messages that it was sent. What is not its own, or further already, stays as it is. */
   async receive(receipts: readonly Receipt[], nodeId: string): Promise<void> {
-    const { clock } = this.#parts;
-    const states = receipts.filter((receipt) => receipt.kind === 'state');
-    await this.advanceAll(
-      // Nothing has happened that is still to come, whatever its clock says.
-      states.map(({ id, state, at, reader, note }) => ({ id, state, at: Math.min(at, clock.now()), reader, note })),
-      { from: nodeId },
-    );
+    const now = this.#parts.clock.now();
+    // Of each message the furthest: what is said of one in one breath has one place in its history.
+    const furthest = new Map<string, Extract<Receipt, { kind: 'state' }>>();
+    for (const receipt of receipts) {
+      if (receipt.kind !== 'state') continue;
+      const known = furthest.get(receipt.id);
+      if (known === undefined || isFurther(receipt.state, known.state)) furthest.set(receipt.id, receipt);
+    }
+    // Nothing has happened that is still to come, whatever its clock says.
+    const moves = [...furthest.values()].map((receipt) => ({ ...receipt, at: Math.min(receipt.at, now) }));
+    await this.advanceAll(moves, { from: nodeId });
   }
 
   /**

@@ -80,6 +80,9 @@ const RANK: Readonly<Record<MessageState, number>> = {
   cancelled: 5,
 };
 
+/** True where the first of two states is further than the other. */
+export const isFurther = (one: MessageState, other: MessageState): boolean => RANK[one] > RANK[other];
+
 /** True where nothing but an ack or a reply can follow: what has become of it is known. */
 export const isOver = (state: MessageState): boolean => RANK[state] >= RANK.read;
 

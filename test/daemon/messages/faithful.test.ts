@@ -79,6 +79,9 @@ describe('a node says that a message lies with it', () => {
     expect(await deliver(carried(second))).toEqual([
       { id: second, refused: { error: 'conflict', message: 'newer messages had been handed over before it' } },
     ]);
+    const [twice] = [timeId(clock)];
+    expect(await deliver(carried(twice), carried(twice))).toEqual([{ id: twice }, { id: twice }]);
+    await maria.take(twice);
     // A repeat is known as long as its sender may not know what became of it.
     maria.way.online = false;
     await maria.take(first);
@@ -124,6 +127,22 @@ describe('a node says that a message lies with it', () => {
     }
     const { history } = kai.messages.show({ id: next }, callBy(OWNER));
     expect(history.map(({ at }) => at)).toEqual(history.map(() => clock.now()));
+  });
+
+  it('and takes no state back that it says in the same breath', async () => {
+    const { kai, maria, clock } = await twoDesks(FREE);
+    const id = await kai.send('maria', 'hello');
+    await settle();
+    const receipts = (['acked', 'read'] as const).map(
+      (state) => ({ kind: 'state', id, state, at: clock.now() }) as const,
+    );
+    await kai.messages.receive({ receipts }, callBy(peer(maria.nodeId)));
+    expect(kai.state(id)).toBe('acked');
+    expect(kai.events.flatMap((event) => (event.type === 'message.state' ? [event.message.state] : []))).toEqual([
+      'queued',
+      'delivered',
+      'acked',
+    ]);
   });
 
   it('and what it does not understand is all that is given up', async () => {
