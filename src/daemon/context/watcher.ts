@@ -43,7 +43,6 @@ interface Snapshot {
 
 /** What has changed while a snapshot was read: up to this place, and this revision. */
 interface News {
-  readonly snapshot: Snapshot;
   readonly until: number;
   readonly revision: number;
 }
@@ -66,6 +65,8 @@ export class Watcher implements StreamSource {
   #isLost = false;
   #snapshot: Snapshot | undefined;
   #news: News | undefined;
+  /** The last snapshot, until all that it shows has been told. */
+  #shown: Snapshot | undefined;
   #closed = false;
   #wake: (() => void) | undefined;
 
@@ -148,7 +149,7 @@ export class Watcher implements StreamSource {
     const end = news?.until ?? recent.end;
     for (let place = this.#place ?? end; place < end; place += 1) {
       const item = recent.at(place);
-      if (item === undefined || !this.#isMine(item.key) || hasShown(news, item)) continue;
+      if (item === undefined || !this.#isMine(item.key) || this.#hasShown(item)) continue;
       this.#place = place;
       if (!this.#hold(item.size)) return false;
       this.#place = place + 1;
@@ -158,6 +159,7 @@ export class Watcher implements StreamSource {
     this.#place = end < recent.end ? end : undefined;
     if (news === undefined) return false;
     this.#news = undefined;
+    if (this.#shown !== undefined && newestOf(this.#shown) <= this.#parts.store.revision) this.#shown = undefined;
     this.#next = [pieceOf({ cursor: news.revision, type: 'ready', revision: news.revision })];
     return true;
   }
@@ -166,11 +168,21 @@ export class Watcher implements StreamSource {
     return this.#parts.isOneKey ? key === this.prefix : key.startsWith(this.prefix);
   }
 
+  /** What a page has shown already is not told again: no key goes back to what it was before. */
+  #hasShown({ key, revision }: { readonly key: string; readonly revision: number }): boolean {
+    const shown = this.#shown;
+    if (shown === undefined) return false;
+    // Pages are read one after the other: what is behind the last one is behind them all.
+    if (revision > newestOf(shown)) this.#shown = undefined;
+    return revision <= shownAt(shown, key);
+  }
+
   #beginSnapshot(): void {
     const { store, recent } = this.#parts;
     const { revision } = store;
     this.#isLost = false;
     this.#news = undefined;
+    this.#shown = undefined;
     this.#snapshot = { begin: revision, place: recent.end, after: undefined, stretches: [] };
     this.#next = [pieceOf({ cursor: 0, type: 'snapshot', revision })];
     this.#at = 0;
@@ -185,12 +197,16 @@ export class Watcher implements StreamSource {
       // Where there is no room for them they are read again.
       if (!this.#hold(entries.reduce((sum, { key, value }) => sum + key.length + value.length, 0))) return false;
       this.#next = entries.map((entry) => snapshotPiece(entry, toWall));
-      snapshot.stretches.push({ last: last.slice(PREFIX.length), revision: store.revision });
+      // The file may have what nobody was told of yet: a page with one commit has all before it, too.
+      const told = Math.max(newestOf(snapshot), store.revision);
+      const revision = entries.reduce((newest, entry) => Math.max(newest, entry.revision), told);
+      snapshot.stretches.push({ last: last.slice(PREFIX.length), revision });
       snapshot.after = last;
       if (!isOneKey) return true;
     }
     this.#snapshot = undefined;
-    this.#news = { snapshot, until: this.#parts.recent.end, revision: store.revision };
+    this.#shown = snapshot;
+    this.#news = { until: this.#parts.recent.end, revision: store.revision };
     this.#place = snapshot.place;
     return true;
   }
@@ -214,9 +230,8 @@ export class Watcher implements StreamSource {
   }
 }
 
-/** What a page has shown already is not told again: no key goes back to what it was before. */
-const hasShown = (news: News | undefined, { key, revision }: { readonly key: string; readonly revision: number }) =>
-  news !== undefined && revision <= shownAt(news.snapshot, key);
+/** No page shows anything newer. */
+const newestOf = ({ stretches, begin }: Snapshot): number => stretches.at(-1)?.revision ?? begin;
 
 /** The revision that the page shows which has, or would have, this key. */
 const shownAt = ({ stretches, begin }: Snapshot, key: string): number => {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Call, StreamSource } from '../../../src/daemon/edge/call.ts';
+import { openMemoryStore } from '../../../src/store/memory.ts';
+import type { Store } from '../../../src/store/store.ts';
 import { verifies } from '../../requirements.ts';
 import { allOf, callBy, deskOf, type Desk, KAI, MARIA, nextOf, OWNER } from './desk.ts';
 
@@ -24,6 +26,31 @@ describe('a watch', () => {
     clock.advance(1000);
     expect(await allOf(source)).toEqual(['set a/3=x', 'delete a/1', 'expire a/3']);
     source.close();
+  });
+
+  it('tells nothing older of a key than its picture shows: the disk has what is not told yet', async () => {
+    // As it is with a file: another thread has committed both changes, this one has not heard of them.
+    const untold: (() => void)[] = [];
+    let isBehind = false;
+    const desk = await deskOf(LARGE, (clock) => {
+      const store = openMemoryStore({ clock });
+      const follow: Store['follow'] = (prefix, told) =>
+        store.follow(prefix, (seen) => void (isBehind ? untold.push(() => told(seen)) : told(seen)));
+      return new Proxy(store, {
+        get: (target, field) => {
+          if (field === 'revision') return target.revision - untold.length;
+          if (field === 'follow') return follow;
+          const value: unknown = Reflect.get(target, field);
+          return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+        },
+      });
+    });
+    isBehind = true;
+    for (const value of ['1', '2']) await desk.context.set({ key: 'a', value }, ME);
+    const source = desk.context.watch({}, ME);
+    expect(await allOf(source)).toEqual(['snapshot', 'set a=2', 'ready']);
+    for (const tell of untold.splice(0)) tell();
+    expect(await allOf(source)).toEqual([]);
   });
 
   it('of one key hears of that key alone', async () => {
