@@ -18,6 +18,7 @@ steps.push(await runStep(vitest));
 const results = existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : undefined;
 if (results === undefined) console.log('the tests wrote no results: they did not come to their end');
 for (const { name, reason } of results?.skips ?? []) console.log(`skipped: ${name} – ${reason}`);
+for (const { name, seconds } of results?.slow ?? []) console.log(`slow: ${name} – ${seconds} s`);
 const failed = steps.filter(({ ok }) => !ok).map(({ name }) => name);
 if (failed.length > 0) console.log(`failed: ${failed.join(', ')}`);
 const { passed = 0, failed: bad = 0, skipped = 0 } = results ?? {};

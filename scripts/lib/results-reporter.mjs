@@ -4,6 +4,9 @@ import path from 'node:path';
 
 import { ROOT } from './steps.mjs';
 
+/** What a test may take where little else runs, s. */
+const SLOW = 20;
+
 export default class ResultsReporter {
   /** Whoever names one test knows why the others are skipped. */
   #mayOmitReasons = false;
@@ -15,10 +18,13 @@ export default class ResultsReporter {
   onTestRunEnd(modules, unhandledErrors, reason) {
     const counts = { passed: 0, failed: 0, skipped: 0 };
     const skips = [];
+    const slow = [];
     for (const module of modules) {
       for (const test of module.children.allTests()) {
         const { state, note } = test.result();
         if (state in counts) counts[state] += 1;
+        const seconds = (test.diagnostic()?.duration ?? 0) / 1000;
+        if (seconds > SLOW) slow.push({ name: test.fullName, seconds: Math.round(seconds) });
         if (state === 'skipped') skips.push({ name: test.fullName, reason: note ?? 'no reason given', note });
       }
     }
@@ -29,6 +35,7 @@ export default class ResultsReporter {
     const document = {
       ...counts,
       reason,
+      slow: slow.toSorted((one, other) => other.seconds - one.seconds),
       skips: skips.map(({ name, reason: why }) => ({ name, reason: why })),
       unexplained: unexplained.map(({ name }) => name),
       broken,

@@ -45,6 +45,12 @@ const supervisorsOf = async (machine: Machine): Promise<number[]> => {
   return pids.filter((_, at) => alive[at]);
 };
 
+/** They rest for some seconds, then end. What stays, and what the node says of it, tells why. */
+const untilNoSupervisor = (machine: Machine): Promise<unknown> =>
+  until(async () => (await supervisorsOf(machine)).length === 0, 30_000).catch(async () => {
+    throw new Error(`supervisors ${(await supervisorsOf(machine)).join(', ')} stay: ${await machine.log()}`);
+  });
+
 const killNode = async (machine: Machine): Promise<void> => {
   const { pid } = await machine.registration();
   process.kill(pid, 'SIGKILL');
@@ -112,7 +118,7 @@ describe('detached jobs', () => {
       const { jobs } = await client.call('job.list', { state: 'all', limit: 1000 });
       const living = await Promise.all(jobs.flatMap(({ pid }) => (pid === undefined ? [] : isAlive(pid))));
       expect(living.filter(Boolean)).toEqual([]);
-      await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
+      await untilNoSupervisor(machine);
       // Whatever a run, or a start that was cut, may have left works in the machine's home.
       const left = async (): Promise<string[]> =>
         (await processesIn(machine.home)).filter((line) => !line.includes('daemon/main.js'));
@@ -184,7 +190,7 @@ describe('a detached job', () => {
     const run = knownRun(13, 3, 0.2);
     const jobId = (await machine.run(['exec', 'localhost', '--detach', '--shell', run.line])).stdout.trim();
     await killNode(machine);
-    await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
+    await untilNoSupervisor(machine);
     await machine.start();
     const client = await clientOf(machine);
     expect(await client.call('job.get', { jobId })).toMatchObject({ endedBy: 'exit', exitCode: run.exitCode });
@@ -264,7 +270,7 @@ describe('an upgrade of the package', () => {
       expect(JSON.parse(await loopsy('jobs', 'show', first, '--json'))).toMatchObject({ endedBy: 'exit', exitCode: 0 });
       await loopsy('jobs', 'wait', second);
       await loopsy('stop');
-      await until(async () => (await supervisorsOf(machine)).length === 0, 15_000);
+      await untilNoSupervisor(machine);
     },
   );
 });

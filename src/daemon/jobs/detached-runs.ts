@@ -175,8 +175,9 @@ export class DetachedRuns {
   #takeUp(record: JobRecord | undefined, run: DetachedRun | undefined): void {
     if (record !== undefined) run?.update(record);
     if (run?.isOver === false) run.relinked();
-    const isNew = record !== undefined && !this.#recovered && !this.#runs.has(record.jobId);
-    if (isNew) this.#add(this.#make(record));
+    if (record === undefined || this.#recovered || this.#runs.has(record.jobId)) return;
+    // Nothing would tell of its end again: one that has ended would hold its supervisor for ever.
+    if (record.endedBy === undefined) this.#add(this.#make(record));
   }
 
   /** It can't be asked, and goes on writing down what its runs do. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 
 import { Supervisors } from '../../../src/daemon/jobs/supervisors.ts';
+import { lineOf } from '../../../src/daemon/jobs/wire.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { tempFolder } from '../../helpers/temp-folder.ts';
 import { detached, entryFileOf, restart, supervisorOf } from './detached-setup.ts';
@@ -83,6 +84,32 @@ describe('a supervisor that breaks each link before its first answer', () => {
       clock.advance(1);
       await until(() => links === at + 2);
     }
+  });
+});
+
+describe('a supervisor that still has a run which has ended, and which this node does not know', () => {
+  it('is let go: nothing would tell of that end again', async () => {
+    const supervisorsDir = await tempFolder();
+    const id = 'b'.repeat(16);
+    const ended = {
+      ...{ v: 1, jobId: '01m7x7e0n6064yd7cxbw8r8wsn', command: 'true', args: [], cwd: '/', shell: false, user: 'u' },
+      ...{ caller: 'owner', fromNodeId: 'n', host: 'h', createdAt: 1, startedAt: 1, endedAt: 2, durationMs: 1 },
+      ...{ exitCode: 0, endedBy: 'exit', outputBytes: 0, detached: true, supervisor: id },
+    };
+    let isLeft = false;
+    const entry = await startFake(id, (socket) => {
+      socket.on('close', () => (isLeft = true));
+      socket.on('data', (chunk: Buffer) => {
+        for (const line of chunk.toString().trim().split('\n')) {
+          const { n } = JSON.parse(line) as { n: number };
+          socket.write(lineOf({ re: n, runs: [ended], more: false }));
+        }
+      });
+    });
+    await writeFile(join(supervisorsDir, `${id}.json`), JSON.stringify(entry));
+    const { jobs } = await startJobs({}, { supervisorsDir });
+    expect(await jobs.list({ state: 'all' }, OWNER)).toMatchObject({ jobs: [] });
+    await until(() => isLeft);
   });
 });
 
