@@ -7,8 +7,8 @@ import { isRecord } from '../../protocol/record.ts';
 import type { TargetTaken } from '../../protocol/transfers.ts';
 import { CHUNK_BYTES } from './format.ts';
 
-/** So many bytes are acknowledged at once, or what has come in so many ms. */
-const ACK_BYTES = 1_048_576;
+/** So many bytes are acknowledged at once, half of what may be on its way; or what has come in so many ms. */
+const ACK_BYTES = CHUNK_BYTES / 2;
 const ACK_MS = 200;
 /** What a sender may have on its way: no more is sent again when the connection breaks. */
 const WINDOW_BYTES = CHUNK_BYTES;
@@ -28,22 +28,22 @@ export async function* acknowledged(
   clock: Clock,
 ): AsyncGenerator<Uint8Array> {
   const writing = new Writing(from, write);
-  let [told, toldAtMs, hasSpoken] = [from, clock.monotonicMs(), false];
+  let [toldAtMs, hasSpoken] = [clock.monotonicMs(), false];
   // The head leaves soon, whatever has come: from then on a failure is said in a line.
-  const first = clock.after(ACK_MS, () => writing.wake());
+  const look = clock.every(ACK_MS, () => writing.wake());
   try {
     while (!writing.isOver) {
-      const { at } = writing;
+      const { at, told } = writing;
       const isLate = clock.monotonicMs() - toldAtMs >= ACK_MS;
       if (at - told >= ACK_BYTES || (isLate && (at > told || !hasSpoken))) {
-        [told, toldAtMs, hasSpoken] = [at, clock.monotonicMs(), true];
+        [writing.told, toldAtMs, hasSpoken] = [at, clock.monotonicMs(), true];
         yield lineOf({ at });
         continue;
       }
       await writing.changed();
     }
   } finally {
-    first.cancel();
+    look.cancel();
   }
   const { failure } = writing;
   // Where nothing was said yet, it is the answer.
@@ -55,15 +55,18 @@ export async function* acknowledged(
 class Writing {
   /** All before has come. */
   at: number;
+  /** All before was acknowledged. */
+  told: number;
   isOver = false;
   failure: Error | undefined;
   wake: () => void = () => undefined;
 
   constructor(from: number, write: (onBytes: (bytes: number) => void) => Promise<unknown>) {
     this.at = from;
+    this.told = from;
     const onBytes = (bytes: number): void => {
       this.at += bytes;
-      this.wake();
+      if (this.at - this.told >= ACK_BYTES) this.wake();
     };
     write(onBytes).then(
       () => this.#end(undefined),
@@ -71,7 +74,7 @@ class Writing {
     );
   }
 
-  /** Resolves when more has come, or it is over. */
+  /** Resolves when there may be something to say, or it is over. */
   changed(): Promise<void> {
     return new Promise((resolve) => (this.wake = resolve));
   }

@@ -44,7 +44,8 @@ class Pieces {
     let hasLeft = false;
     for (let from = 0; from < chunk.length;) {
       const piece = (this.#piece ??= this.#out.memory());
-      const part = chunk.subarray(from, from + piece.length - this.#filled);
+      const room = piece.length - this.#filled;
+      const part = from === 0 && chunk.length <= room ? chunk : chunk.subarray(from, from + room);
       piece.set(part, this.#filled);
       this.#filled += part.length;
       from += part.length;

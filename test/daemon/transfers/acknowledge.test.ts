@@ -30,16 +30,19 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 
 describe('a target', () => {
   it(
-    verifies('transfers.acknowledged', 'says how far bytes have come, each MiB, and at the end that they are written'),
+    verifies(
+      'transfers.acknowledged',
+      'says how far bytes have come, each 2 MiB, and at the end that they are written',
+    ),
     async () => {
       const { write, take, end } = writing();
       const lines = linesOf(acknowledged(5, write, new FakeClock()));
-      for (const bytes of [MiB / 2, MiB / 2, 3 * MiB, 7]) {
+      for (const bytes of [MiB, MiB, MiB, 4 * MiB, 7]) {
         take(bytes);
         await turn();
       }
       end();
-      expect(await lines).toEqual([{ at: 5 + MiB }, { at: 5 + 4 * MiB }, { done: true }]);
+      expect(await lines).toEqual([{ at: 5 + 2 * MiB }, { at: 5 + 7 * MiB }, { done: true }]);
     },
   );
 
@@ -53,7 +56,7 @@ describe('a target', () => {
       clock.advance(150);
     }
     end();
-    expect(await lines).toEqual([{ at: 300 }, { done: true }]);
+    expect(await lines).toEqual([{ at: 300 }, { at: 400 }, { done: true }]);
   });
 
   it('answers with what keeps it from writing, where it has said nothing yet; else says so', async () => {
@@ -73,10 +76,10 @@ describe('a target', () => {
     await expect(refused).rejects.toBe(full);
     const late = writing();
     const lines = linesOf(acknowledged(0, late.write, new FakeClock()));
-    late.take(MiB);
+    late.take(2 * MiB);
     await turn();
     late.end(full);
-    expect(await lines).toEqual([{ at: MiB }, full.toBody()]);
+    expect(await lines).toEqual([{ at: 2 * MiB }, full.toBody()]);
   });
 });
 

@@ -1,7 +1,7 @@
 /** What is read at once. */
 export const PIECE_BYTES = 1_048_576;
 /** What is handed in to be written at once. */
-export const WRITE_PIECE_BYTES = 262_144;
+export const WRITE_PIECE_BYTES = 524_288;
 
 /** Memory for pieces of files, used again and again: making a gigabyte of it costs as much as reading one. */
 export class PiecePool {
