@@ -100,6 +100,8 @@ export const TRANSFERS = {
   'transfers.limit': 'no more leaves in any tenth of a second than --limit allows in it, from the first byte on',
   'transfers.delete-kinds':
     'with --delete what became of another kind at the source is replaced, by the rules of removal',
+  'transfers.delete-taken':
+    'nothing is removed for a source that was taken away, exchanged or changed since it was read, nor for what does not come',
   'transfers.delete': 'what the source does not have is removed, page by page, and nothing that may not be written',
   'transfers.bounds': 'a folder of 200,000 names is walked, listed and removed in turns, and is never held as a whole',
 } as const;

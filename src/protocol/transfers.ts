@@ -205,6 +205,7 @@ const rootSchema = z.object({
   name: z.string().describe('its last name, which it keeps in a folder; `x/.` for what is in x'),
   path: z.string(),
   type: z.enum(['file', 'directory', 'symlink']),
+  mark: z.string().max(100).optional().describe('which folder it is: another one under its path is not gone on with'),
 });
 
 /** POST /transfer/sources. */
@@ -241,6 +242,7 @@ export const sourceReadSchema = z.strictObject({
       root: z.int().min(0),
       folder: z.string().max(65_536),
       names: z.array(z.tuple([z.string(), z.boolean()])).max(10_000),
+      gone: z.literal(true).optional().describe('the folder itself is known not to be one at the source'),
     }),
   ]),
 });

@@ -8,7 +8,7 @@ import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
 import { fewOf } from './few-sources.ts';
 import { endIn } from './format.ts';
-import { Mover } from './mover.ts';
+import { type Marks, Mover } from './mover.ts';
 import { Progress } from './progress.ts';
 import { Throttle } from './throttle.ts';
 
@@ -27,6 +27,9 @@ export interface MovementOptions {
   readonly patienceMs: number;
   /** When it was first asked for, where that was before this start of the node. */
   readonly startedAt?: number;
+  /** As the mover's. */
+  readonly marks?: Marks | undefined;
+  readonly onMarks?: ((marks: Marks) => Promise<void>) | undefined;
 }
 
 const SHOW_MS = 100;
@@ -105,14 +108,15 @@ export class Movement {
   }
 
   async #run(): Promise<void> {
-    const { input, ends, clock, boot, patienceMs } = this.#options;
+    const { input, ends, clock, boot, patienceMs, marks, onMarks } = this.#options;
     const throttle = input.limit === undefined ? undefined : new Throttle(input.limit, clock);
     const { signal } = this.#controller;
     const name = async (items: readonly DryItem[]): Promise<void> => {
       await Promise.all([...this.#followers].map((follower) => follower.give(items)));
     };
     const progress = this.#progress;
-    const mover = new Mover({ ends, input, boot, progress, clock, signal, patienceMs, throttle, name });
+    const given = { ends, input, boot, clock, patienceMs, marks, onMarks };
+    const mover = new Mover({ ...given, progress, signal, throttle, name });
     try {
       await mover.run();
       this.#end({ outcome: this.#progress.hasFailed ? 'failed' : 'done' });

@@ -29,7 +29,14 @@ export interface MoverParts {
   readonly throttle: Throttle | undefined;
   /** Told what a dry run would do. */
   readonly name?: NameItems;
+  /** Which folders the sources were when this began, by path, where that was before this start of the node. */
+  readonly marks?: Marks | undefined;
+  /** Told the same as soon as it is known; nothing is moved before that has been written down. */
+  readonly onMarks?: ((marks: Marks) => Promise<void>) | undefined;
 }
+
+/** By path: which folder it is. */
+export type Marks = Readonly<Record<string, string>>;
 
 /** Parts of the manifest that are dealt with at once: all that is held of it. */
 const GROUPS = 4;
@@ -49,10 +56,12 @@ export class Mover {
   readonly #parts: MoverParts;
   readonly #progress: Progress;
   readonly #patience: Patience;
+  #marks: Marks | undefined;
 
   constructor(parts: MoverParts) {
     const { progress, clock, signal, patienceMs } = parts;
     this.#parts = parts;
+    this.#marks = parts.marks;
     this.#progress = progress;
     const onWaiting = (why: LoopsyError | undefined): void => progress.wait(why);
     this.#patience = new Patience({ clock, signal, patienceMs, onWaiting });
@@ -121,6 +130,7 @@ export class Mover {
     );
     const [first] = opened.failures;
     if (opened.roots.length === 0 && first !== undefined) throw asError(first);
+    await this.#know(opened);
     const roots = opened.roots.map(({ name, type }) => ({ name, type }));
     const isOneFile = roots.length === 1 && roots[0]?.type === 'file';
     const { dest, checksum, update, noClobber, dryRun } = input;
@@ -149,6 +159,24 @@ export class Mover {
     if (paths.length === 1) this.#progress.path = paths[0];
     this.#progress.touch();
     return { source, target, opened };
+  }
+
+  /** What began with one folder is not gone on with in another: that may be where a disk is not mounted. */
+  async #know({ roots }: SourceOpened): Promise<void> {
+    if (this.#marks === undefined) {
+      this.#marks = Object.fromEntries(roots.flatMap(({ path, mark }) => (mark === undefined ? [] : [[path, mark]])));
+      await this.#parts.onMarks?.(this.#marks);
+      return;
+    }
+    for (const { path, mark } of roots) {
+      const known = this.#marks[path];
+      if (known === undefined || known === mark) continue;
+      throw new LoopsyError('source_changed', {
+        message: `${JSON.stringify(path)} is another folder than when this transfer began: it was not gone on with`,
+        hint: 'see that the disk that it is on is there; then run the same command again',
+        details: { path, at: 'source' },
+      });
+    }
   }
 
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */

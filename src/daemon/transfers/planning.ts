@@ -1,9 +1,9 @@
 import { ClosedFolders } from './closed-folders.ts';
-import type { Entry, Group, Plan } from './format.ts';
+import { type Entry, type Failed, failedOf, type Group, type Plan } from './format.ts';
 import type { Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
 import type { ExtraRemover } from './remove-extra.ts';
-import { failedIn, type Way } from './way.ts';
+import { failedIn, shownIn, type Way } from './way.ts';
 
 /** A part of the manifest, and the same as it came. */
 export interface Part {
@@ -56,12 +56,17 @@ export class Planning {
     const blocked = first.blocked ?? [];
     // A dry run finds it again at the end.
     if (remover === undefined || blocked.length === 0 || dryRun) return first;
+    const kept = new Map<string, Failed>();
     for (const [index, isFolder] of blocked) {
       const entry = entries[index];
-      if (entry !== undefined) await remover.clear(way, entry, isFolder);
+      const why = entry === undefined ? undefined : await remover.clear(way, entry, isFolder);
+      if (entry === undefined || why === undefined) continue;
+      const shown = shownIn(way, entry[1], entry[2]);
+      kept.set(shown, failedOf(shown, why));
     }
     const plan = await this.#ask(way, asked);
-    return { ...plan, folders: plan.folders + first.folders, links: plan.links + first.links };
+    const failed = failedIn(plan).map((one) => kept.get(one[0]) ?? one);
+    return { ...plan, failed, folders: plan.folders + first.folders, links: plan.links + first.links };
   }
 
   async #ask({ target }: Way, asked: string): Promise<Plan> {

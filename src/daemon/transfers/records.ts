@@ -1,9 +1,12 @@
+import { z } from 'zod';
+
 import type { Clock } from '../../kernel/clock.ts';
 import type { Log } from '../../kernel/log.ts';
 import { isRecord, parseFields } from '../../protocol/record.ts';
 import { transferInputSchema, transferSchema, type Transfer, type TransferInput } from '../../protocol/transfers.ts';
 import { entriesOf } from '../../store/entries.ts';
 import type { Store } from '../../store/store.ts';
+import type { Marks } from './mover.ts';
 
 const ENDED = 'transfer/';
 const ACTIVE = 'transfer-active/';
@@ -19,6 +22,8 @@ export interface Pending {
   readonly input: TransferInput;
   readonly caller: string;
   readonly startedAt: number;
+  /** Which folders its sources are, by path, once that is known. */
+  readonly marks?: Marks | undefined;
 }
 
 /** What is known of transfers beyond this start of the node. */
@@ -36,7 +41,7 @@ export class TransferRecords {
     this.#keepDays = parts.keepDays;
   }
 
-  /** Puts a movement on disk that outlives the node, before it begins. @throws what the store does. */
+  /** Puts a movement on disk that outlives the node, before it begins, and what is known of it since. @throws what the store does. */
   async begin({ transferId, ...pending }: Pending): Promise<void> {
     await this.#store.commit([{ put: ACTIVE + transferId, value: JSON.stringify(pending) }]);
   }
@@ -92,6 +97,8 @@ export class TransferRecords {
   }
 }
 
+const marksSchema = z.record(z.string(), z.string());
+
 const rowIn = (text: string): Transfer | undefined => transferSchema.safeParse(parseFields(text)).data;
 
 const pendingIn = (transferId: string, text: string): Pending | undefined => {
@@ -99,5 +106,6 @@ const pendingIn = (transferId: string, text: string): Pending | undefined => {
   const input = transferInputSchema.safeParse(isRecord(fields) ? fields['input'] : undefined).data;
   const { caller, startedAt } = fields ?? {};
   if (input === undefined || typeof caller !== 'string' || typeof startedAt !== 'number') return undefined;
-  return { transferId, input, caller, startedAt };
+  const marks = marksSchema.safeParse(fields?.['marks']).data;
+  return { transferId, input, caller, startedAt, marks };
 };

@@ -1,10 +1,19 @@
-import type { SourceWant } from '../../protocol/transfers.ts';
-import type { Entry } from './format.ts';
+import { LoopsyError } from '../../protocol/errors.ts';
+import type { SourceWant, Stamp } from '../../protocol/transfers.ts';
+import { ENTRY, failedOf, type Entry } from './format.ts';
 import type { Patience } from './patience.ts';
 import type { Progress } from './progress.ts';
 import { countIn, failedIn, listIn, readJson, shownIn, textIn, type NameItems, type Way } from './way.ts';
 
 const PAGE = 1000;
+/** Failures of one file or folder alone. */
+const ABOUT_ONE: ReadonlySet<string> = new Set([
+  'source_changed',
+  'file_not_found',
+  'path_denied',
+  'wrong_type',
+  'file_too_large',
+]);
 const NOT_ALL = 'not everything could be read at the source or written at the destination';
 
 /** Removes at the target what the source does not have, folder by folder. */
@@ -35,7 +44,7 @@ export class ExtraRemover {
       return;
     }
     for (const [root, { type }] of way.opened.roots.entries())
-      if (type === 'directory') await this.#removeIn(way, root, '');
+      if (type === 'directory') await this.#removeIn(way, { root, folder: '', isGone: false });
   }
 
   /** What was in the way of something goes before all the rest. */
@@ -44,43 +53,89 @@ export class ExtraRemover {
     return this.#progress.removed > 0 ? 'nothing more was' : 'nothing was';
   }
 
-  /** Makes room for what is of another kind at the source; what is left out stays, and then there is none. */
-  async clear(way: Way, [, root, path]: Entry, isFolder: boolean): Promise<void> {
-    if (isFolder) await this.#removeIn(way, root, path);
+  /**
+   * Makes room for what is of another kind at the source: only where that can be read, and all that is in the way may
+   * go. @returns why nothing was removed for it; undefined where there is room.
+   */
+  async clear(way: Way, [kind, root, path, size, mtimeMs]: Entry, isFolder: boolean): Promise<LoopsyError | undefined> {
+    const place = { root, folder: path, isGone: true };
+    try {
+      const file: Stamp = [root, path, size, mtimeMs];
+      if (kind === ENTRY.file) await this.#patience.persist(() => readJson(way.source, { kind: 'check', file }));
+      if (isFolder) await this.#needAll(way, place);
+    } catch (thrown) {
+      if (isAboutOne(thrown)) return thrown;
+      throw thrown;
+    }
+    if (isFolder) await this.#removeIn(way, place);
     // It is replaced, and counted so.
     await this.#remove(way, { root, paths: [path], emptied: true });
+    return undefined;
+  }
+
+  /** @throws {LoopsyError} where something in a folder would stay. */
+  async #needAll(way: Way, place: Folder): Promise<void> {
+    for await (const { names, isWhole } of this.#pages(way, place)) {
+      const { gone } = await this.#ask(way, place, names);
+      if (!isWhole || gone.size < names.length) throw staysFor(shownIn(way, place.root, place.folder));
+      for (const name of names) if (name[1]) await this.#needAll(way, below(place, name));
+    }
   }
 
   /** @returns true where nothing is left in it. */
-  async #removeIn(way: Way, root: number, folder: string): Promise<boolean> {
-    let after: string | undefined;
+  async #removeIn(way: Way, place: Folder): Promise<boolean> {
     let isEmpty = true;
+    try {
+      for await (const { names, isWhole } of this.#pages(way, place))
+        isEmpty = (await this.#removeOf(way, place, names)) && isWhole && isEmpty;
+      return isEmpty;
+    } catch (thrown) {
+      if (!isAboutOne(thrown)) throw thrown;
+      this.#progress.remark(failedOf(shownIn(way, place.root, place.folder), thrown));
+      return false;
+    }
+  }
+
+  /** What a target has in a folder; not whole where there is more that can't be asked about. */
+  async *#pages(way: Way, { root, folder }: Folder): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
+    let after: string | undefined;
     do {
       const asked = JSON.stringify({ root, folder, after });
       const answer = await this.#patience.persist(() => way.target.write('extra', asked));
-      isEmpty = this.#remark(answer) && isEmpty;
+      const isWhole = this.#remark(answer);
       const names = namesIn(answer);
-      for (let from = 0; from < names.length; from += PAGE)
-        isEmpty = (await this.#removeOf(way, { root, folder, names: names.slice(from, from + PAGE) })) && isEmpty;
+      for (let from = 0; from < Math.max(1, names.length); from += PAGE)
+        yield { names: names.slice(from, from + PAGE), isWhole };
       after = textIn(answer, 'next');
     } while (after !== undefined);
-    return isEmpty;
+  }
+
+  /** Which of these names the source does not have, and which of its own are no folders as here. */
+  async #ask(
+    way: Way,
+    { root, folder, isGone }: Folder,
+    names: Name[],
+  ): Promise<{ readonly gone: Set<number>; readonly others: Set<number> }> {
+    const want: SourceWant = { kind: 'missing', root, folder, names, ...(isGone ? { gone: true } : {}) };
+    const answer = await this.#patience.persist(() => readJson(way.source, want));
+    const numbers = (name: string): Set<number> => new Set(listIn(answer, name) as number[]);
+    return { gone: numbers('missing'), others: numbers('others') };
   }
 
   /** @returns true where none of them is left. */
-  async #removeOf(way: Way, { root, folder, names }: Named): Promise<boolean> {
-    const want: SourceWant = { kind: 'missing', root, folder, names };
-    const gone = missingIn(await this.#patience.persist(() => readJson(way.source, want)));
-    const pathOf = (name: string): string => (folder === '' ? name : `${folder}/${name}`);
-    for (const [index, [name, isFolder]] of names.entries()) {
-      if (!isFolder || (!this.#isEmptied && gone.has(index))) continue;
-      const isEmpty = await this.#removeIn(way, root, pathOf(name));
+  async #removeOf(way: Way, place: Folder, names: Name[]): Promise<boolean> {
+    const { gone, others } = await this.#ask(way, place, names);
+    for (const [index, name] of names.entries()) {
+      if (!name[1] || (!this.#isEmptied && gone.has(index))) continue;
+      const isGone = gone.has(index) || others.has(index);
+      const isEmpty = await this.#removeIn(way, { ...below(place, name), isGone });
       // Where it is really tried, the folder itself knows best.
       if (!isEmpty && this.#name !== undefined) gone.delete(index);
     }
     const extra = names.filter((_, index) => gone.has(index));
     if (extra.length === 0) return names.length === 0;
-    const paths = extra.map(([name]) => pathOf(name));
+    const { root } = place;
+    const paths = extra.map((name) => below(place, name).folder);
     const answer = await this.#remove(way, { root, paths, emptied: this.#isEmptied });
     this.#progress.removed += countIn(answer, 'removed');
     const would = new Set(listIn(answer, 'would'));
@@ -110,19 +165,30 @@ interface Asked {
   readonly emptied: boolean;
 }
 
-/** Names in a folder of the target. */
-interface Named {
+type Name = [name: string, isFolder: boolean];
+
+/** A folder of the target. */
+interface Folder {
   readonly root: number;
   readonly folder: string;
-  readonly names: [name: string, isFolder: boolean][];
+  /** True where the source is known to have none there. */
+  readonly isGone: boolean;
 }
 
-const namesIn = (answer: unknown): [name: string, isFolder: boolean][] => {
-  const { names } = answer as { names?: unknown };
-  return Array.isArray(names) ? (names as [string, boolean][]) : [];
-};
+const below = ({ root, folder, isGone }: Folder, [name]: Name): Folder => ({
+  root,
+  folder: folder === '' ? name : `${folder}/${name}`,
+  isGone,
+});
 
-const missingIn = (answer: unknown): Set<number> => {
-  const { missing } = answer as { missing?: unknown };
-  return new Set(Array.isArray(missing) ? (missing as number[]) : []);
-};
+const staysFor = (shown: string): LoopsyError =>
+  new LoopsyError('wrong_type', {
+    message: `${JSON.stringify(shown)} is a folder there, and in it is what --delete spares or can not remove`,
+    hint: 'move that away there, or leave this out with --exclude',
+  });
+
+/** The others go on. */
+const isAboutOne = (thrown: unknown): thrown is LoopsyError =>
+  thrown instanceof LoopsyError && ABOUT_ONE.has(thrown.error);
+
+const namesIn = (answer: unknown): Name[] => listIn(answer, 'names') as Name[];

@@ -20,7 +20,9 @@ import { type EndContext, type Forwarding, localSource, localTarget, peerSource,
 import type { Publisher } from '../events/bus.ts';
 import { listTransfers } from './list-transfers.ts';
 import { locatedEnds } from './located-ends.ts';
+import { diskErrors } from '../storage/disk-errors.ts';
 import { endedStream, Movement } from './movement.ts';
+import type { Marks } from './mover.ts';
 import { OpenEnds } from './open-ends.ts';
 import { fewOf } from './few-sources.ts';
 import { Progress } from './progress.ts';
@@ -112,9 +114,9 @@ export class Transfers implements Service {
   async start(): Promise<void> {
     if (existsSync(this.#options.journalDir)) this.#disk.tidy();
     for (const pending of this.#records.pending()) {
-      const { transferId, startedAt, input } = pending;
+      const { transferId, startedAt, input, marks } = pending;
       try {
-        this.#move(input, this.#callerNow(pending), { transferId, startedAt });
+        this.#move(input, this.#callerNow(pending), { transferId, startedAt, marks });
       } catch (thrown) {
         if (!(thrown instanceof LoopsyError)) throw thrown;
         this.#records.end(this.#failedRow(pending, thrown));
@@ -267,15 +269,20 @@ export class Transfers implements Service {
   #move(
     input: TransferInput,
     caller: Caller,
-    more: { readonly transferId: string; readonly startedAt?: number },
+    more: { readonly transferId: string; readonly startedAt?: number; readonly marks?: Marks | undefined },
   ): Movement {
     const { clock } = this.#options;
     const from = this.#place(input.from);
     const to = this.#place(input.to);
     const release = this.#shares.take(caller);
     const patienceMs = input.detach === true ? DETACHED_PATIENCE_MS : PATIENCE_MS;
+    const { transferId, startedAt = clock.now() } = more;
+    const pending = { transferId, input, caller: callerName(caller), startedAt };
     const movement = new Movement({
       ...more,
+      ...(input.detach === true
+        ? { onMarks: (marks) => diskErrors('transfers', () => this.#records.begin({ ...pending, marks })) }
+        : {}),
       boot: this.#options.boot,
       input,
       caller,

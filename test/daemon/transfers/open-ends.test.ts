@@ -107,7 +107,9 @@ describe('an end that is open', () => {
     await mkdir(join(home, 'tree', 'sub'), { recursive: true });
     await writeFile(join(home, 'tree', 'sub', 'file'), 'bytes');
     const { endId, roots } = await ends.openSource({ paths: ['tree'] }, peer('kai'));
-    expect(roots).toEqual([{ name: 'tree', path: join(home, 'tree'), type: 'directory' }]);
+    expect(roots).toEqual([
+      { name: 'tree', path: join(home, 'tree'), type: 'directory', mark: expect.stringMatching(/^\d/) },
+    ]);
     const group = JSON.parse((await collect(ends.read(endId, { kind: 'group', at: 0 }, peer('kai')))).toString());
     expect(group).toMatchObject({ files: 1, bytes: 5, last: true, failed: [] });
     expect(group.entries.map(([kind, , path]: [number, number, string]) => [kind, path])).toEqual([

@@ -3,6 +3,7 @@ import { LoopsyError } from '../../../protocol/errors.ts';
 import { PathGuard } from '../../../trust/path-guard.ts';
 import { BatchSink } from './batch-sink.ts';
 import { FileSink } from './file-sink.ts';
+import { markOf } from './destinations.ts';
 import { answerWith, Readings, Writings } from './flows.ts';
 import { JsonSink, PutSink, type Sink } from './incoming.ts';
 import { Journals } from './journal.ts';
@@ -110,7 +111,14 @@ export class Disk {
     const source = new Source(this.#around, options);
     const { roots, failed } = await source.open();
     this.#sources.set(endId, source);
-    return { roots: roots.map(({ name, real, type }) => ({ name, path: real, type })), failed };
+    // The mark of a folder holds over a restart of the system, which may number its disks anew.
+    const shown = roots.map(({ name, real, type }) => ({
+      name,
+      path: real,
+      type,
+      mark: markOf(real, this.#data.platform),
+    }));
+    return { roots: shown, failed };
   }
 
   async #openTarget({ endId, journalKey, ...options }: Options<'target.open'>): Promise<unknown> {

@@ -15,6 +15,11 @@ const GROUP_BYTES = 262_144;
 /** Groups that can be asked for again. */
 const KEPT_GROUPS = 8;
 
+/** What is left out of it, and who is told of folders on other disks than what they are in. */
+interface ManifestOptions extends Pick<SourceOptions, 'exclude' | 'gitignore'> {
+  readonly onDisk?: (root: number, path: string, dev: number) => void;
+}
+
 /** A group that is being put together. */
 interface Making {
   readonly entries: Entry[];
@@ -29,7 +34,7 @@ interface Making {
 /** What is in the roots, group by group, each looked for when it is asked for. */
 export class Manifest {
   readonly #around: Surroundings;
-  readonly #options: Pick<SourceOptions, 'exclude' | 'gitignore'>;
+  readonly #options: ManifestOptions;
   readonly #roots: readonly SourceRoot[];
   readonly #groups = new Map<number, Promise<Group>>();
   #at = 0;
@@ -37,11 +42,7 @@ export class Manifest {
   #made = 0;
   #isEnded = false;
 
-  constructor(
-    around: Surroundings,
-    options: Pick<SourceOptions, 'exclude' | 'gitignore'>,
-    roots: readonly SourceRoot[],
-  ) {
+  constructor(around: Surroundings, options: ManifestOptions, roots: readonly SourceRoot[]) {
     this.#around = around;
     this.#options = options;
     this.#roots = roots;
@@ -98,7 +99,9 @@ export class Manifest {
       const { platform, maxFileSize } = this.#around;
       const { exclude, gitignore } = this.#options;
       const ignored = Ignored.of(exclude, { gitignore, platform });
-      this.#walk = new Walk({ root: this.#at, real: root.real, name: root.name, platform, ignored, maxFileSize });
+      const at = this.#at;
+      const onDisk = (path: string, dev: number): void => this.#options.onDisk?.(at, path, dev);
+      this.#walk = new Walk({ root: at, real: root.real, name: root.name, platform, ignored, maxFileSize, onDisk });
       await this.#judge();
     }
     const met = this.#walk?.next();

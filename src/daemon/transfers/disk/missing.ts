@@ -7,6 +7,7 @@ import { fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { Ignored } from './ignored.ts';
 import type { SourceOptions } from './source.ts';
+import { sourceChanged, type MirroredFolder } from './mirrored.ts';
 import type { Surroundings } from './surroundings.ts';
 
 type Name = readonly [name: string, isFolder: boolean];
@@ -19,35 +20,83 @@ export interface NamesAsked {
   readonly folder: string;
   readonly shown: string;
   readonly names: readonly Name[];
+  /** What the folder was when it was read. */
+  readonly mirrored: MirroredFolder;
+  /** True where it is known that there is no such folder. */
+  readonly gone?: true | undefined;
+}
+
+/** What is missing of names, and which folders among them are something else here. */
+export interface Missing {
+  readonly missing: readonly number[];
+  readonly others: readonly number[];
 }
 
 /**
  * Which of these names in a folder are not there, and are not left out either: what stays behind is nobody's to remove.
- * @throws {LoopsyError} where the folder may not be read, or lies behind a link.
+ * @throws {LoopsyError} where the folder may not be read, lies behind a link, or is not what it was when it was read.
  */
 export const findMissing = async (
   around: Surroundings,
   options: SourceOptions,
-  { real, folder: path, shown, names }: NamesAsked,
-): Promise<{ readonly missing: readonly number[] }> => {
-  const { guard, platform } = around;
+  asked: NamesAsked,
+): Promise<Missing> => {
+  const { real, folder: path, shown, names, mirrored, gone } = asked;
+  const { guard } = around;
   const refuse = await guard.closedBelow(await guard.recheck(real, options.limits));
   const at = around.join(real, path);
   const ignored = ignoredIn(around, options, { real, path });
-  if (ignored === 'all' || refuse?.(at) !== undefined) return { missing: [] };
+  if (ignored === 'all' || refuse?.(at) !== undefined) return { missing: [], others: [] };
+  mirrored.needRoot();
   const folder = openIfThere(at, shown);
-  const isMissing = ([name, isFolder]: Name): boolean => {
-    if (ignored?.has(path === '' ? name : `${path}/${name}`, isFolder) === true) return false;
-    // What can't have that name here is not here.
-    if (folder === undefined || nameFault(name, platform) !== undefined) return true;
-    return lstatSync(folder.path(name), { throwIfNoEntry: false }) === undefined;
-  };
   try {
-    return { missing: names.flatMap((name, index) => (isMissing(name) ? [index] : [])) };
+    const stats = folder === undefined ? undefined : lstatSync(folder.path('.'));
+    if (stats === undefined && gone !== true) throw sourceChanged(shown);
+    if (stats !== undefined) mirrored.needDisk(stats, shown);
+    const found = compareNames(names, { folder, ignored, path, platform: around.platform });
+    const hasChanged = stats !== undefined && mirrored.hasChanged(stats);
+    if (found.missing.length > 0 && (hasChanged || (options.gitignore && rulesChanged(around, asked))))
+      throw sourceChanged(shown);
+    // It may have gone meanwhile.
+    mirrored.needRoot();
+    return found;
   } catch (thrown) {
     throw fileFault(thrown, shown);
   } finally {
     folder?.drop();
+  }
+};
+
+interface Compared {
+  readonly folder: OpenFolder | undefined;
+  readonly ignored: Ignored | undefined;
+  readonly path: string;
+  readonly platform: NodeJS.Platform;
+}
+
+const compareNames = (names: readonly Name[], { folder, ignored, path, platform }: Compared): Missing => {
+  const missing: number[] = [];
+  const others: number[] = [];
+  for (const [index, [name, isFolder]] of names.entries()) {
+    if (ignored?.has(path === '' ? name : `${path}/${name}`, isFolder) === true) continue;
+    // What can't have that name here is not here.
+    const canBe = folder !== undefined && nameFault(name, platform) === undefined;
+    const stats = canBe ? lstatSync(folder.path(name), { throwIfNoEntry: false }) : undefined;
+    if (stats === undefined) missing.push(index);
+    else if (isFolder && !stats.isDirectory()) others.push(index);
+  }
+  return { missing, others };
+};
+
+/** True where what is left out may not be what was left out when the folder was read. */
+const rulesChanged = ({ join }: Surroundings, { real, folder: path, mirrored }: NamesAsked): boolean => {
+  for (let folder = path; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/')))) {
+    const above = join(real, folder);
+    const rules = lstatSync(join(above, '.gitignore'), { throwIfNoEntry: false });
+    // One that went has changed the folder that it was in.
+    const changed = rules ?? lstatSync(above, { throwIfNoEntry: false });
+    if (changed !== undefined && mirrored.hasChanged(changed)) return true;
+    if (folder === '') return false;
   }
 };
 

@@ -151,16 +151,13 @@ export class Planner {
     const place = places.at(root, path);
     if (size > around.maxFileSize) throw tooLarge(place.shown, size, around.maxFileSize);
     const stats = statAt(place);
+    // What is in its way is removed only for what fits.
+    if (stats?.isDirectory() === true) needRoom(place, size, room.bytes);
     const there = stats === undefined ? 'send' : this.#compare(place, stats, [size, mtimeMs, mode]);
     if (there === 'same') return there;
     const mayBeLeft = !options.dryRun && size > SMALL_BYTES;
     const draft = mayBeLeft ? leftoverBytes(place, places.draftName(place.name)) : 0;
-    if (size > room.bytes + draft)
-      throw fileError(
-        'disk_full',
-        place.shown,
-        `does not fit: it has ${size} bytes, and ${Math.max(0, room.bytes)} are free`,
-      );
+    needRoom(place, size, room.bytes + draft);
     room.bytes -= Math.max(0, size - draft);
     return there;
   }
@@ -277,4 +274,10 @@ export class Planner {
 const leftoverBytes = ({ folder }: Place, draft: string): number => {
   const stats = folder === undefined ? undefined : lstatSync(folder.path(draft), { throwIfNoEntry: false });
   return stats?.isFile() === true ? stats.blocks * 512 : 0;
+};
+
+/** @throws {LoopsyError} `disk_full` */
+const needRoom = ({ shown }: Place, size: number, free: number): void => {
+  if (size <= free) return;
+  throw fileError('disk_full', shown, `does not fit: it has ${size} bytes, and ${Math.max(0, free)} are free`);
 };

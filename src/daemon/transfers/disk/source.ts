@@ -11,6 +11,7 @@ import { digestOf, hashChunks } from './hashes.ts';
 import { Ignored } from './ignored.ts';
 import { Manifest } from './manifest.ts';
 import { findMissing } from './missing.ts';
+import { Mirrored } from './mirrored.ts';
 import { openReal, type Opened } from './opened.ts';
 import { PIECE_BYTES } from './pieces.ts';
 import type { Refuse } from './places.ts';
@@ -36,6 +37,7 @@ export class Source {
   readonly #options: SourceOptions;
   #roots: readonly SourceRoot[] = [];
   #manifest: Manifest | undefined;
+  #mirrored = new Mirrored([]);
   /** By file: which one it was, and when it was changed last. */
   readonly #seen = new Map<string, string>();
 
@@ -51,7 +53,9 @@ export class Source {
     Ignored.of(exclude, { gitignore, platform });
     const { roots, failed } = await findRoots(paths, { guard, limits, platform, home });
     this.#roots = roots;
-    this.#manifest = new Manifest(this.#around, this.#options, roots);
+    this.#mirrored = new Mirrored(roots);
+    const onDisk = (...at: [number, string, number]): void => this.#mirrored.onDisk(...at);
+    this.#manifest = new Manifest(this.#around, { ...this.#options, onDisk }, roots);
     return { roots, failed: failed.map(({ path, error }) => failedOf(path, error)) };
   }
 
@@ -86,6 +90,7 @@ export class Source {
         yield json(
           await findMissing(this.#around, this.#options, {
             ...want,
+            mirrored: this.#mirrored.folder(want.root, want.folder),
             real: this.#root(want.root).real,
             shown: this.#shown([want.root, want.folder]),
           }),

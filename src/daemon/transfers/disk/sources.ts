@@ -16,6 +16,14 @@ export interface SourceRoot {
   readonly name: string;
   readonly real: SafePath;
   readonly type: 'file' | 'directory';
+  /** Which folder that was: under the same path there may be another one by now, as where a disk was taken away. */
+  readonly identity: FolderIdentity;
+}
+
+/** Tells a folder from another one under its path. */
+export interface FolderIdentity {
+  readonly dev: number;
+  readonly ino: number;
 }
 
 /** What was found of what was asked for. */
@@ -87,7 +95,8 @@ const rootAt = async (path: string, { guard, limits, platform }: Looking): Promi
   const name = rootName(path, real, platform);
   if (!stats.isDirectory() && (isContents(name) || saysFolder(path, platform)))
     throw fileError('wrong_type', path, 'is no folder');
-  return { name, real, type: stats.isDirectory() ? 'directory' : 'file' };
+  const { dev, ino } = stats;
+  return { name, real, type: stats.isDirectory() ? 'directory' : 'file', identity: { dev, ino } };
 };
 
 /** True for `x/`, which is no name of a file. */

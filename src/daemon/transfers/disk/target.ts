@@ -81,7 +81,8 @@ export class Target {
     const real = [];
     for (const path of given) real.push(await this.places.checkIn(path));
     const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
-    if (first !== '' && this.#options.delete === true) refuseHome(this.#around, first, this.#options.dest);
+    for (const [index, path] of this.#options.delete === true ? real.entries() : [])
+      if (roots[index]?.type === 'directory') refuseHome(this.#around, path, given[index] ?? path);
     this.places.roots = real;
     this.places.isGiven = first !== '' && isThere(first);
     return real;

@@ -28,6 +28,8 @@ export interface WalkOptions {
   readonly platform: NodeJS.Platform;
   readonly ignored?: Ignored | undefined;
   readonly maxFileSize: number;
+  /** Told of each folder that lies on another disk than what it is in. */
+  readonly onDisk?: (path: string, dev: number) => void;
 }
 
 /** The permission bits that travel: never setuid, setgid or sticky. Windows has none. */
@@ -142,6 +144,7 @@ export class Walk {
       const above = this.#stack.at(-1);
       const rules = (above === undefined ? ignored : above.ignored)?.inFolder(path, folder.realOf('.gitignore'));
       const dir = openNames(folder, platform);
+      if (above !== undefined && above.stats.dev !== stats.dev) this.#options.onDisk?.(path, stats.dev);
       this.#stack.push({ path, folder, depth, stats, dir, ignored: rules });
     } catch (thrown) {
       folder?.drop();

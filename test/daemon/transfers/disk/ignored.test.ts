@@ -209,8 +209,8 @@ describe('what is left out', () => {
   it('what is left out is nobody to remove', async () => {
     plant(['keep/x', 'keep/skip.log', 'out/x'], {});
     const { source } = await sourceOf(disk, ['~/tree'], { exclude: ['*.log', 'out/'] });
-    const missing = async (folder: string, names: [string, boolean][]) =>
-      (await readJson(source, { kind: 'missing', root: 0, folder, names })) as { missing: number[] };
+    const missing = async (folder: string, names: [string, boolean][], more: { gone?: true } = {}) =>
+      (await readJson(source, { kind: 'missing', root: 0, folder, names, ...more })) as { missing: number[] };
     expect(
       await missing('', [
         ['keep', true],
@@ -219,14 +219,20 @@ describe('what is left out', () => {
         ['out', true],
         ['out', false],
       ]),
-    ).toEqual({ missing: [1] });
-    expect(await missing('out', [['anything', false]])).toEqual({ missing: [] });
+    ).toEqual({ missing: [1], others: [] });
+    expect(await missing('out', [['anything', false]])).toEqual({ missing: [], others: [] });
     expect(
-      await missing('gone', [
-        ['a', false],
-        ['b.log', false],
-      ]),
-    ).toEqual({ missing: [0] });
+      await missing(
+        'gone',
+        [
+          ['a', false],
+          ['b.log', false],
+        ],
+        { gone: true },
+      ),
+    ).toEqual({ missing: [0], others: [] });
+    // Nobody has said that it is not there.
+    expect(await errorOf(missing('gone', [['a', false]]))).toBe('source_changed');
     expect(await errorOf(missing('..', [['a', false]]))).toBe('path_denied');
     // A name that is none is not there.
     expect(
@@ -235,7 +241,7 @@ describe('what is left out', () => {
         ['\0', false],
         ['x', false],
       ]),
-    ).toEqual({ missing: [0, 1] });
+    ).toEqual({ missing: [0, 1], others: [] });
   });
 
   it('a tree that is left out as a whole costs others no time', async () => {
