@@ -54,18 +54,20 @@ export class Planning {
     const { remover, dryRun } = this.#parts;
     const first = await this.#ask(way, asked);
     const blocked = first.blocked ?? [];
-    // A dry run finds it again at the end.
-    if (remover === undefined || blocked.length === 0 || dryRun) return first;
-    const kept = new Map<string, Failed>();
+    if (remover === undefined || blocked.length === 0) return first;
+    const kept = new Map<number, Failed>();
     for (const [index, isFolder] of blocked) {
       const entry = entries[index];
-      const why = entry === undefined ? undefined : await remover.clear(way, entry, isFolder);
-      if (entry === undefined || why === undefined) continue;
-      const shown = shownIn(way, entry[1], entry[2]);
-      kept.set(shown, failedOf(shown, why));
+      if (entry === undefined) continue;
+      const why = await remover.whyNot(way, entry, isFolder);
+      if (why !== undefined) kept.set(index, failedOf(shownIn(way, entry[1], entry[2]), why));
+      else if (!dryRun) await remover.clear(way, entry, isFolder);
     }
+    // What would be removed a dry run finds again at the end.
+    if (dryRun) return without(first, kept);
     const plan = await this.#ask(way, asked);
-    const failed = failedIn(plan).map((one) => kept.get(one[0]) ?? one);
+    const reasons = new Map(Array.from(kept.values(), (one) => [one[0], one]));
+    const failed = failedIn(plan).map((one) => reasons.get(one[0]) ?? one);
     return { ...plan, failed, folders: plan.folders + first.folders, links: plan.links + first.links };
   }
 
@@ -73,3 +75,18 @@ export class Planning {
     return (await this.#parts.patience.persist(() => target.write('plan', asked))) as Plan;
   }
 }
+
+/** The plan without these entries, which have failed. */
+const without = (plan: Plan, kept: ReadonlyMap<number, Failed>): Plan => {
+  const others = (indices: readonly number[] = []): number[] => indices.filter((index) => !kept.has(index));
+  const { send, compare, check, makes, replaces, failed } = plan;
+  return {
+    ...plan,
+    send: others(send),
+    compare: others(compare),
+    check: others(check),
+    makes: others(makes),
+    replaces: others(replaces),
+    failed: [...failed, ...kept.values()],
+  };
+};

@@ -54,23 +54,30 @@ export class ExtraRemover {
   }
 
   /**
-   * Makes room for what is of another kind at the source: only where that can be read, and all that is in the way may
-   * go. @returns why nothing was removed for it; undefined where there is room.
+   * Why there will be no room for what is of another kind at the source: it can't be read, or something in the folder in
+   * its way would stay. Undefined where there is, or can be, room.
    */
-  async clear(way: Way, [kind, root, path, size, mtimeMs]: Entry, isFolder: boolean): Promise<LoopsyError | undefined> {
-    const place = { root, folder: path, isGone: true };
+  async whyNot(
+    way: Way,
+    [kind, root, path, size, mtimeMs]: Entry,
+    isFolder: boolean,
+  ): Promise<LoopsyError | undefined> {
+    const file: Stamp = [root, path, size, mtimeMs];
     try {
-      const file: Stamp = [root, path, size, mtimeMs];
       if (kind === ENTRY.file) await this.#patience.persist(() => readJson(way.source, { kind: 'check', file }));
-      if (isFolder) await this.#needAll(way, place);
+      if (isFolder) await this.#needAll(way, { root, folder: path, isGone: true });
+      return undefined;
     } catch (thrown) {
       if (isAboutOne(thrown)) return thrown;
       throw thrown;
     }
-    if (isFolder) await this.#removeIn(way, place);
+  }
+
+  /** Makes room for it. */
+  async clear(way: Way, [, root, path]: Entry, isFolder: boolean): Promise<void> {
+    if (isFolder) await this.#removeIn(way, { root, folder: path, isGone: true });
     // It is replaced, and counted so.
     await this.#remove(way, { root, paths: [path], emptied: true });
-    return undefined;
   }
 
   /** @throws {LoopsyError} where something in a folder would stay. */

@@ -201,10 +201,12 @@ describe('what is in the way of a file', () => {
     const node = await localNode();
     await node.write({ 'tree/file': 'new', 'to/file/p': 'precious', 'to/file/q/r': 'too' });
     await writeFile(Buffer.concat([Buffer.from(join(node.home, 'to/file/q/')), Buffer.of(0xff, 0xfe)]), '');
-    const row = await node.move({ sources: ['tree/.'], dest: 'to', delete: true });
-    expect(row.failures.map(({ message }) => message)).toContainEqual(
-      expect.stringContaining('is a folder there, and in it is what --delete spares or can not remove'),
-    );
+    const what = { sources: ['tree/.'], dest: 'to', delete: true };
+    const why = expect.stringContaining('is a folder there, and in it is what --delete spares or can not remove');
+    const dry = await node.move({ ...what, dryRun: true });
+    expect([dry.files.done, dry.failures.map(({ message }) => message)]).toEqual([0, expect.arrayContaining([why])]);
+    const row = await node.move(what);
+    expect(row.failures.map(({ message }) => message)).toContainEqual(why);
     expect([row.removed, await readdir(join(node.home, 'to/file'))]).toEqual([0, ['p', 'q']]);
     expect(readdirSync(join(node.home, 'to/file/q'))).toContain('r');
   });
