@@ -14,6 +14,7 @@ export const CONTEXT = {
   'context.watch-resume': 'a watch goes on behind a cursor',
   'context.watch-compacted': 'a watch says so where what was missed is not kept any more',
   'context.watch-slow': 'a watcher that does not read costs the writer nothing',
+  'context.watch-large': 'a watch tells of every value that a key may have, over a link as well',
   'context.watch-in-hand': 'what the watches of one caller have in hand together is bounded in bytes',
   'context.model': 'any history of concurrent sets, conditions, deletes, expiry and watches equals a model',
   'context.two-nodes': 'a value that is set here is read there, and a lease that is taken here is refused there',

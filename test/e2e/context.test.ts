@@ -99,6 +99,32 @@ describe('two machines', () => {
   );
 
   it(
+    verifies('context.watch-large', 'watch values of every size, as they are and as they come'),
+    { timeout: 60_000 },
+    async () => {
+      // The longest event: each of these bytes is six in JSON.
+      const large = '\u0001'.repeat(1_048_576);
+      await maria.run(['context', 'set', 'l/there', '-'], large);
+      const watcher = kai.spawn(['context', 'watch', 'l/', '--peer', 'maria', '--json']);
+      const chunks: string[] = [];
+      watcher.stdout?.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
+      const lines = () => chunks.join('').split('\n').slice(0, -1);
+      await until(() => Promise.resolve(lines().some((line) => line.includes('"ready"'))), 20_000);
+      await maria.run(['context', 'set', 'l/live', '-'], large);
+      await maria.run(['context', 'set', 'l/z', 'small']);
+      await until(() => Promise.resolve(lines().some((line) => line.includes('"small"'))), 20_000);
+      watcher.kill();
+      const told = eventsOf('context.watch', `${lines().join('\n')}\n`);
+      const sets = told.flatMap((event) => (event.type === 'set' ? [event.entry] : []));
+      expect(sets.map(({ key, value }) => [key, value === large])).toEqual([
+        ['l/there', true],
+        ['l/live', true],
+        ['l/z', false],
+      ]);
+    },
+  );
+
+  it(
     verifies('context.broadcast', 'are told of by a broadcast, and the one that is away is named'),
     { timeout: 40_000 },
     async () => {
