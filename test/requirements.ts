@@ -47,6 +47,7 @@ export const REQUIREMENTS = {
   'cli.context.watch-restart': 'context watch goes on over a restart of its own node, without a gap',
   'cli.context.broadcast': 'context broadcast says of each peer whether it has it',
   'cli.context.import': 'context import sets what context export prints',
+  'cli.context.import-pace': 'context import waits for the rate of the node as often as it must, once for all',
   'cli.context.lease': 'context lease acquire waits where it is told to',
   'events.follow': 'what happens on a node is followed live, in order, and from a cursor',
   'events.scope': 'nobody hears of what is not theirs to see',

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
@@ -171,6 +171,91 @@ describe('context export and import', () => {
     const node = await FakeNode.start({ 'context.list': () => ({ entries: [entry] }) });
     const { stdout } = await runCli(['context', 'export'], { dataDir: node.folder, clock });
     expect(JSON.parse(stdout)).toEqual({ key: ENTRY.key, value: ENTRY.value, ttl: 21 });
+  });
+});
+
+describe('context import, where the node takes only so many', () => {
+  /** Takes `rate` at once, and one each second from then on. */
+  const slowNode = async (clock: FakeClock, rate: number) => {
+    let tokens = rate;
+    let filledAt = clock.monotonicMs();
+    let refused = 0;
+    const node = await FakeNode.start({
+      'context.set': () => {
+        const now = clock.monotonicMs();
+        tokens += (now - filledAt) / 1000;
+        filledAt = now;
+        if (tokens >= 1) {
+          tokens -= 1;
+          return ENTRY;
+        }
+        refused += 1;
+        const details = { retryAfterMs: Math.ceil((1 - tokens) * 1000), category: 'context' };
+        throw new LoopsyError('rate_limited', { message: 'more than 20 operations', details });
+      },
+    });
+    return { node, refused: () => refused };
+  };
+  const lines = (many: number): string =>
+    Array.from({ length: many }, (_, at) => JSON.stringify({ key: `k${at}`, value: '' })).join('\n');
+
+  it(verifies('cli.context.import-pace', 'waits as often as it must, says so once, and how far it is'), async () => {
+    const clock = new FakeClock();
+    const { node, refused } = await slowNode(clock, 20);
+    const run = runCli(['context', 'import', '--peer', 'kai'], { dataDir: node.folder, clock, stdin: lines(100) });
+    const { code, stdout, stderr } = await driveClock(clock, run);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'Set 100 keys on kai.\n' });
+    const [first, ...more] = stderr.trimEnd().split('\n');
+    expect(first).toMatch(/^more than 20 operations: going on as fast as the node takes them; \d+ keys are set$/);
+    expect(more).toEqual([expect.stringMatching(/^\d\d keys are set$/)]);
+    // One pause for all: those that were under way, and then one for each key.
+    expect(refused()).toBeLessThan(16 + 2 * 80);
+  });
+
+  it('ends at Ctrl-C, and says how many are set', async () => {
+    const clock = new FakeClock();
+    const { node } = await slowNode(clock, 20);
+    const run = runCli(['context', 'import'], {
+      dataDir: node.folder,
+      clock,
+      stdin: lines(100),
+      onReady: (signal, _, errors) =>
+        void (async () => {
+          while (!errors().includes('going on')) await setImmediate();
+          signal('SIGINT');
+        })(),
+    });
+    const { code, stdout, stderr } = await run;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect(stderr).toMatch(/\nloopsy: stopped; 20 keys are set\n$/);
+  });
+
+  it('ends at Ctrl-C while nothing comes from stdin', async () => {
+    const node = await FakeNode.start();
+    const stdin = new PassThrough();
+    stdin.write('{"key":"a","value":"b"}\n');
+    const run = runCli(['context', 'import'], {
+      dataDir: node.folder,
+      stdin,
+      onReady: (signal) =>
+        void (async () => {
+          while (node.inputs('context.set').length === 0) await setImmediate();
+          await setImmediate();
+          signal('SIGINT');
+        })(),
+    });
+    expect(await run).toMatchObject({ code: 130, stderr: 'loopsy: stopped; 1 key is set\n' });
+  });
+
+  it('says what else is refused, with its line', async () => {
+    const node = await FakeNode.start({
+      'context.set': ({ input }) => {
+        if (input['key'] === 'k1') throw new LoopsyError('scope_missing');
+        return ENTRY;
+      },
+    });
+    const { code, stderr } = await runCli(['context', 'import'], { dataDir: node.folder, stdin: lines(2) });
+    expect([code, stderr]).toEqual([4, expect.stringContaining('line 2 of stdin: ')]);
   });
 });
 
