@@ -10,6 +10,8 @@ export const CONTEXT = {
   'context.day': 'memory and file level off in a day of traffic; what is over leaves the disk',
   'context.lease-events': 'what becomes of leases is told on the bus',
   'context.lease-twins': 'of two that are one caller, one holds a lease',
+  'context.lease-share': 'no peer and no key takes the room for leases from others, nor all of them from the owner',
+  'context.lease-gone': 'leases of a key that is revoked, and of a peer that is removed, are released',
   'context.watch': 'a watch begins with how things are, and goes on with each change in its order',
   'context.watch-resume': 'a watch goes on behind a cursor',
   'context.watch-compacted': 'a watch says so where what was missed is not kept any more',

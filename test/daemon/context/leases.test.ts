@@ -70,6 +70,20 @@ describe('a lease', () => {
     expect(await askedBy('c', callBy(KAI))).toMatchObject(held('a machine that is no peer now (mmmmmmmm…)'));
   });
 
+  it('that is held says to who may end it how, and shows nobody a name that a shell would carry out', async () => {
+    const { leases } = await deskOf();
+    const evil = 'x $(reboot)';
+    for (const name of ['db', evil]) await leases.acquire({ name, ttl: 60 }, callBy(MARIA));
+    const asked = (name: string, call: Call) => leases.acquire({ name, ttl: 60 }, call);
+    const hint = (words: string) => ({ error: 'lease_held', hint: words });
+    await expect(asked('db', ME)).rejects.toMatchObject(
+      hint(expect.stringContaining('where that is gone, `loopsy context lease release db')),
+    );
+    await expect(asked(evil, ME)).rejects.toMatchObject(hint(expect.not.stringContaining('reboot')));
+    for (const caller of [KAI, CLAUDE])
+      await expect(asked('db', callBy(caller))).rejects.toMatchObject(hint('try again then, or ask its holder'));
+  });
+
   it(verifies('context.lease-twins', 'of two that are one caller is held by the one that has its fence'), async () => {
     const { leases, clock } = await deskOf();
     const { fence } = await leases.acquire({ name: 'db', ttl: 1 }, ME);
