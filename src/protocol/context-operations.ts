@@ -137,7 +137,7 @@ export const CONTEXT_OPERATIONS = {
     remote: true,
     effect: true,
     limit: 'context',
-    audit: ['name', 'fence'],
+    audit: ['name', 'fence', 'force'],
     kind: 'json',
     input: context.leaseReleaseSchema,
     output: context.leaseReleasedSchema,

@@ -46,6 +46,26 @@ describe('two machines', () => {
   );
 
   it(
+    verifies('context.lease-twins', 'have two scripts with one lease: the one that lost it does not touch the other’s'),
+    async () => {
+      const lease = (...words: string[]) => maria.run(['context', 'lease', ...words]);
+      const first = await jsonOf(maria, 'lease.acquire', ['context', 'lease', 'acquire', 'twin', '--ttl', '1']);
+      const second = await jsonOf(maria, 'lease.acquire', ['context', 'lease', 'acquire', 'twin', '--wait', '20s']);
+      for (const verb of ['renew', 'release']) {
+        expect(await lease(verb, 'twin')).toMatchObject({ code: 2, stderr: expect.stringContaining('--fence') });
+        const late = await lease(verb, 'twin', '--fence', String(first.fence));
+        expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining(`fence ${first.fence} has ended`) });
+      }
+      const { leases } = await jsonOf(maria, 'lease.list', ['context', 'lease', 'list']);
+      expect(leases.filter(({ name }) => name === 'twin')).toMatchObject([
+        { fence: second.fence, expiresAt: second.expiresAt },
+      ]);
+      expect((await lease('renew', 'twin', '--fence', String(second.fence))).stdout).toContain('You still hold twin');
+      expect((await lease('release', 'twin', '--force')).stdout).toBe('Released twin.\n');
+    },
+  );
+
+  it(
     verifies('cli.context.watch-restart', 'watch themselves, over a sudden end of their node and over a restart'),
     { timeout: 60_000 },
     async () => {

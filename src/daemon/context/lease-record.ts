@@ -56,4 +56,4 @@ export const noRoom = ({ budget: { accounts } }: StoreOverBudget): LoopsyError =
 
 /** Who made the name may be another machine: only what a shell takes as one plain word is shown to be typed. */
 export const endWords = (name: string): string =>
-  `\`loopsy context lease release ${/^[\w./:@][\w./:@-]*$/.test(name) ? name : '<name>'}\``;
+  `\`loopsy context lease release ${/^[\w./:@][\w./:@-]*$/.test(name) ? name : '<name>'} --force\``;

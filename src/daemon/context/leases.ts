@@ -71,8 +71,14 @@ export class Leases implements Service {
     }
   }
 
-  /** The owner of this node may break any. @throws {LoopsyError} as `renew`. */
-  async release({ name, fence }: ParsedInputOf<'lease.release'>, call: Call): Promise<OutputOf<'lease.release'>> {
+  /**
+   * Gives back the hold with this fence; by `force` whichever it is. The owner of this node may end any, others their own.
+   * @throws {LoopsyError} as `renew`.
+   */
+  async release(
+    { name, fence, force }: ParsedInputOf<'lease.release'>,
+    call: Call,
+  ): Promise<OutputOf<'lease.release'>> {
     const entry = this.#ownEntry({ name, fence }, call, call.caller.kind === 'owner');
     try {
       await diskErrors('leases', () =>
@@ -80,7 +86,7 @@ export class Leases implements Service {
       );
       return { success: true, name };
     } catch (thrown) {
-      if (thrown instanceof StoreConflict) return this.release({ name, fence: fence ?? fenceOf(entry) }, call);
+      if (thrown instanceof StoreConflict) return this.release({ name, fence: fence ?? fenceOf(entry), force }, call);
       throw thrown;
     }
   }
