@@ -23,6 +23,8 @@ type Health = OutputOf<'system.health'>;
 /** The node of this data folder, which has shown that it holds the token. */
 export interface LocalNode {
   readonly client: Client;
+  /** The same, but it waits for nothing: for who has many requests, and one pace for them all. */
+  readonly impatient: Client;
   readonly registration: Registration;
   readonly health: Health;
 }
@@ -52,7 +54,12 @@ export const connectNode = async ({ registration, apiKey, note }: ConnectParts):
     if (!pool.includes(proven)) pool.push(proven);
     return proven.exchange({ ...request, headers: { ...request.headers, authorization: `Bearer ${token}` } });
   };
-  return { client: createClient({ transport: waitingOut(transport, note) }), registration, health: first.health };
+  return {
+    client: createClient({ transport: waitingOut(transport, note) }),
+    impatient: createClient({ transport }),
+    registration,
+    health: first.health,
+  };
 };
 
 /** A new connection whose other end has proved itself. */

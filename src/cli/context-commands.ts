@@ -13,7 +13,11 @@ const IF_REVISION: OptionSpec = {
   summary: 'only where it has this revision; 0: only where there is none',
 };
 const LEASE_TTL: OptionSpec = { name: 'ttl', value: 'time', summary: 'how long it is held; default: 60s' };
-const FENCE: OptionSpec = { name: 'fence', value: 'n', summary: 'the number that it was given with' };
+const FENCE: OptionSpec = {
+  name: 'fence',
+  value: 'n',
+  summary: 'which hold is meant: the number that acquire printed',
+};
 const LEASE = { name: 'name' };
 
 /** Keys, values and leases. */
@@ -111,7 +115,8 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
       ['loopsy context lease acquire deploy --ttl 5m', 'exits 1 where somebody else holds it, and says who'],
       ['loopsy context lease acquire db --peer kai --wait 1m', 'two machines agree on one node'],
     ],
-    details: 'A lease lives on one node. Its fence grows with each holder: what it guards can refuse lower ones.',
+    details:
+      'A lease lives on one node. Its fence grows with each holder: what it guards can refuse lower ones, and renew and\nrelease say by it which hold they mean.',
   },
   {
     path: 'context lease renew',
@@ -124,7 +129,10 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
     path: 'context lease release',
     summary: 'give a lease back',
     args: [LEASE],
-    options: [PEER, FENCE],
-    examples: [['loopsy context lease release deploy', "on this machine its owner may end anybody's"]],
+    options: [PEER, FENCE, { name: 'force', summary: 'whichever hold it is; your own, or on this machine anybody’s' }],
+    examples: [
+      ['loopsy context lease release deploy --fence 41', 'exits 1 where it is lost'],
+      ['loopsy context lease release deploy --force', 'where its holder is gone'],
+    ],
   },
 ];

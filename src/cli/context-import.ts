@@ -1,7 +1,9 @@
+import type { Clock } from '../kernel/clock.ts';
 import { LineReader } from '../kernel/lines.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { parseFields } from '../protocol/record.ts';
 import type { Stdin } from './cli.ts';
+import { count } from './output.ts';
 import { usageError } from './parse.ts';
 import { watchStdin } from './stdin.ts';
 
@@ -22,23 +24,39 @@ interface Importing {
   readonly set: (entry: Entry) => Promise<unknown>;
   /** True where a key was left as it is. */
   readonly isKept: (error: LoopsyError) => boolean;
+  /** Counted while it goes on. */
+  readonly counts: Counts;
+  readonly clock: Clock;
+  /** Nothing is begun any more; what is under way is waited for, but not long. */
+  readonly signal: AbortSignal;
 }
 
 /** The longest value, each of its characters as long as JSON makes it. */
 const MAX_LINE_BYTES = 8 * 1_048_576;
 const AT_ONCE = 16;
 
-interface Counts {
+/** How long sets under way may take to say what came of them, where the command is to end. */
+const LEAVE_MS = 2000;
+
+/** How many keys were set, and left alone. */
+export interface Counts {
   set: number;
   kept: number;
 }
 
+/** As words: `3 keys are set, 1 was there already`. */
+export const countWords = ({ set, kept }: Counts): string => {
+  const also = kept === 0 ? '' : `, ${kept} ${kept === 1 ? 'was' : 'were'} there already`;
+  return `${count(set, 'key')} ${set === 1 ? 'is' : 'are'} set${also}`;
+};
+
 /**
- * Sets each line's key. @returns how many were set, and left alone.
+ * Sets each line's key.
  * @throws {LoopsyError} what keeps a line from being set: with its number, and how many are set all the same.
+ *   The signal's reason, where it ended this.
  */
-export const importLines = async (stdin: Stdin, { set, isKept }: Importing): Promise<Counts> => {
-  const counts = { set: 0, kept: 0 };
+export const importLines = async (stdin: Stdin, importing: Importing): Promise<void> => {
+  const { set, isKept, counts, signal } = importing;
   const under = new Set<Promise<void>>();
   let failed: unknown;
   const take = async ({ number, entry }: Line): Promise<void> => {
@@ -51,18 +69,41 @@ export const importLines = async (stdin: Stdin, { set, isKept }: Importing): Pro
     }
   };
   try {
-    for await (const line of linesOf(stdin)) {
-      if (failed !== undefined) break;
-      const taking: Promise<void> = take(line).finally(() => under.delete(taking));
+    const lines = linesOf(stdin);
+    for (;;) {
+      const step = await orEnded(lines.next(), signal);
+      if (step === undefined || step.done === true || failed !== undefined) break;
+      const taking: Promise<void> = take(step.value).finally(() => under.delete(taking));
       under.add(taking);
-      if (under.size >= AT_ONCE) await Promise.race(under);
+      if (under.size >= AT_ONCE) await orEnded(Promise.race(under), signal);
     }
   } catch (thrown) {
     failed ??= thrown;
   }
-  await Promise.all(under);
+  await settled(Promise.all(under), importing);
+  signal.throwIfAborted();
   if (failed !== undefined) throw withCounts(failed, counts);
-  return counts;
+};
+
+/** What comes of it, or undefined at the signal. Nothing is kept of it behind that, as a race would. */
+const orEnded = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> => {
+  let end = (): void => undefined;
+  try {
+    return await new Promise<T | undefined>((resolve, reject) => {
+      end = () => resolve(undefined);
+      if (signal.aborted) end();
+      signal.addEventListener('abort', end);
+      promise.then(resolve, reject);
+    });
+  } finally {
+    signal.removeEventListener('abort', end);
+  }
+};
+
+/** Waits for what is under way; behind the signal not for long. */
+const settled = async (under: Promise<unknown>, { signal, clock }: Importing): Promise<void> => {
+  await orEnded(under, signal);
+  if (signal.aborted) await Promise.race([under, new Promise<void>((resolve) => clock.after(LEAVE_MS, resolve))]);
 };
 
 const atLine = (line: number, thrown: unknown): unknown =>
@@ -71,9 +112,7 @@ const atLine = (line: number, thrown: unknown): unknown =>
 /** Lines before it, and some behind it, are in already. */
 const withCounts = (thrown: unknown, counts: Counts): unknown => {
   if (!(thrown instanceof LoopsyError)) return thrown;
-  const also = counts.kept === 0 ? '' : `, ${counts.kept} were there already`;
-  const were = `${counts.set} ${counts.set === 1 ? 'key is' : 'keys are'} set${also}`;
-  return reworded(thrown, `${thrown.message}; ${were}`, { ...counts });
+  return reworded(thrown, `${thrown.message}; ${countWords(counts)}`, { ...counts });
 };
 
 const reworded = (thrown: LoopsyError, message: string, more: Record<string, unknown> = {}): LoopsyError => {

@@ -137,7 +137,7 @@ const reasonLines = (
 /** Does something that signals may end, by its signal; `left` is said then. @returns the exit code. */
 export const untilInterrupted = async (
   { io, out }: Cli,
-  left: string,
+  left: string | (() => string),
   work: (signal: AbortSignal) => Promise<number>,
 ): Promise<number> => {
   const controller = new AbortController();
@@ -153,7 +153,7 @@ export const untilInterrupted = async (
     return await work(controller.signal);
   } catch (thrown) {
     if (code === undefined) throw thrown;
-    out.note(left);
+    out.note(typeof left === 'string' ? left : left());
     return code;
   } finally {
     releases.forEach((release) => release());

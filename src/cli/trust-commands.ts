@@ -163,7 +163,7 @@ export const KEY_COMMANDS: readonly CommandSpec[] = [
       ['loopsy key add ci --grant full --expires 30d', 'printed once, so keep it'],
       ['loopsy key add board --grant observe', 'for a page that only looks'],
     ],
-    details: LEVEL_DETAILS,
+    details: `${LEVEL_DETAILS}\nA name is who a key is: a new one of the same name takes over what an older one left (context, messages, jobs).`,
   },
   {
     path: 'key grant',

@@ -13,16 +13,20 @@ const MAX_CHARACTERS = 8_388_608;
 /** Splits decoded text into lines that end in CR, LF or CRLF, wherever the chunks are cut. */
 async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
-  let rest = '';
+  let line = '';
+  let held = '';
   for await (const chunk of chunks) {
-    rest += decoder.decode(chunk, { stream: true });
+    // What is there of a long line was searched when it came.
+    const [first = '', ...more] = (held + decoder.decode(chunk, { stream: true })).split(/\r\n|\n|\r(?!$)/);
+    const lines = [line + first, ...more];
+    const rest = lines.pop() ?? '';
     // A CR at the very end may be half of a CRLF: it waits for the next chunk.
-    const lines = rest.split(/\r\n|\n|\r(?!$)/);
-    rest = lines.pop() ?? '';
-    if (rest.length > MAX_CHARACTERS) throw new RangeError('a line of the event stream is too long');
+    held = rest.endsWith('\r') ? '\r' : '';
+    line = held === '' ? rest : rest.slice(0, -1);
+    if (line.length > MAX_CHARACTERS) throw new RangeError('a line of the event stream is too long');
     yield* lines;
   }
-  if (rest.endsWith('\r')) yield rest.slice(0, -1);
+  if (held !== '') yield line;
 }
 
 const splitField = (line: string): { field: string; value: string } => {

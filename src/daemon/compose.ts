@@ -345,6 +345,7 @@ export const composeNode = (options: NodeOptions): ComposedNode => {
         effects,
         jobs,
         transfers,
+        leases,
         messages,
         peers,
         agents,

@@ -8,6 +8,7 @@ import { decide, decideReach } from '../trust/grants.ts';
 import type { AgentTokens } from '../trust/tokens.ts';
 import type { TrustBook } from '../trust/pins.ts';
 import { isTouched, type TrustChange } from '../trust/trust-changes.ts';
+import type { Leases } from './context/leases.ts';
 import type { EffectTable } from './edge/effects.ts';
 import type { Listener } from './edge/listener.ts';
 import type { NodeEnding, OpenRequest, OpenRequests } from './edge/open-requests.ts';
@@ -25,6 +26,7 @@ export interface RevocationParts {
   readonly jobs: Jobs;
   readonly transfers: Transfers;
   readonly messages: Pick<Messages, 'dropped'>;
+  readonly leases: Pick<Leases, 'endOf'>;
   readonly peers: Peers;
   readonly agents: AgentTokens;
   readonly listener: Listener;
@@ -69,6 +71,7 @@ export class Revocation implements Service {
     // Trust may have ended while this node was away and its detached runs went on.
     const ended = this.#parts.jobs.endOrphans((caller) => this.#mayRun(caller));
     if (ended > 0) this.#parts.log.info('runs of revoked callers ended', { ended });
+    this.#endLeases((caller) => !this.#isSomebody(caller));
   }
 
   async stop(): Promise<void> {
@@ -92,6 +95,7 @@ export class Revocation implements Service {
     else this.#endRuns(change, reason);
     this.#abort(({ caller }) => isTouched(caller, change), reason);
     listener.destroySockets((_, caller) => caller !== undefined && isIts(caller));
+    this.#endLeases(isIts);
     if (change.caller === AGENTS) agents.endAll();
     const [kind, machineId] = change.caller.split(':');
     if (kind === 'peer' && machineId !== undefined && change.what === 'removed') {
@@ -137,11 +141,24 @@ export class Revocation implements Service {
     void jobs.endRunsOf(isIts).then((ended) => log.info('runs ended by revocation', { caller: change.caller, ended }));
   }
 
+  /** Others need not wait for the time of what nobody holds any more. */
+  #endLeases(isGone: (caller: string) => boolean): void {
+    const { leases, log } = this.#parts;
+    leases.endOf(isGone).then(
+      (ended) => ended > 0 && log.info('leases of revoked callers ended', { ended }),
+      (error: unknown) => log.warn('leases of revoked callers end with their time', { error: String(error) }),
+    );
+  }
+
   #mayRun(caller: string): boolean {
     if (caller === 'owner') return true;
+    return this.#isSomebody(caller) && this.#grantOf(caller)?.scopes.includes('exec') === true;
+  }
+
+  #isSomebody(caller: string): boolean {
+    if (caller === 'owner') return true;
     const grant = this.#grantOf(caller);
-    const isOver = (grant?.expiresAt ?? Number.POSITIVE_INFINITY) <= this.#parts.clock.now();
-    return !isOver && grant?.scopes.includes('exec') === true;
+    return grant !== undefined && (grant.expiresAt ?? Number.POSITIVE_INFINITY) > this.#parts.clock.now();
   }
 
   #grantOf(caller: string): Grant | undefined {

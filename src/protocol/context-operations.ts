@@ -111,7 +111,7 @@ export const CONTEXT_OPERATIONS = {
     kind: 'json',
     input: context.leaseAcquireSchema,
     output: context.leaseSchema,
-    errors: ['lease_held', 'disk_full'],
+    errors: ['lease_held', 'context_full', 'disk_full'],
     cli: 'context lease acquire',
   }),
   'lease.renew': operation({
@@ -126,7 +126,7 @@ export const CONTEXT_OPERATIONS = {
     kind: 'json',
     input: context.leaseRenewSchema,
     output: context.leaseSchema,
-    errors: ['lease_held', 'lease_lost', 'disk_full'],
+    errors: ['lease_held', 'lease_lost', 'context_full', 'disk_full'],
     cli: 'context lease renew',
   }),
   'lease.release': operation({
@@ -137,7 +137,7 @@ export const CONTEXT_OPERATIONS = {
     remote: true,
     effect: true,
     limit: 'context',
-    audit: ['name', 'fence'],
+    audit: ['name', 'fence', 'force'],
     kind: 'json',
     input: context.leaseReleaseSchema,
     output: context.leaseReleasedSchema,

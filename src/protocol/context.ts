@@ -106,7 +106,8 @@ export const broadcastedSchema = z.object({
 
 const LEASE_WORDS = 'a lease is held for 1 s to 86400 s (a day)';
 const leaseTtlSchema = z.int(LEASE_WORDS).min(1, LEASE_WORDS).max(86_400, LEASE_WORDS);
-const fenceInput = revisionInput.min(1);
+const FENCE_WORDS = 'the fence says which hold is meant: it was given when the lease was acquired';
+const fenceInput = z.coerce.number(FENCE_WORDS).int().min(1).max(Number.MAX_SAFE_INTEGER);
 
 /** A lease: for its time nobody else gets it. */
 export const leaseSchema = z.object({
@@ -121,10 +122,16 @@ export const leaseAcquireSchema = z.strictObject({ name: keySchema, ttl: leaseTt
 export const leaseRenewSchema = z.strictObject({
   name: keySchema,
   ttl: leaseTtlSchema.describe('s to hold it, from now on'),
-  fence: fenceInput.optional().describe('as it was given: of two that are one caller, one holds it'),
+  fence: fenceInput.describe('as it was given: of two that are one caller, one holds it'),
 });
 /** DELETE /leases/:name. */
-export const leaseReleaseSchema = z.strictObject({ name: keySchema, fence: fenceInput.optional() });
+export const leaseReleaseSchema = z
+  .strictObject({
+    name: keySchema,
+    fence: fenceInput.optional().describe('as it was given; without it only by `force`'),
+    force: z.stringbool().optional().describe('whichever hold it is: for what is held by who is gone'),
+  })
+  .refine(({ fence, force }) => fence !== undefined || force === true, { path: ['fence'], message: FENCE_WORDS });
 /** Its answer. */
 export const leaseReleasedSchema = z.object({ success: z.literal(true), name: z.string() });
 /** GET /leases: those that are held, by name. */

@@ -136,7 +136,7 @@ export const ERRORS = {
     hint: 'send a file instead (`loopsy send`), and share its path',
   }),
   context_full: row([5003, 507, EXIT.failed], 'the context is full', {
-    hint: 'delete what is not needed, or give entries a time to live (--ttl); the owner of that node can raise context.maxBytes',
+    hint: 'delete what is not needed, or give entries a time to live (--ttl); the owner of that node can raise the setting that the message names',
   }),
   context_conflict: row([5004, 409, EXIT.failed], 'the entry has changed since', {
     hint: 'read it again, and repeat with its revision',

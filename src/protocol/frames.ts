@@ -8,8 +8,11 @@ export const FRAME = { stdout: 1, stderr: 2, exit: 3, error: 4, heartbeat: 5, ga
 /** Bytes before each payload. */
 export const FRAME_HEADER_BYTES = 5;
 
-/** A longer frame is an error of the sender. */
+/** A longer frame is an error of the sender. An event may be longer. */
 export const MAX_FRAME_BYTES = 1_048_576;
+
+/** The longest event: a value of 1 MiB, each of its bytes six in JSON, and what stands around it. */
+export const MAX_EVENT_BYTES = 6 * MAX_FRAME_BYTES + 65_536;
 
 /** The media type of frames. */
 export const FRAMES_TYPE = 'application/vnd.loopsy.frames';
@@ -17,9 +20,16 @@ export const FRAMES_TYPE = 'application/vnd.loopsy.frames';
 /** True for the two types whose payloads a cursor counts. */
 export const isOutput = (type: number): boolean => type === FRAME.stdout || type === FRAME.stderr;
 
-/** The five bytes that stand before a payload of `length` bytes. */
-export const frameHeader = (type: number, length: number): Uint8Array =>
-  Uint8Array.of(type, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255);
+const checkLength = (type: number, length: number): void => {
+  const most = type === FRAME.event ? MAX_EVENT_BYTES : MAX_FRAME_BYTES;
+  if (length > most) throw new RangeError(`a frame of ${length} bytes is over ${most}`);
+};
+
+/** The five bytes that stand before a payload of `length` bytes. @throws {RangeError} where no reader takes so many. */
+export const frameHeader = (type: number, length: number): Uint8Array => {
+  checkLength(type, length);
+  return Uint8Array.of(type, length >>> 24, (length >>> 16) & 255, (length >>> 8) & 255, length & 255);
+};
 
 /** One piece of a stream as it is read: for output any part of a frame's payload, for the rest the whole payload. */
 export interface FramePiece {
@@ -30,7 +40,7 @@ export interface FramePiece {
 /**
  * Reads frames from chunks that are cut anywhere. Output is passed on as it comes, without waiting for the frame's
  * end, so nothing is copied; other payloads are collected first.
- * @throws {RangeError} on a frame above `MAX_FRAME_BYTES`.
+ * @throws {RangeError} on a frame above `MAX_FRAME_BYTES`, or an event above `MAX_EVENT_BYTES`.
  */
 export class FrameReader {
   #header = new Uint8Array(FRAME_HEADER_BYTES);
@@ -70,7 +80,7 @@ export class FrameReader {
     const view = new DataView(this.#header.buffer);
     this.#type = view.getUint8(0);
     this.#left = view.getUint32(1);
-    if (this.#left > MAX_FRAME_BYTES) throw new RangeError(`a frame of ${this.#left} bytes is over ${MAX_FRAME_BYTES}`);
+    checkLength(this.#type, this.#left);
     return at;
   }
 

@@ -64,7 +64,8 @@ const CASES: readonly (readonly [line: string, id: OperationId, input: Record<st
   ['context lease acquire deploy', 'lease.acquire', { name: 'deploy', ttl: 60 }, 'You hold deploy, until'],
   ['context lease acquire deploy --ttl 5m', 'lease.acquire', { name: 'deploy', ttl: 300 }, '(fence 41)'],
   ['context lease renew deploy --fence 41', 'lease.renew', { name: 'deploy', ttl: 60, fence: 41 }, 'You still hold'],
-  ['context lease release deploy', 'lease.release', { name: 'deploy' }, 'Released deploy.'],
+  ['context lease release deploy --fence 41', 'lease.release', { name: 'deploy', fence: 41 }, 'Released deploy.'],
+  ['context lease release deploy --force', 'lease.release', { name: 'deploy', force: true }, 'Released deploy.'],
   [
     'message send maria#codex hello',
     'message.send',

@@ -46,6 +46,26 @@ describe('two machines', () => {
   );
 
   it(
+    verifies('context.lease-twins', 'have two scripts with one lease: the one that lost it does not touch the other’s'),
+    async () => {
+      const lease = (...words: string[]) => maria.run(['context', 'lease', ...words]);
+      const first = await jsonOf(maria, 'lease.acquire', ['context', 'lease', 'acquire', 'twin', '--ttl', '1']);
+      const second = await jsonOf(maria, 'lease.acquire', ['context', 'lease', 'acquire', 'twin', '--wait', '20s']);
+      for (const verb of ['renew', 'release']) {
+        expect(await lease(verb, 'twin')).toMatchObject({ code: 2, stderr: expect.stringContaining('--fence') });
+        const late = await lease(verb, 'twin', '--fence', String(first.fence));
+        expect(late).toMatchObject({ code: 1, stderr: expect.stringContaining(`fence ${first.fence} has ended`) });
+      }
+      const { leases } = await jsonOf(maria, 'lease.list', ['context', 'lease', 'list']);
+      expect(leases.filter(({ name }) => name === 'twin')).toMatchObject([
+        { fence: second.fence, expiresAt: second.expiresAt },
+      ]);
+      expect((await lease('renew', 'twin', '--fence', String(second.fence))).stdout).toContain('You still hold twin');
+      expect((await lease('release', 'twin', '--force')).stdout).toBe('Released twin.\n');
+    },
+  );
+
+  it(
     verifies('cli.context.watch-restart', 'watch themselves, over a sudden end of their node and over a restart'),
     { timeout: 60_000 },
     async () => {
@@ -94,6 +114,32 @@ describe('two machines', () => {
       expect([...state]).toEqual([
         ['w/1', 'one'],
         ['w/2', 'two'],
+      ]);
+    },
+  );
+
+  it(
+    verifies('context.watch-large', 'watch values of every size, as they are and as they come'),
+    { timeout: 60_000 },
+    async () => {
+      // The longest event: each of these bytes is six in JSON.
+      const large = '\u0001'.repeat(1_048_576);
+      await maria.run(['context', 'set', 'l/there', '-'], large);
+      const watcher = kai.spawn(['context', 'watch', 'l/', '--peer', 'maria', '--json']);
+      const chunks: string[] = [];
+      watcher.stdout?.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
+      const lines = () => chunks.join('').split('\n').slice(0, -1);
+      await until(() => Promise.resolve(lines().some((line) => line.includes('"ready"'))), 20_000);
+      await maria.run(['context', 'set', 'l/live', '-'], large);
+      await maria.run(['context', 'set', 'l/z', 'small']);
+      await until(() => Promise.resolve(lines().some((line) => line.includes('"small"'))), 20_000);
+      watcher.kill();
+      const told = eventsOf('context.watch', `${lines().join('\n')}\n`);
+      const sets = told.flatMap((event) => (event.type === 'set' ? [event.entry] : []));
+      expect(sets.map(({ key, value }) => [key, value === large])).toEqual([
+        ['l/there', true],
+        ['l/live', true],
+        ['l/z', false],
       ]);
     },
   );

@@ -7,8 +7,10 @@ import {
   frameHeader,
   FrameReader,
   isOutput,
+  MAX_EVENT_BYTES,
   MAX_FRAME_BYTES,
 } from '../../src/protocol/frames.ts';
+import { MAX_VALUE_BYTES } from '../../src/protocol/context.ts';
 
 interface Frame {
   readonly type: number;
@@ -92,10 +94,23 @@ describe('frames', () => {
   });
 
   it('above the limit are the sender’s error', () => {
-    const over = frameHeader(FRAME.stdout, MAX_FRAME_BYTES + 1);
+    const over = Uint8Array.of(FRAME.stdout, 0, 0x10, 0, 1);
     expect(() => [...new FrameReader().read(over)]).toThrow(RangeError);
     expect(() => [...new FrameReader().read(Uint8Array.of(1, 255, 255, 255, 255))]).toThrow(RangeError);
-    expect(frameHeader(FRAME.exit, 0x01_02_03_04)).toEqual(Uint8Array.of(3, 1, 2, 3, 4));
+    expect(() => [...new FrameReader().read(frameHeader(FRAME.stdout, MAX_FRAME_BYTES))]).not.toThrow();
+    expect(frameHeader(FRAME.exit, 0x01_02_03)).toEqual(Uint8Array.of(3, 0, 1, 2, 3));
     expect(over).toHaveLength(FRAME_HEADER_BYTES);
+  });
+
+  it('of an event hold the longest value, each of its bytes six in JSON; nobody writes or reads a longer one', () => {
+    const longest = JSON.stringify({ key: '\u0001'.repeat(512), value: '\u0001'.repeat(MAX_VALUE_BYTES) });
+    expect(longest.length + 32_768).toBeLessThan(MAX_EVENT_BYTES);
+    const { pieces } = readAll([encode([{ type: FRAME.event, bytes: Buffer.from(longest) }])]);
+    expect(pieces[0]?.bytes).toHaveLength(longest.length);
+    const tooLong = frameHeader(FRAME.event, MAX_EVENT_BYTES).with(FRAME_HEADER_BYTES - 1, 1);
+    expect(() => [...new FrameReader().read(tooLong)]).toThrow(RangeError);
+    expect(() => frameHeader(FRAME.event, MAX_EVENT_BYTES + 1)).toThrow(RangeError);
+    for (const type of Object.values(FRAME).filter((one) => one !== FRAME.event))
+      expect(() => frameHeader(type, MAX_FRAME_BYTES + 1)).toThrow(RangeError);
   });
 });

@@ -1,14 +1,16 @@
 import { pagesOf } from '../../client/pages.ts';
-import { EXIT } from '../../protocol/errors.ts';
+import { EXIT, type LoopsyError } from '../../protocol/errors.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import { followed } from '../followed.ts';
 import { callerWords } from '../known-names.ts';
 import { duration, localTime, plain, size, table } from '../output.ts';
 import { usageError } from '../parse.ts';
-import { importLines } from '../context-import.ts';
+import { type Counts, countWords, importLines } from '../context-import.ts';
 import { on, there, ttlOf } from '../context-options.ts';
+import { Pace } from '../pace.ts';
 import { readText } from '../read-text.ts';
+import { untilInterrupted } from '../transfer-stream.ts';
 import { parseNumber } from '../values.ts';
 
 type Entry = OutputOf<'context.get'>;
@@ -199,18 +201,41 @@ const exportAll: Command = async (cli) => {
   return EXIT.ok;
 };
 
+/** How often an import that has to wait says how far it is. */
+const TOLD_MS = 60_000;
+
+/** Says that an import waits, and now and then how far it is. */
+const waitWords = ({ io: { clock }, out }: Cli, counts: Counts): ((refusal: LoopsyError) => void) => {
+  let toldAt: number | undefined;
+  return ({ message }) => {
+    const now = clock.monotonicMs();
+    if (toldAt !== undefined && now - toldAt < TOLD_MS) return;
+    const why = toldAt === undefined ? `${plain(message)}: going on as fast as the node takes them; ` : '';
+    out.note(`${why}${countWords(counts)}`);
+    toldAt = now;
+  };
+};
+
 const importAll: Command = async (cli) => {
-  const { invocation, out } = cli;
-  const { client } = await cli.node();
+  const { invocation, io, out } = cli;
+  const { impatient } = await cli.node();
   const keep = invocation.has('no-clobber');
-  const counts = await importLines(cli.io.stdin(), {
-    set: (input) => client.call('context.set', { ...input, ...(keep ? { ifRevision: 0 } : {}) }, on(cli)),
-    isKept: (error) => keep && error.error === 'context_conflict',
-  });
-  if (out.json) out.document(counts);
-  const kept = counts.kept === 0 ? '' : `, ${counts.kept} were there already`;
-  out.print(`Set ${counts.set} ${counts.set === 1 ? 'key' : 'keys'}${there(cli)}${kept}.`);
-  return EXIT.ok;
+  const counts: Counts = { set: 0, kept: 0 };
+  return untilInterrupted(
+    cli,
+    () => `loopsy: stopped; ${countWords(counts)}`,
+    async (signal) => {
+      const pace = new Pace({ clock: io.clock, signal, onWait: waitWords(cli, counts) });
+      const set = (input: InputOf<'context.set'>): Promise<unknown> =>
+        pace.run(() => impatient.call('context.set', { ...input, ...(keep ? { ifRevision: 0 } : {}) }, on(cli)));
+      const isKept = (error: LoopsyError): boolean => keep && error.error === 'context_conflict';
+      await importLines(io.stdin(), { set, isKept, counts, clock: io.clock, signal });
+      if (out.json) out.document(counts);
+      const kept = counts.kept === 0 ? '' : `, ${counts.kept} were there already`;
+      out.print(`Set ${counts.set} ${counts.set === 1 ? 'key' : 'keys'}${there(cli)}${kept}.`);
+      return EXIT.ok;
+    },
+  );
 };
 
 export const commands: Commands = {

@@ -5,6 +5,7 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import { on, there, ttlOf } from '../context-options.ts';
 import { callerWords } from '../known-names.ts';
 import { localTime, plain, table } from '../output.ts';
+import { usageError } from '../parse.ts';
 import { parseNumber, parseSpan } from '../values.ts';
 
 const DEFAULT_LEASE_S = 60;
@@ -27,7 +28,10 @@ const acquire: Command = async (cli) => {
   const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), name };
   for (let isSaid = false; ;) {
     try {
-      return await showLease(cli, await node.client.call('lease.acquire', input, on(cli)), 'You hold');
+      const lease = await node.client.call('lease.acquire', input, on(cli));
+      await showLease(cli, lease, 'You hold');
+      out.print(...nextSteps(cli, lease));
+      return EXIT.ok;
     } catch (thrown) {
       const left = endAtMs - io.clock.monotonicMs();
       if (!(thrown instanceof LoopsyError) || thrown.error !== 'lease_held' || left <= 0) throw thrown;
@@ -38,22 +42,45 @@ const acquire: Command = async (cli) => {
   }
 };
 
-const fenceOf = ({ invocation }: Cli): { fence?: number } => {
+/** What its holder does with it, to be typed. */
+const nextSteps = (cli: Cli, { name, fence }: OutputOf<'lease.acquire'>): string[] => {
+  const { peer } = on(cli);
+  const which = `${shellWord(name)}${peer === undefined ? '' : ` --peer ${shellWord(peer)}`} --fence ${fence}`;
+  return [
+    `  for longer:  loopsy context lease renew ${which}`,
+    `  give back:   loopsy context lease release ${which}`,
+  ].map(cli.out.paint.dim);
+};
+
+const shellWord = (text: string): string =>
+  /^[\w./:@][\w./:@-]*$/.test(text) ? text : `'${plain(text).replaceAll("'", String.raw`'\''`)}'`;
+
+/** Which hold is meant. @throws {LoopsyError} what to do where it is not said. */
+const fenceOf = ({ invocation }: Cli, hint: string): { fence: number } => {
   const fence = invocation.value('fence');
-  return fence === undefined ? {} : { fence: parseNumber(fence, 'fence') };
+  if (fence === undefined)
+    throw usageError('which hold of the lease is meant is said with --fence: `acquire` printed its number', hint);
+  return { fence: parseNumber(fence, 'fence') };
 };
 
 const renew: Command = async (cli) => {
   const [name = ''] = cli.invocation.args;
+  const fence = fenceOf(cli, 'where the number is lost, so is the lease: acquire it again when it has ended');
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), ...fence, name };
   const { client } = await cli.node();
-  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), ...fenceOf(cli), name };
   return showLease(cli, await client.call('lease.renew', input, on(cli)), 'You still hold');
 };
 
+const END_ANY = '`--force` ends it whichever hold it is, where its holder is gone';
+
 const release: Command = async (cli) => {
-  const [name = ''] = cli.invocation.args;
+  const { invocation } = cli;
+  const [name = ''] = invocation.args;
+  const isForced = invocation.has('force');
+  const fence = isForced && invocation.value('fence') === undefined ? {} : fenceOf(cli, END_ANY);
+  const which = { ...fence, ...(isForced ? { force: 'true' } : {}) };
   const { client } = await cli.node();
-  const answer = await client.call('lease.release', { name, ...fenceOf(cli) }, on(cli));
+  const answer = await client.call('lease.release', { name, ...which }, on(cli));
   if (cli.out.json) cli.out.document(answer);
   cli.out.print(`Released ${plain(name)}${there(cli)}.`);
   return EXIT.ok;

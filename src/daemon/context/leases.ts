@@ -4,14 +4,14 @@ import { pageOf } from '../../kernel/page.ts';
 import type { Lease } from '../../protocol/context.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { type OutputOf, type ParsedInputOf, rowOf } from '../../protocol/operations.ts';
-import { parseFields } from '../../protocol/record.ts';
 import { entriesOf } from '../../store/entries.ts';
 import { type Change, type Entry, type Seen, type Store, StoreConflict, StoreOverBudget } from '../../store/store.ts';
-import { type Caller, callerName } from '../../trust/caller.ts';
+import type { Caller } from '../../trust/caller.ts';
 import { decide } from '../../trust/grants.ts';
 import type { Call } from '../edge/call.ts';
 import type { Publisher } from '../events/bus.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
+import { callerIn, endWords, fenceOf, type Held, heldIn, LEASES, noRoom, ownerOf, roomOf } from './lease-record.ts';
 
 /** What leases need. */
 export interface LeasesOptions {
@@ -24,22 +24,13 @@ export interface LeasesOptions {
   readonly peerName: (machineId: string) => string | undefined;
 }
 
-/** Where leases lie among the store's entries, and whose bytes they are. */
-const LEASES = 'lease/';
-/** For all, and for each peer machine: names and owners of thousands. */
-const BUDGET = { all: 4 * 1_048_576, ofPeer: 1_048_576 };
-
-/** What is stored of a lease: who holds it, and since which commit; in the first record that is the record's own. */
-interface Held {
-  readonly owner: string;
-  readonly fence?: number;
-}
-
 /** Locks with an owner, a time, and a number that grows with each holder. All of them are this node's. */
 export class Leases implements Service {
   readonly name = 'leases';
   readonly #options: LeasesOptions;
   #unfollow: (() => void) | undefined;
+  /** Commits under way. */
+  readonly #putting = new Set<Promise<unknown>>();
 
   constructor(options: LeasesOptions) {
     this.#options = options;
@@ -56,21 +47,20 @@ export class Leases implements Service {
 
   /** @throws {LoopsyError} `lease_held` for whoever is not the first, the holder itself too: it may be two. */
   async acquire({ name, ttl }: ParsedInputOf<'lease.acquire'>, call: Call): Promise<Lease> {
-    const owner = ownerOf(call);
     try {
-      return await this.#put({ name, held: { owner }, ttl, ifRevision: 0 }, call);
+      return await this.#put({ name, held: { owner: ownerOf(call) }, ttl, ifRevision: 0 }, call);
     } catch (thrown) {
       if (!(thrown instanceof StoreConflict)) throw thrown;
       const entry = this.#options.store.get(LEASES + name);
       // It has come to its end at this very moment.
       if (entry === undefined) return this.acquire({ name, ttl }, call);
-      throw this.#isHeld(entry, owner);
+      throw this.#isHeld(entry, call);
     }
   }
 
   /** @throws {LoopsyError} `lease_lost` where it is nobody's any more, `lease_held` where it is another's. */
   async renew({ name, ttl, fence }: ParsedInputOf<'lease.renew'>, call: Call): Promise<Lease> {
-    const entry = this.#ownEntry({ name, fence }, ownerOf(call));
+    const entry = this.#ownEntry({ name, fence }, call);
     const held = { owner: ownerOf(call), fence: fenceOf(entry) };
     try {
       return await this.#put({ name, held, ttl, ifRevision: entry.revision }, call);
@@ -81,16 +71,22 @@ export class Leases implements Service {
     }
   }
 
-  /** The owner of this node may break any. @throws {LoopsyError} as `renew`. */
-  async release({ name, fence }: ParsedInputOf<'lease.release'>, call: Call): Promise<OutputOf<'lease.release'>> {
-    const entry = this.#ownEntry({ name, fence }, call.caller.kind === 'owner' ? undefined : ownerOf(call));
+  /**
+   * Gives back the hold with this fence; by `force` whichever it is. The owner of this node may end any, others their own.
+   * @throws {LoopsyError} as `renew`.
+   */
+  async release(
+    { name, fence, force }: ParsedInputOf<'lease.release'>,
+    call: Call,
+  ): Promise<OutputOf<'lease.release'>> {
+    const entry = this.#ownEntry({ name, fence }, call, call.caller.kind === 'owner');
     try {
       await diskErrors('leases', () =>
         this.#options.store.commit([{ delete: LEASES + name, ifRevision: entry.revision }]),
       );
       return { success: true, name };
     } catch (thrown) {
-      if (thrown instanceof StoreConflict) return this.release({ name, fence: fence ?? fenceOf(entry) }, call);
+      if (thrown instanceof StoreConflict) return this.release({ name, fence: fence ?? fenceOf(entry), force }, call);
       throw thrown;
     }
   }
@@ -101,38 +97,66 @@ export class Leases implements Service {
     return { leases: items, ...next };
   }
 
+  /**
+   * Releases what callers hold that are nobody any more; who may take none from here on is decided elsewhere.
+   * @param isGone told `owner`, `agent:claude`, `key:ci` or `peer:<machineId>`.
+   * @returns how many.
+   */
+  async endOf(isGone: (caller: string) => boolean): Promise<number> {
+    // What was accepted before that is not there to be seen yet.
+    await Promise.allSettled(this.#putting);
+    const { store } = this.#options;
+    const names = [...entriesOf(store, LEASES)]
+      .filter((entry) => isGone(callerIn(heldIn(entry).owner)))
+      .map(({ key }) => key);
+    const ended = await Promise.all(names.map((key) => this.#endIfGone(key, isGone)));
+    return ended.filter((isEnded) => isEnded).length;
+  }
+
+  async #endIfGone(key: string, isGone: (caller: string) => boolean): Promise<boolean> {
+    const { store } = this.#options;
+    for (;;) {
+      const entry = store.get(key);
+      if (entry === undefined || !isGone(callerIn(heldIn(entry).owner))) return false;
+      try {
+        await diskErrors('leases', () => store.commit([{ delete: key, ifRevision: entry.revision }]));
+        return true;
+      } catch (thrown) {
+        // Another has it now, or its time has come.
+        if (!(thrown instanceof StoreConflict)) throw thrown;
+      }
+    }
+  }
+
   async #put(
     { name, held, ttl, ifRevision }: { name: string; held: Held; ttl: number; ifRevision: number },
     { caller }: Call,
   ): Promise<Lease> {
     const { store } = this.#options;
-    const account = `${LEASES}${caller.kind === 'peer' ? caller.machineId : 'here'}`;
+    const { account, within } = roomOf(caller);
     const expiresAt = store.now() + ttl * 1000;
     const change: Change = { put: LEASES + name, value: JSON.stringify(held), expiresAt, ifRevision, account };
-    const within = [
-      { accounts: account, maxBytes: caller.kind === 'peer' ? BUDGET.ofPeer : BUDGET.all },
-      { accounts: LEASES, maxBytes: BUDGET.all },
-    ];
+    const putting = diskErrors('leases', () => store.commit([change], { within }));
+    this.#putting.add(putting);
     try {
-      const revision = await diskErrors('leases', () => store.commit([change], { within }));
+      const revision = await putting;
       return { name, owner: held.owner, fence: held.fence ?? revision, expiresAt: this.#toWall(expiresAt) };
     } catch (thrown) {
-      if (!(thrown instanceof StoreOverBudget)) throw thrown;
-      throw new LoopsyError('context_full', {
-        message: 'too many leases are held there',
-        hint: '`loopsy context lease list` shows them; each ends with its time',
-      });
+      throw thrown instanceof StoreOverBudget ? noRoom(thrown) : thrown;
+    } finally {
+      this.#putting.delete(putting);
     }
   }
 
   #ownEntry(
     { name, fence }: { readonly name: string; readonly fence?: number | undefined },
-    owner: string | undefined,
+    call: Call,
+    isAnybodys = false,
   ): Entry {
     const entry = this.#options.store.get(LEASES + name);
     if (entry === undefined)
       throw new LoopsyError('lease_lost', { message: `the lease ${JSON.stringify(name)} is not held by anybody` });
-    if (owner !== undefined && heldIn(entry).owner !== owner) throw this.#isHeld(entry, owner);
+    if (!isAnybodys && heldIn(entry).owner !== ownerOf(call)) throw this.#isHeld(entry, call);
     if (fence !== undefined && fence !== fenceOf(entry))
       throw new LoopsyError('lease_lost', {
         message: `the lease ${JSON.stringify(name)} with the fence ${fence} has ended; it has the fence ${fenceOf(entry)} now`,
@@ -141,14 +165,16 @@ export class Leases implements Service {
     return entry;
   }
 
-  #isHeld(entry: Entry, asking: string): LoopsyError {
+  #isHeld(entry: Entry, call: Call): LoopsyError {
     const { name, owner, expiresAt } = this.#leaseOf(entry);
     const until = new Date(expiresAt).toISOString();
     const named = this.#ownerWords(owner);
-    const who = owner === asking ? `${named}, as you are` : named;
+    const isOwn = owner === ownerOf(call);
+    const hint = isOwn ? 'who holds it renews it, and gives it back' : 'try again then, or ask its holder';
+    const mayEnd = call.caller.kind === 'owner' || (isOwn && call.caller.kind !== 'peer');
     return new LoopsyError('lease_held', {
-      message: `the lease ${JSON.stringify(name)} is held by ${who}, until ${until}`,
-      hint: owner === asking ? 'who holds it renews it, and gives it back' : 'try again then, or ask its holder',
+      message: `the lease ${JSON.stringify(name)} is held by ${isOwn ? `${named}, as you are` : named}, until ${until}`,
+      hint: mayEnd ? `${hint}; where that is gone, ${endWords(name)} ends it` : hint,
       details: { name, owner, expiresAt },
     });
   }
@@ -184,15 +210,3 @@ export class Leases implements Service {
     return Math.round(storedMs - store.now() + clock.now());
   }
 }
-
-/** A caller, and for a peer whom it asks for: two agents of one machine are two. */
-const ownerOf = ({ caller, onBehalfOf }: Call): string => {
-  const name = callerName(caller);
-  const isOne = caller.kind !== 'peer' || onBehalfOf === undefined || onBehalfOf === 'owner';
-  return isOne ? name : `${name} ${onBehalfOf.slice(0, 100)}`;
-};
-
-// Written by `#put`.
-const heldIn = ({ value }: Entry): Held => parseFields(value) as unknown as Held;
-
-const fenceOf = (entry: Entry): number => heldIn(entry).fence ?? entry.revision;

@@ -190,6 +190,7 @@ const full = ({ budget, bytes }: StoreOverBudget): LoopsyError => {
   const whose = isAll ? 'the context of that node' : 'what this peer or key has written to the context there';
   return new LoopsyError('context_full', {
     message: `${whose} has ${bytes} of ${budget.maxBytes} bytes (${key}), and this would be too much`,
+    hint: `delete what is not needed, or give entries a time to live (--ttl); the owner of that node can raise ${key}`,
     details: { key, bytes, most: budget.maxBytes },
   });
 };

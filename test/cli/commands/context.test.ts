@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { setImmediate } from 'node:timers/promises';
 
 import { describe, expect, it } from 'vitest';
@@ -174,6 +174,91 @@ describe('context export and import', () => {
   });
 });
 
+describe('context import, where the node takes only so many', () => {
+  /** Takes `rate` at once, and one each second from then on. */
+  const slowNode = async (clock: FakeClock, rate: number) => {
+    let tokens = rate;
+    let filledAt = clock.monotonicMs();
+    let refused = 0;
+    const node = await FakeNode.start({
+      'context.set': () => {
+        const now = clock.monotonicMs();
+        tokens += (now - filledAt) / 1000;
+        filledAt = now;
+        if (tokens >= 1) {
+          tokens -= 1;
+          return ENTRY;
+        }
+        refused += 1;
+        const details = { retryAfterMs: Math.ceil((1 - tokens) * 1000), category: 'context' };
+        throw new LoopsyError('rate_limited', { message: 'more than 20 operations', details });
+      },
+    });
+    return { node, refused: () => refused };
+  };
+  const lines = (many: number): string =>
+    Array.from({ length: many }, (_, at) => JSON.stringify({ key: `k${at}`, value: '' })).join('\n');
+
+  it(verifies('cli.context.import-pace', 'waits as often as it must, says so once, and how far it is'), async () => {
+    const clock = new FakeClock();
+    const { node, refused } = await slowNode(clock, 20);
+    const run = runCli(['context', 'import', '--peer', 'kai'], { dataDir: node.folder, clock, stdin: lines(100) });
+    const { code, stdout, stderr } = await driveClock(clock, run);
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'Set 100 keys on kai.\n' });
+    const [first, ...more] = stderr.trimEnd().split('\n');
+    expect(first).toMatch(/^more than 20 operations: going on as fast as the node takes them; \d+ keys are set$/);
+    expect(more).toEqual([expect.stringMatching(/^\d\d keys are set$/)]);
+    // One pause for all: those that were under way, and then one for each key.
+    expect(refused()).toBeLessThan(16 + 2 * 80);
+  });
+
+  it('ends at Ctrl-C, and says how many are set', async () => {
+    const clock = new FakeClock();
+    const { node } = await slowNode(clock, 20);
+    const run = runCli(['context', 'import'], {
+      dataDir: node.folder,
+      clock,
+      stdin: lines(100),
+      onReady: (signal, _, errors) =>
+        void (async () => {
+          while (!errors().includes('going on')) await setImmediate();
+          signal('SIGINT');
+        })(),
+    });
+    const { code, stdout, stderr } = await run;
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' });
+    expect(stderr).toMatch(/\nloopsy: stopped; 20 keys are set\n$/);
+  });
+
+  it('ends at Ctrl-C while nothing comes from stdin', async () => {
+    const node = await FakeNode.start();
+    const stdin = new PassThrough();
+    stdin.write('{"key":"a","value":"b"}\n');
+    const run = runCli(['context', 'import'], {
+      dataDir: node.folder,
+      stdin,
+      onReady: (signal) =>
+        void (async () => {
+          while (node.inputs('context.set').length === 0) await setImmediate();
+          await setImmediate();
+          signal('SIGINT');
+        })(),
+    });
+    expect(await run).toMatchObject({ code: 130, stderr: 'loopsy: stopped; 1 key is set\n' });
+  });
+
+  it('says what else is refused, with its line', async () => {
+    const node = await FakeNode.start({
+      'context.set': ({ input }) => {
+        if (input['key'] === 'k1') throw new LoopsyError('scope_missing');
+        return ENTRY;
+      },
+    });
+    const { code, stderr } = await runCli(['context', 'import'], { dataDir: node.folder, stdin: lines(2) });
+    expect([code, stderr]).toEqual([4, expect.stringContaining('line 2 of stdin: ')]);
+  });
+});
+
 describe('context lease acquire', () => {
   it(verifies('cli.context.lease', 'waits for whoever holds it, as long as it is told to'), async () => {
     const clock = new FakeClock();
@@ -189,5 +274,25 @@ describe('context lease acquire', () => {
       driveClock(clock, runCli(['context', 'lease', 'acquire', 'deploy', ...more], { dataDir: node.folder, clock }));
     expect(await acquire()).toMatchObject({ code: 1, stderr: expect.stringContaining('held by kai') });
     expect(await acquire('--wait', '10s')).toMatchObject({ code: 0, stderr: 'waiting: held by kai\n' });
+  });
+});
+
+describe('context lease renew and release', () => {
+  it(verifies('cli.context.lease-fence', 'say which hold they mean; acquire shows what is typed then'), async () => {
+    const node = await FakeNode.start();
+    const run = (...words: string[]) => runCli(['context', 'lease', ...words], { dataDir: node.folder });
+    expect((await run('acquire', "kai's", '--peer', 'kai')).stdout).toMatch(
+      /\n {2}for longer: {2}loopsy context lease renew 'kai'\\''s' --peer kai --fence 41\n {2}give back: {3}loopsy .* --fence 41\n$/,
+    );
+    expect(JSON.parse((await run('acquire', 'deploy', '--json')).stdout)).toMatchObject({ fence: 41 });
+    const asked = node.seen.length;
+    for (const verb of ['renew', 'release']) {
+      expect(await run(verb, 'deploy')).toMatchObject({ code: 2, stderr: expect.stringContaining('--fence') });
+      const { error } = JSON.parse((await run(verb, 'deploy', '--json')).stdout) as { error: object };
+      expect(error).toMatchObject({ name: 'invalid_request', hint: expect.stringMatching(/acquire it again|--force/) });
+    }
+    expect(node.seen).toHaveLength(asked);
+    await run('release', 'deploy', '--force', '--fence', '41');
+    expect(node.inputs('lease.release')).toEqual([{ name: 'deploy', fence: 41, force: true }]);
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Call } from '../../../src/daemon/edge/call.ts';
+import { leaseReleaseSchema, leaseRenewSchema } from '../../../src/protocol/context.ts';
 import { verifies } from '../../requirements.ts';
 import { callBy, CLAUDE, deskOf, KAI, MARIA, OWNER } from './desk.ts';
 
@@ -27,8 +28,8 @@ describe('a lease', () => {
   it(verifies('context.lease-events', 'is told on the bus, whatever becomes of it'), async () => {
     const { leases, clock, events } = await deskOf();
     const { fence } = await leases.acquire({ name: 'db', ttl: 10 }, callBy(CLAUDE));
-    await leases.renew({ name: 'db', ttl: 20 }, callBy(CLAUDE));
-    await leases.release({ name: 'db' }, callBy(CLAUDE));
+    await leases.renew({ name: 'db', ttl: 20, fence }, callBy(CLAUDE));
+    await leases.release({ name: 'db', fence }, callBy(CLAUDE));
     await leases.acquire({ name: 'db', ttl: 1 }, callBy(CLAUDE));
     for (let step = 0; step < 5; step += 1) {
       clock.advance(1000);
@@ -49,9 +50,11 @@ describe('a lease', () => {
       expect(renewed).toMatchObject({ fence, expiresAt: clock.now() + 10_000 });
       clock.advance(9000);
     }
-    await expect(leases.renew({ name: 'db', ttl: 10 }, ME)).rejects.toMatchObject({ error: 'lease_held' });
+    await expect(leases.renew({ name: 'db', ttl: 10, fence }, ME)).rejects.toMatchObject({ error: 'lease_held' });
     clock.advance(1000);
-    await expect(leases.renew({ name: 'db', ttl: 10 }, callBy(CLAUDE))).rejects.toMatchObject({ error: 'lease_lost' });
+    await expect(leases.renew({ name: 'db', ttl: 10, fence }, callBy(CLAUDE))).rejects.toMatchObject({
+      error: 'lease_lost',
+    });
   });
 
   it('that is held names the machine of who holds it, to whoever asks', async () => {
@@ -70,6 +73,20 @@ describe('a lease', () => {
     expect(await askedBy('c', callBy(KAI))).toMatchObject(held('a machine that is no peer now (mmmmmmmm…)'));
   });
 
+  it('that is held says to who may end it how, and shows nobody a name that a shell would carry out', async () => {
+    const { leases } = await deskOf();
+    const evil = 'x $(reboot)';
+    for (const name of ['db', evil]) await leases.acquire({ name, ttl: 60 }, callBy(MARIA));
+    const asked = (name: string, call: Call) => leases.acquire({ name, ttl: 60 }, call);
+    const hint = (words: string) => ({ error: 'lease_held', hint: words });
+    await expect(asked('db', ME)).rejects.toMatchObject(
+      hint(expect.stringContaining('where that is gone, `loopsy context lease release db --force`')),
+    );
+    await expect(asked(evil, ME)).rejects.toMatchObject(hint(expect.not.stringContaining('reboot')));
+    for (const caller of [KAI, CLAUDE])
+      await expect(asked('db', callBy(caller))).rejects.toMatchObject(hint('try again then, or ask its holder'));
+  });
+
   it(verifies('context.lease-twins', 'of two that are one caller is held by the one that has its fence'), async () => {
     const { leases, clock } = await deskOf();
     const { fence } = await leases.acquire({ name: 'db', ttl: 1 }, ME);
@@ -80,15 +97,33 @@ describe('a lease', () => {
     await expect(leases.release({ name: 'db', fence }, ME)).rejects.toMatchObject({ error: 'lease_lost' });
   });
 
-  it('is given back by its holder, and may be broken by the owner of the node', async () => {
+  it('is given back by its holder, and may be broken by the owner of the node, but not by accident', async () => {
     const { leases } = await deskOf();
+    const { fence } = await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI));
+    for (const input of [
+      { name: 'db', fence },
+      { name: 'db', force: true },
+    ])
+      await expect(leases.release(input, callBy(MARIA))).rejects.toMatchObject({ error: 'lease_held' });
+    expect(await leases.release({ name: 'db', fence }, callBy(KAI))).toEqual({ success: true, name: 'db' });
+    await expect(leases.release({ name: 'db', fence }, callBy(KAI))).rejects.toMatchObject({ error: 'lease_lost' });
     await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI));
-    await expect(leases.release({ name: 'db' }, callBy(MARIA))).rejects.toMatchObject({ error: 'lease_held' });
-    expect(await leases.release({ name: 'db' }, callBy(KAI))).toEqual({ success: true, name: 'db' });
-    await expect(leases.release({ name: 'db' }, callBy(KAI))).rejects.toMatchObject({ error: 'lease_lost' });
+    await leases.release({ name: 'db', force: true }, callBy(KAI));
     await leases.acquire({ name: 'db', ttl: 60 }, callBy(KAI));
-    await leases.release({ name: 'db' }, ME);
+    await expect(leases.release({ name: 'db', fence, force: true }, ME)).rejects.toMatchObject({ error: 'lease_lost' });
+    await leases.release({ name: 'db', force: true }, ME);
     await leases.acquire({ name: 'db', ttl: 60 }, callBy(MARIA));
+  });
+
+  it('says which hold is meant wherever it is renewed or given back', () => {
+    const said = {
+      success: false,
+      error: { issues: [{ path: ['fence'], message: expect.stringContaining('which') }] },
+    };
+    expect(leaseRenewSchema.safeParse({ name: 'db', ttl: 1 })).toMatchObject(said);
+    expect(leaseReleaseSchema.safeParse({ name: 'db' })).toMatchObject(said);
+    expect(leaseReleaseSchema.safeParse({ name: 'db', force: 'false' })).toMatchObject(said);
+    expect(leaseReleaseSchema.safeParse({ name: 'db', force: 'true' }).success).toBe(true);
   });
 
   it('is taken by one of many that race', async () => {

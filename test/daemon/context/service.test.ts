@@ -161,11 +161,13 @@ describe('the budget', () => {
       await expect(context.set({ key: 'kai 2', value }, callBy(KAI))).rejects.toMatchObject({
         error: 'context_full',
         details: { key: 'context.maxBytesPerPeer', most: 1500 },
+        hint: expect.stringMatching(/can raise context\.maxBytesPerPeer$/),
       });
       await context.set({ key: 'maria', value }, callBy(MARIA));
       await expect(context.set({ key: 'mine', value }, ME)).rejects.toMatchObject({
         error: 'context_full',
         message: expect.stringContaining('of 3000 bytes (context.maxBytes)'),
+        hint: expect.stringMatching(/can raise context\.maxBytes$/),
       });
       expect(() => context.get({ key: 'mine' })).toThrow('no key');
       // What makes room goes on: a smaller value, and a delete.

@@ -12,5 +12,5 @@ export const provokeContext = (owner: Owner) => ({
     await owner('POST', '/leases/held', { ttl: 60 });
     return owner('POST', '/leases/held', { ttl: 60 });
   },
-  lease_lost: () => owner('PUT', '/leases/nothing', { ttl: 60 }),
+  lease_lost: () => owner('PUT', '/leases/nothing', { ttl: 60, fence: 1 }),
 });
