@@ -116,7 +116,7 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
       ['loopsy context lease acquire db --peer kai --wait 1m', 'two machines agree on one node'],
     ],
     details:
-      'A lease lives on one node. Its fence grows with each holder: what it guards can refuse lower ones, and renew and\nrelease say by it which hold they mean.',
+      'A lease lives on one node. Its fence grows with each holder: what it guards can refuse lower ones, and renew and\nrelease can say by it which hold they mean: where several of your programs share a name, let them.',
   },
   {
     path: 'context lease renew',
@@ -129,7 +129,7 @@ export const CONTEXT_COMMANDS: readonly CommandSpec[] = [
     path: 'context lease release',
     summary: 'give a lease back',
     args: [LEASE],
-    options: [PEER, FENCE, { name: 'force', summary: 'whichever hold it is; your own, or on this machine anybody’s' }],
+    options: [PEER, FENCE, { name: 'force', summary: 'on your own machine: anybody’s' }],
     examples: [
       ['loopsy context lease release deploy --fence 41', 'exits 1 where it is lost'],
       ['loopsy context lease release deploy --force', 'where its holder is gone'],

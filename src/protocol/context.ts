@@ -122,16 +122,14 @@ export const leaseAcquireSchema = z.strictObject({ name: keySchema, ttl: leaseTt
 export const leaseRenewSchema = z.strictObject({
   name: keySchema,
   ttl: leaseTtlSchema.describe('s to hold it, from now on'),
-  fence: fenceInput.describe('as it was given: of two that are one caller, one holds it'),
+  fence: fenceInput.optional().describe('as it was given: of two that are one caller, one holds it'),
 });
 /** DELETE /leases/:name. */
-export const leaseReleaseSchema = z
-  .strictObject({
-    name: keySchema,
-    fence: fenceInput.optional().describe('as it was given; without it only by `force`'),
-    force: z.stringbool().optional().describe('whichever hold it is: for what is held by who is gone'),
-  })
-  .refine(({ fence, force }) => fence !== undefined || force === true, { path: ['fence'], message: FENCE_WORDS });
+export const leaseReleaseSchema = z.strictObject({
+  name: keySchema,
+  fence: fenceInput.optional().describe('as it was given: of two that are one caller, one holds it'),
+  force: z.stringbool().optional().describe("another's too, of who is gone: for the owner of the node"),
+});
 /** Its answer. */
 export const leaseReleasedSchema = z.object({ success: z.literal(true), name: z.string() });
 /** GET /leases: those that are held, by name. */

@@ -5,7 +5,6 @@ import type { Cli, Command, Commands } from '../cli.ts';
 import { on, there, ttlOf } from '../context-options.ts';
 import { callerWords } from '../known-names.ts';
 import { localTime, plain, table } from '../output.ts';
-import { usageError } from '../parse.ts';
 import { parseNumber, parseSpan } from '../values.ts';
 
 const DEFAULT_LEASE_S = 60;
@@ -55,30 +54,23 @@ const nextSteps = (cli: Cli, { name, fence }: OutputOf<'lease.acquire'>): string
 const shellWord = (text: string): string =>
   /^[\w./:@][\w./:@-]*$/.test(text) ? text : `'${plain(text).replaceAll("'", String.raw`'\''`)}'`;
 
-/** Which hold is meant. @throws {LoopsyError} what to do where it is not said. */
-const fenceOf = ({ invocation }: Cli, hint: string): { fence: number } => {
+/** Which hold is meant, where several on this machine may have one. */
+const fenceOf = ({ invocation }: Cli): { fence?: number } => {
   const fence = invocation.value('fence');
-  if (fence === undefined)
-    throw usageError('which hold of the lease is meant is said with --fence: `acquire` printed its number', hint);
-  return { fence: parseNumber(fence, 'fence') };
+  return fence === undefined ? {} : { fence: parseNumber(fence, 'fence') };
 };
 
 const renew: Command = async (cli) => {
   const [name = ''] = cli.invocation.args;
-  const fence = fenceOf(cli, 'where the number is lost, so is the lease: acquire it again when it has ended');
-  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), ...fence, name };
+  const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), ...fenceOf(cli), name };
   const { client } = await cli.node();
   return showLease(cli, await client.call('lease.renew', input, on(cli)), 'You still hold');
 };
 
-const END_ANY = '`--force` ends it whichever hold it is, where its holder is gone';
-
 const release: Command = async (cli) => {
   const { invocation } = cli;
   const [name = ''] = invocation.args;
-  const isForced = invocation.has('force');
-  const fence = isForced && invocation.value('fence') === undefined ? {} : fenceOf(cli, END_ANY);
-  const which = { ...fence, ...(isForced ? { force: 'true' } : {}) };
+  const which = { ...fenceOf(cli), ...(invocation.has('force') ? { force: 'true' } : {}) };
   const { client } = await cli.node();
   const answer = await client.call('lease.release', { name, ...which }, on(cli));
   if (cli.out.json) cli.out.document(answer);

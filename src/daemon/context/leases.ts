@@ -72,14 +72,15 @@ export class Leases implements Service {
   }
 
   /**
-   * Gives back the hold with this fence; by `force` whichever it is. The owner of this node may end any, others their own.
+   * Gives back the caller's hold, the one with this fence where it is named; by `force` the node's owner ends any.
    * @throws {LoopsyError} as `renew`.
    */
   async release(
     { name, fence, force }: ParsedInputOf<'lease.release'>,
     call: Call,
   ): Promise<OutputOf<'lease.release'>> {
-    const entry = this.#ownEntry({ name, fence }, call, call.caller.kind === 'owner');
+    const mayEndAny = call.caller.kind === 'owner' && (force === true || fence !== undefined);
+    const entry = this.#ownEntry({ name, fence }, call, mayEndAny);
     try {
       await diskErrors('leases', () =>
         this.#options.store.commit([{ delete: LEASES + name, ifRevision: entry.revision }]),
