@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { appendFile, chmod, mkdir, readFile, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -294,6 +295,30 @@ describe('what other nodes read and write here', () => {
     expect(audit).toContain('"operation":"target.open"');
     expect(audit).toContain('"input.path":"~"');
   });
+});
+
+describe('one file that comes or goes by itself', () => {
+  /** The last line about an operation in a machine's audit log. */
+  const lineOf = async (machine: typeof b, operation: string): Promise<Record<string, unknown>> => {
+    // Asked for anew, the log is on disk.
+    await machine.run(['logs']);
+    const lines = (await readFile(machine.path('logs', 'audit.jsonl'), 'utf8')).trimEnd().split('\n');
+    const line = lines.findLast((text) => text.includes(`"operation":"${operation}"`));
+    return JSON.parse(line ?? '{}') as Record<string, unknown>;
+  };
+
+  it(
+    verifies('transfers.seen', 'is in the audit log: where it lies, how large it is, and what was in it'),
+    async () => {
+      const checksum = createHash('sha256').update('streamed').digest('hex');
+      expect((await a.run(['send', 'far', '-', 'came'], 'streamed')).code).toBe(0);
+      expect(await lineOf(b, 'file.push')).toMatchObject({ decision: 'allowed', destPath: 'came', size: 8, checksum });
+      expect((await a.run(['send', 'far', '-', '/etc/came'], 'streamed')).code).not.toBe(0);
+      expect(await lineOf(b, 'file.push')).toMatchObject({ decision: 'path_denied', destPath: '/etc/came' });
+      expect((await a.run(['pull', 'far', 'came', '-'])).stdout).toBe('streamed');
+      expect(await lineOf(b, 'file.pull')).toMatchObject({ decision: 'allowed', sourcePath: 'came', size: 8 });
+    },
+  );
 });
 
 describe('what happens to files', () => {
