@@ -33,6 +33,11 @@ export const fileListSchema = z.object({
       target: z.string().optional().describe('what a symlink says'),
     }),
   ),
+  unreadable: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('how many names of the folder are not UTF-8, and are not shown: on its first page, where there are any'),
   ...pageOutput,
 });
 

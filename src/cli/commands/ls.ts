@@ -2,7 +2,7 @@ import { itemsOf, pagesOf } from '../../client/pages.ts';
 import { EXIT } from '../../protocol/errors.ts';
 import type { FileList } from '../../protocol/transfers.ts';
 import type { Command, Commands } from '../cli.ts';
-import { localTime, plain, size, table, type Paint } from '../output.ts';
+import { count, localTime, plain, size, table, type Paint } from '../output.ts';
 import { remotePath } from '../transfer-paths.ts';
 import { saidBy } from '../transfer-words.ts';
 import { peerNamed } from '../values.ts';
@@ -17,22 +17,25 @@ const ls: Command = async ({ invocation, node, out }) => {
   const input = { path: remotePath(typed), limit: 1000 };
   const { client } = await node();
   let path = typed;
+  let unreadable = 0;
   const files = await itemsOf(pagesOf(client, 'file.list', { input, peer }), (page) => {
     path = page.path;
+    unreadable += page.unreadable ?? 0;
     return page.files;
   }).catch(saidBy(peer, 'name a folder above it, or none: then it is the home'));
   if (out.json) {
-    out.document({ path, files });
+    out.document({ path, files, ...(unreadable > 0 ? { unreadable } : {}) });
     return EXIT.ok;
   }
   const place = `${peer === undefined ? '' : `${plain(peer)}:`}${plain(path)}`;
-  if (files.length === 0) {
-    out.print(`${place} is empty.`);
-    return EXIT.ok;
-  }
-  out.print(out.paint.bold(place), ...tableOf(files, out.paint));
+  if (files.length > 0) out.print(out.paint.bold(place), ...tableOf(files, out.paint));
+  else out.print(unreadable > 0 ? out.paint.bold(place) : `${place} is empty.`);
+  if (unreadable > 0) out.note(unreadableWords(unreadable));
   return EXIT.ok;
 };
+
+const unreadableWords = (number: number): string =>
+  `${count(number, 'name')} ${number === 1 ? 'is' : 'are'} not UTF-8 and can not be shown`;
 
 /** Modes only where the system has them. */
 const tableOf = (files: readonly File[], paint: Paint): string[] => {

@@ -40,6 +40,21 @@ describe('ls', () => {
     expect(head).toMatch(/^ *SIZE {2}MODIFIED +NAME$/);
   });
 
+  it('says on stderr how many names can not be shown, and calls nothing empty that is not', async () => {
+    const files = [FILE];
+    const cases: [object, string, string][] = [
+      [{ files, unreadable: 1 }, FILE.name, '1 name is not UTF-8 and can not be shown\n'],
+      [{ files: [], unreadable: 2 }, 'maria:/home/maria', '2 names are not UTF-8 and can not be shown\n'],
+    ];
+    for (const [answer, last, words] of cases) {
+      const node = await FakeNode.start({ 'file.list': () => ({ path: '/home/maria', ...answer }) });
+      const { stdout, stderr } = await runCli(['ls', 'maria'], { dataDir: node.folder });
+      expect([stdout.trimEnd().endsWith(last), stdout.includes('empty'), stderr]).toEqual([true, false, words]);
+      const json = await runCli(['ls', 'maria', '--json'], { dataDir: node.folder });
+      expect([JSON.parse(json.stdout), json.stderr]).toEqual([{ path: '/home/maria', ...answer }, '']);
+    }
+  });
+
   it('refuses an empty path, which an unset variable leaves', async () => {
     const node = await FakeNode.start();
     const { code, stderr } = await runCli(['ls', 'maria', ''], { dataDir: node.folder });

@@ -25,15 +25,16 @@ export const listFolder = async (
     const folder = OpenFolder.open(real, path).hold();
     folder.drop();
     try {
-      const { names, hasMore } = await listNames(folder, platform, { after: cursor, most: limit });
+      const { names, hasMore, unreadableCount } = await listNames(folder, platform, { after: cursor, most: limit });
       const page = new Page<Row>({ limit });
+      const said = { path: real, files: page.items, ...(unreadableCount > 0 ? { unreadable: unreadableCount } : {}) };
       let last: string | undefined;
       for (const name of names) {
         const row = refuse?.(folder.realOf(name)) === undefined ? rowIn(folder, name, platform) : undefined;
-        if (row !== undefined && !page.add(row)) return { path: real, files: page.items, ...cursorAt(last) };
+        if (row !== undefined && !page.add(row)) return { ...said, ...cursorAt(last) };
         last = name;
       }
-      return { path: real, files: page.items, ...(hasMore ? cursorAt(last) : {}) };
+      return { ...said, ...(hasMore ? cursorAt(last) : {}) };
     } finally {
       folder.release();
     }

@@ -209,4 +209,14 @@ describe('a list', () => {
     for (const path of ['~/.ssh', '~/no', '/etc', '~/tree/a/b'])
       expect(await errorOf(list(path)), path).toMatch(/path_denied|file_not_found|wrong_type/);
   });
+
+  it('says how many names are no UTF-8, once: nobody takes a folder for empty that is not', async () => {
+    const list = (more: object) => listFolder(disk.around, { path: '~/tree', limits: {}, limit: 2, ...more });
+    expect(await list({})).not.toHaveProperty('unreadable');
+    for (const name of ['\xff', 'a\xfe', '\xfe\xff']) writeFileSync(Buffer.from(`${home}/tree/${name}`, 'latin1'), 'x');
+    expect(await list({})).toMatchObject({ files: [], unreadable: 3 });
+    for (const name of ['a', 'b', 'c']) writeFileSync(join(home, 'tree', name), name);
+    expect(await list({})).toMatchObject({ files: [{ name: 'a' }, { name: 'b' }], nextCursor: 'b', unreadable: 3 });
+    expect(await list({ cursor: 'b' })).not.toHaveProperty('unreadable');
+  });
 });
