@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { verifies } from '../../requirements.ts';
 import { FakeNode, FILE } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
@@ -53,6 +54,28 @@ describe('ls', () => {
       const json = await runCli(['ls', 'maria', '--json'], { dataDir: node.folder });
       expect([JSON.parse(json.stdout), json.stderr]).toEqual([{ path: '/home/maria', ...answer }, '']);
     }
+  });
+
+  it('shows each page as it comes, in the same columns', async () => {
+    const page = (names: string[], more = {}) => ({
+      path: '/x',
+      files: names.map((name) => ({ ...FILE, name })),
+      ...more,
+    });
+    const failing = await FakeNode.start({
+      'file.list': ({ input }) => {
+        if (input['cursor'] !== undefined) throw new LoopsyError('file_not_found');
+        return page(['first'], { nextCursor: 'first' });
+      },
+    });
+    const { code, stdout, stderr } = await runCli(['ls', 'maria'], { dataDir: failing.folder });
+    expect([code === 0, stdout.includes('first'), stderr !== '']).toEqual([false, true, true]);
+    const node = await FakeNode.start({
+      'file.list': ({ input }) => (input['cursor'] === undefined ? page(['a', 'b'], { nextCursor: 'b' }) : page(['c'])),
+    });
+    const lines = (await runCli(['ls', 'maria'], { dataDir: node.folder })).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => line.split(' ').at(-1))).toEqual(['maria:/x', 'NAME', 'a', 'b', 'c']);
+    expect(new Set(lines.slice(2).map((line) => line.length)).size).toBe(1);
   });
 
   it('refuses an empty path, which an unset variable leaves', async () => {

@@ -4,7 +4,7 @@ import { Page } from '../../../kernel/page.ts';
 import type { FileList } from '../../../protocol/transfers.ts';
 import { fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
-import { listNames } from './listing.ts';
+import type { KeptNames } from './kept-names.ts';
 import type { ListFolder } from './messages.ts';
 import type { Surroundings } from './surroundings.ts';
 import { modeOf } from './walk.ts';
@@ -15,6 +15,7 @@ type Row = FileList['files'][number];
 export const listFolder = async (
   { guard, platform, basename }: Surroundings,
   { path, limits, cursor, limit }: ListFolder,
+  kept: KeptNames,
 ): Promise<FileList> => {
   const real = await guard.check(path, limits);
   try {
@@ -25,7 +26,7 @@ export const listFolder = async (
     const folder = OpenFolder.open(real, path).hold();
     folder.drop();
     try {
-      const { names, hasMore, unreadableCount } = await listNames(folder, platform, { after: cursor, most: limit });
+      const { names, hasMore, unreadableCount } = await kept.list(folder, platform, { after: cursor, most: limit });
       const page = new Page<Row>({ limit });
       const said = { path: real, files: page.items, ...(unreadableCount > 0 ? { unreadable: unreadableCount } : {}) };
       let last: string | undefined;
