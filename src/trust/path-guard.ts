@@ -215,7 +215,9 @@ export class PathGuard {
       const name = head.slice(at + 1);
       if (at < 0 || name === '' || name === '..') throw new Error('nothing there');
       missing.push(name);
-      head = at === 0 || head.charAt(at - 1) === ':' ? head.slice(0, at + 1) : head.slice(0, at);
+      // `/` and `C:\` keep their separator; elsewhere a colon is a character of a name.
+      const isRoot = at === 0 || (this.#separator === '\\' && head.charAt(at - 1) === ':');
+      head = isRoot ? head.slice(0, at + 1) : head.slice(0, at);
     }
   }
 

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { sep } from 'node:path';
 
+import { foreignPath } from '../../../kernel/foreign-path.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
 import { isContents } from '../format.ts';
@@ -27,6 +28,8 @@ export const findDestinations = async (
   const { dest, roots } = options;
   const isSeveral = roots.length > 1 || options.several === true;
   const isContent = isOneContents(roots);
+  const foreign = foreignPath(dest, around.platform);
+  if (foreign !== undefined) throw fileError('name_unusable', dest, [foreign.why, { hint: foreign.hint }]);
   const real = await places.check(dest);
   const stats = statsOf(real, dest);
   const isFolder = stats?.isDirectory() === true;
