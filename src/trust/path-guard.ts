@@ -126,7 +126,10 @@ export class PathGuard {
     } catch (error) {
       // What lies outside is outside, whatever is there: nobody finds out by asking.
       await this.#judge(native, { given, native }, limits);
-      throw pathDenied(given, 'can not be followed to its end', { reason: errorCode(error) ?? 'link' });
+      const reason = errorCode(error) ?? 'link';
+      const isLong = reason === 'ENAMETOOLONG';
+      const why = isLong ? 'is too long for this system, or one of its names is' : 'can not be followed to its end';
+      throw pathDenied(given, why, { reason });
     }
     return this.#judge(real, { given, native }, limits);
   }

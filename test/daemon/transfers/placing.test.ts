@@ -50,6 +50,21 @@ describe('sources that can not go together', () => {
   });
 });
 
+describe('a destination that has a name of loopsy’s own', () => {
+  it(verifies('transfers.errors.where', 'is named itself, not the source, and another name is asked for'), async () => {
+    const { home, move, write } = await localNode();
+    await write({ f1: '1' });
+    for (const dest of ['.loopsy-0123456789abcdef.part', '.loopsy-0123456789abcdef.part/'])
+      expect(await move({ sources: ['f1'], dest })).toMatchObject({
+        outcome: 'failed',
+        error: 'name_unusable',
+        message: `"${dest}" is a name that loopsy keeps for itself`,
+        hint: 'choose another name',
+      });
+    expect((await readdir(home)).filter((name) => name.startsWith('.loopsy-'))).toEqual([]);
+  });
+});
+
 describe('a destination that is a path of Windows, on another system', () => {
   it(verifies('transfers.names', 'is no name of a file: nothing is made, and it is said what to do'), async () => {
     const { home, move, write } = await localNode();

@@ -1,9 +1,11 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 
+import { errorCode } from '../../../kernel/atomic-file.ts';
 import { Page } from '../../../kernel/page.ts';
 import type { FileList } from '../../../protocol/transfers.ts';
-import { fileFault } from './faults.ts';
+import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
+import { isPattern } from './glob.ts';
 import type { KeptNames } from './kept-names.ts';
 import type { ListFolder } from './messages.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -40,6 +42,12 @@ export const listFolder = async (
       folder.release();
     }
   } catch (thrown) {
+    if (errorCode(thrown) === 'ENOENT' && isPattern(platform === 'win32' ? path.replaceAll('\\', '/') : path))
+      throw fileError(
+        'file_not_found',
+        path,
+        'is not there: a list takes no patterns, but the folder that they would look in',
+      );
     throw fileFault(thrown, path);
   }
 };

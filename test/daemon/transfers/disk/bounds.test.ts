@@ -216,6 +216,17 @@ describe('a list', () => {
       expect(await errorOf(list(path)), path).toMatch(/path_denied|file_not_found|wrong_type/);
   });
 
+  it('says that it reads no patterns, where one is not there', async () => {
+    writeFileSync(join(home, 'tree', 'st*r'), '');
+    const list = (path: string) => listFolder(disk.around, { path, limits: {}, limit: 9 }, kept());
+    expect((await list('~/tree/st*r')).files).toHaveLength(1);
+    await expect(list('~/tree/st*')).rejects.toMatchObject({
+      error: 'file_not_found',
+      message: '"~/tree/st*" is not there: a list takes no patterns, but the folder that they would look in',
+    });
+    await expect(list('~/tree/st')).rejects.toMatchObject({ message: '"~/tree/st" is not there' });
+  });
+
   it('says how many names are no UTF-8, once: nobody takes a folder for empty that is not', async () => {
     const list = (more: object) => listFolder(disk.around, { path: '~/tree', limits: {}, limit: 2, ...more }, kept());
     expect(await list({})).not.toHaveProperty('unreadable');
