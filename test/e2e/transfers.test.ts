@@ -11,7 +11,7 @@ import type { Transfer } from '../../src/protocol/transfers.ts';
 import { draftsIn, hashOf, writeLarge } from '../helpers/files.ts';
 import { eventsOf } from '../helpers/e2e-shapes.ts';
 import { clientOf } from '../helpers/links.ts';
-import { connectMachines, Machine } from '../helpers/nodes.ts';
+import { CLI, connectMachines, environment, Machine } from '../helpers/nodes.ts';
 import { until } from '../helpers/process-facts.ts';
 import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { verifies } from '../requirements.ts';
@@ -317,6 +317,23 @@ describe('one file that comes or goes by itself', () => {
       expect(await lineOf(b, 'file.push')).toMatchObject({ decision: 'path_denied', destPath: '/etc/came' });
       expect((await a.run(['pull', 'far', 'came', '-'])).stdout).toBe('streamed');
       expect(await lineOf(b, 'file.pull')).toMatchObject({ decision: 'allowed', sourcePath: 'came', size: 8 });
+    },
+  );
+});
+
+describe('a stdin that holds nothing', () => {
+  it(
+    verifies('cli.transfer.stdio', 'is an empty file where it is the null device, and none where it is closed'),
+    async () => {
+      // Without an input, a command of these machines has the null device.
+      expect(await a.run(['send', 'far', '-', 'nothing'])).toMatchObject({ code: 0, stderr: '' });
+      expect((await stat(join(b.home, 'nothing'))).size).toBe(0);
+      const words = ['-c', 'exec "$@" <&-', 'sh', process.execPath, CLI, 'send', 'far', '-', 'closed'];
+      await expect(run('sh', words, { env: environment(a.home), cwd: a.home })).rejects.toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('there is no stdin'),
+      });
+      expect(await readdir(b.home)).not.toContain('closed');
     },
   );
 });
