@@ -6,8 +6,8 @@ import { listNames, type NamesFound, type NamesWanted } from './listing.ts';
 
 /** Who reads page by page comes again within this. */
 const KEEP_MS = 10_000;
-/** A larger folder is read once for each so many names. */
-const MAX_NAMES = 65_536;
+/** A larger folder is read once for each so many names: to sort more at once would keep others waiting. */
+const MAX_NAMES = 16_384;
 const MAX_FOLDERS = 4;
 
 /** Names of a folder, in their order, without a gap. */
