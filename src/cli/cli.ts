@@ -30,8 +30,10 @@ export interface ByteSink extends Sink {
   readonly writeBytes: (bytes: Uint8Array) => Promise<void> | undefined;
 }
 
-/** A stdin, or the fact that there is none (closed, or the null device). */
-export type Stdin = { readonly kind: 'none' } | { readonly kind: 'stream'; readonly stream: NodeJS.ReadableStream };
+/** A stdin, or the fact that there is none: closed, or, where somebody has said so, the null device. */
+export type Stdin =
+  | { readonly kind: 'none'; readonly isNull?: boolean }
+  | { readonly kind: 'stream'; readonly stream: NodeJS.ReadableStream };
 
 /** What every command gets. */
 export interface Cli {

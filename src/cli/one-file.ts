@@ -87,7 +87,9 @@ const refuseOptions = ({ invocation }: Cli, why: string, more: readonly string[]
 const openStdin = ({ io }: Cli): WatchedStdin => {
   const stdin = io.stdin();
   const isTerminal = stdin.kind === 'stream' && 'isTTY' in stdin.stream && stdin.stream.isTTY === true;
-  if (stdin.kind === 'stream' && !isTerminal) return watchStdin(stdin);
+  // The null device is an empty file, as for `cat > file`.
+  if ((stdin.kind === 'stream' && !isTerminal) || (stdin.kind === 'none' && stdin.isNull === true))
+    return watchStdin(stdin);
   throw usageError(
     isTerminal ? 'stdin is this terminal: nothing is piped in' : 'there is no stdin',
     'pipe something in: `pg_dump shop | loopsy send kai - shop.sql`',

@@ -1,4 +1,4 @@
-import { fstatSync, statSync, writeSync, type Stats } from 'node:fs';
+import { fstatSync, readFileSync, statSync, writeSync, type Stats } from 'node:fs';
 import { homedir } from 'node:os';
 import { isatty } from 'node:tty';
 
@@ -123,8 +123,20 @@ const writeNow = (fd: number, bytes: Uint8Array): number => {
 /** A closed stdin and the null device hold nothing: asking them would only cost time. */
 const stdin = (): Stdin => {
   const facts = statOf(0);
-  if (facts === undefined || (facts.isCharacterDevice() && facts.rdev === nullDevice())) return { kind: 'none' };
+  if (facts === undefined) return { kind: 'none' };
+  if (facts.isCharacterDevice() && facts.rdev === nullDevice()) return { kind: 'none', isNull: isOpenedByOthers() };
   return { kind: 'stream', stream: process.stdin };
+};
+
+/** Node puts the null device in the place of a closed stdin, to be written, too: Linux tells. Elsewhere both are one. */
+const isOpenedByOthers = (): boolean => {
+  if (process.platform !== 'linux') return true;
+  try {
+    const [, mode] = /^flags:\s*\d*(\d)$/m.exec(readFileSync('/proc/self/fdinfo/0', 'utf8')) ?? [];
+    return mode === '0';
+  } catch {
+    return true;
+  }
 };
 
 const nullDevice = (): number | undefined => (process.platform === 'win32' ? undefined : statSync('/dev/null').rdev);

@@ -29,7 +29,7 @@ const sourcesIn = <Source>(sources: readonly Source[]): readonly Source[] => {
   );
 };
 
-const LEAST_LIMIT = 1024;
+const LEAST_LIMIT = 1000;
 
 /** `send <peer> <src..> <dest>`. */
 export const endsOfSend = ({ invocation, io }: Typed): Ends => {

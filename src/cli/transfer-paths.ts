@@ -1,5 +1,6 @@
 import { posix, win32 } from 'node:path';
 
+import { foreignPath } from '../kernel/foreign-path.ts';
 import { fromGitBash } from '../kernel/git-bash-path.ts';
 import type { Place } from '../config/paths.ts';
 import { usageError } from './parse.ts';
@@ -41,6 +42,8 @@ export const localSource = (path: string, here: Here): string => {
 /** A path of this machine as a destination. Absolute; one that says "into it" still does: `x/`, `.`, `..`. */
 export const localDest = (path: string, here: Here): string => {
   refuseEmpty(path);
+  const foreign = foreignPath(path, here.platform);
+  if (foreign !== undefined) throw usageError(`${JSON.stringify(path)} ${foreign.why}`, foreign.hint);
   if (isHome(path, here.platform)) return path;
   const isFolder = new RegExp(`(?:^|${separatorOf(here.platform)})(?:\\.{1,2})?$`).test(path);
   return isFolder ? withEnd(absolute(path, here), '/') : absolute(path, here);

@@ -33,6 +33,11 @@ export const fileListSchema = z.object({
       target: z.string().optional().describe('what a symlink says'),
     }),
   ),
+  unreadable: z
+    .int()
+    .min(1)
+    .optional()
+    .describe('how many names of the folder are not UTF-8, and are not shown: on its first page, where there are any'),
   ...pageOutput,
 });
 
@@ -83,7 +88,7 @@ export const transferInputSchema = z.strictObject({
   ),
   ...choices,
   delete: z.boolean().optional().describe('remove at the destination what the source does not have'),
-  limit: z.int().min(1024).optional().describe('bytes a second, at the most'),
+  limit: z.int().min(1000).optional().describe('bytes a second, at the most'),
   detach: z.boolean().optional().describe('it outlives this request, and the node'),
 });
 

@@ -126,7 +126,10 @@ export class PathGuard {
     } catch (error) {
       // What lies outside is outside, whatever is there: nobody finds out by asking.
       await this.#judge(native, { given, native }, limits);
-      throw pathDenied(given, 'can not be followed to its end', { reason: errorCode(error) ?? 'link' });
+      const reason = errorCode(error) ?? 'link';
+      const isLong = reason === 'ENAMETOOLONG';
+      const why = isLong ? 'is too long for this system, or one of its names is' : 'can not be followed to its end';
+      throw pathDenied(given, why, { reason });
     }
     return this.#judge(real, { given, native }, limits);
   }
@@ -215,7 +218,9 @@ export class PathGuard {
       const name = head.slice(at + 1);
       if (at < 0 || name === '' || name === '..') throw new Error('nothing there');
       missing.push(name);
-      head = at === 0 || head.charAt(at - 1) === ':' ? head.slice(0, at + 1) : head.slice(0, at);
+      // `/` and `C:\` keep their separator; elsewhere a colon is a character of a name.
+      const isRoot = at === 0 || (this.#separator === '\\' && head.charAt(at - 1) === ':');
+      head = isRoot ? head.slice(0, at + 1) : head.slice(0, at);
     }
   }
 

@@ -48,6 +48,13 @@ describe('send <peer> - <dest>', () => {
     expect(clock.waiting).toBe(0);
   });
 
+  it(verifies('cli.transfer.stdio', 'makes an empty file of the null device, as `cat` would'), async () => {
+    const { node, forms } = await pushed();
+    const { code, stdout } = await runCli(['send', 'maria', '-', 'x'], { dataDir: node.folder, stdin: null });
+    expect([code, stdout]).toEqual([0, '0 B in 0 ms to maria:/home/maria/x.sql\n']);
+    expect(forms[0]).toContain('octet-stream\r\n\r\n\r\n--');
+  });
+
   it('prints one document with --json, nothing with --quiet, and a line on a terminal meanwhile', async () => {
     const { node } = await pushed();
     const send = (...more: string[]) =>

@@ -17,8 +17,8 @@ export interface CliRun {
 export interface RunOptions {
   readonly dataDir: string;
   readonly env?: Record<string, string>;
-  /** What stands on stdin; none: there is no stdin. */
-  readonly stdin?: string | NodeJS.ReadableStream;
+  /** What stands on stdin; null: the null device; none: there is no stdin. */
+  readonly stdin?: string | NodeJS.ReadableStream | null;
   readonly tty?: boolean;
   /** Of the terminal. */
   readonly columns?: number;
@@ -49,7 +49,7 @@ export const runCli = async (argv: readonly string[], options: RunOptions): Prom
     stdout: sink(out),
     stderr: sink(err),
     stdin: () => {
-      if (stdin === undefined) return { kind: 'none' };
+      if (stdin === undefined || stdin === null) return { kind: 'none', isNull: stdin === null };
       return { kind: 'stream', stream: typeof stdin === 'string' ? new PassThrough().end(stdin) : stdin };
     },
     env: { LOOPSY_DATA_DIR: options.dataDir, PATH: process.env['PATH'], HOME: options.dataDir, ...options.env },

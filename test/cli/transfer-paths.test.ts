@@ -48,6 +48,15 @@ describe('a path of this machine', () => {
     },
   );
 
+  it.each([String.raw`C:\x`, String.raw`\\host\share`])(
+    verifies('cli.transfer.paths', 'of Windows is no destination elsewhere: %s'),
+    (typed) => {
+      expect(() => localDest(typed, LINUX)).toThrow(`${JSON.stringify(typed)} is a path of Windows`);
+      expect(localDest(`./${typed}`, LINUX)).toBe(`/srv/kai/here/${typed}`);
+      expect(localSource(typed, LINUX)).toBe(`/srv/kai/here/${typed}`);
+    },
+  );
+
   it.each([
     ['x', 'C:\\Users\\kai\\x'],
     ['D:\\data', 'D:\\data'],

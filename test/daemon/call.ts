@@ -10,5 +10,6 @@ export const callOf = (operation: OperationId, more: Partial<Call> = {}): Call =
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,
+  note: () => undefined,
   ...more,
 });

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { appendFile, chmod, mkdir, readFile, readdir, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -10,7 +11,7 @@ import type { Transfer } from '../../src/protocol/transfers.ts';
 import { draftsIn, hashOf, writeLarge } from '../helpers/files.ts';
 import { eventsOf } from '../helpers/e2e-shapes.ts';
 import { clientOf } from '../helpers/links.ts';
-import { connectMachines, Machine } from '../helpers/nodes.ts';
+import { CLI, connectMachines, environment, Machine } from '../helpers/nodes.ts';
 import { until } from '../helpers/process-facts.ts';
 import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { verifies } from '../requirements.ts';
@@ -294,6 +295,47 @@ describe('what other nodes read and write here', () => {
     expect(audit).toContain('"operation":"target.open"');
     expect(audit).toContain('"input.path":"~"');
   });
+});
+
+describe('one file that comes or goes by itself', () => {
+  /** The last line about an operation in a machine's audit log. */
+  const lineOf = async (machine: typeof b, operation: string): Promise<Record<string, unknown>> => {
+    // Asked for anew, the log is on disk.
+    await machine.run(['logs']);
+    const lines = (await readFile(machine.path('logs', 'audit.jsonl'), 'utf8')).trimEnd().split('\n');
+    const line = lines.findLast((text) => text.includes(`"operation":"${operation}"`));
+    return JSON.parse(line ?? '{}') as Record<string, unknown>;
+  };
+
+  it(
+    verifies('transfers.seen', 'is in the audit log: where it lies, how large it is, and what was in it'),
+    async () => {
+      const checksum = createHash('sha256').update('streamed').digest('hex');
+      expect((await a.run(['send', 'far', '-', 'came'], 'streamed')).code).toBe(0);
+      expect(await lineOf(b, 'file.push')).toMatchObject({ decision: 'allowed', destPath: 'came', size: 8, checksum });
+      expect((await a.run(['send', 'far', '-', '/etc/came'], 'streamed')).code).not.toBe(0);
+      expect(await lineOf(b, 'file.push')).toMatchObject({ decision: 'path_denied', destPath: '/etc/came' });
+      expect((await a.run(['pull', 'far', 'came', '-'])).stdout).toBe('streamed');
+      expect(await lineOf(b, 'file.pull')).toMatchObject({ decision: 'allowed', sourcePath: 'came', size: 8 });
+    },
+  );
+});
+
+describe('a stdin that holds nothing', () => {
+  it(
+    verifies('cli.transfer.stdio', 'is an empty file where it is the null device, and none where it is closed'),
+    async () => {
+      // Without an input, a command of these machines has the null device.
+      expect(await a.run(['send', 'far', '-', 'nothing'])).toMatchObject({ code: 0, stderr: '' });
+      expect((await stat(join(b.home, 'nothing'))).size).toBe(0);
+      const words = ['-c', 'exec "$@" <&-', 'sh', process.execPath, CLI, 'send', 'far', '-', 'closed'];
+      await expect(run('sh', words, { env: environment(a.home), cwd: a.home })).rejects.toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('there is no stdin'),
+      });
+      expect(await readdir(b.home)).not.toContain('closed');
+    },
+  );
 });
 
 describe('what happens to files', () => {

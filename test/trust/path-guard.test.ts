@@ -94,6 +94,15 @@ describe('the path guard', () => {
     expect(await outcome('.sshfoo/x')).toBe(join(home, '.sshfoo/x'));
   });
 
+  it('says of what is too long that it is', async () => {
+    for (const given of ['é/'.repeat(2000), 'n'.repeat(300)])
+      await expect(guard.check(given)).rejects.toThrow(/is too long for this system, or one of its names is$/);
+  });
+
+  it('takes a colon for a drive on Windows alone: elsewhere it is a character of a name', async () => {
+    for (const given of ['C:/x', 'nodir:/x', 'a/b:/c:/x', ':/x']) expect(await outcome(given)).toBe(join(home, given));
+  });
+
   it('judges what lies below a file, where nothing can be, by that file', async () => {
     expect(await outcome('a/file/x/y')).toBe(join(home, 'a/file/x/y'));
     for (const given of ['a/abs-secret/x', 'a/ssh/id/x', '.loopsy/tls/key.pem/x', 'a/file/../x', 'a/file/x/../../b'])

@@ -62,6 +62,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Names the new object, before the answer: the way to reach it while it lives. */
   announce(objectId: string): void;
+  /** Adds to the audit record what the input does not say; secrets and contents are never among it. */
+  note(facts: Readonly<Record<string, unknown>>): void;
   /** The byte body of an upload or an exchange: who takes it asks its client for it. Who wants no more of it leaves it: destroying it would take the answer with it. */
   readonly body?: Readable | undefined;
   /** How many bytes that body has, where the client said so before it. */

@@ -100,6 +100,10 @@ class RunCall implements Call {
     return this.#run.op.kind === 'download' ? this.#run.exchange.request.headers.range : undefined;
   }
 
+  note(facts: Readonly<Record<string, unknown>>): void {
+    Object.assign(this.#run.exchange.state.audited, facts);
+  }
+
   announce(objectId: string): void {
     const run = this.#run;
     const { parts, named } = this.#wanted;

@@ -35,6 +35,8 @@ interface PeerQuestion<Id extends IdOf<'json'>> {
 const CANCEL_MS = 5000;
 const MAX_ANSWER_BYTES = 33_554_432;
 
+const ignore = (): void => undefined;
+
 /** What a peer says of an object that it knew before. */
 const FORGOTTEN: ReadonlySet<ErrorName> = new Set(['job_not_found', 'transfer_not_found']);
 
@@ -62,7 +64,7 @@ export class Forward {
   ): Promise<OutputOf<Id>> {
     const call = { caller, signal, operation: id, requestId: randomHex(16), digest: '', resumable: false };
     const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
-    const asked = { target, id, op: rowOf(id), input: given, call: { ...call, announce: () => undefined } };
+    const asked = { target, id, op: rowOf(id), input: given, call: { ...call, announce: ignore, note: ignore } };
     const { status, body } = await this.json(asked);
     if (status >= 400) throw errorOfPeer(body, target.name);
     // The peer has encoded it by the same schema.

@@ -151,7 +151,7 @@ class PeerEnd {
       id,
       op: rowOf(id),
       input: given,
-      call: { operation: id, caller, requestId, digest: '', resumable: false, signal, announce: () => undefined },
+      call: { operation: id, caller, requestId, digest: '', resumable: false, signal, announce: ignore, note: ignore },
       ...(body === undefined || typeof body === 'string' ? {} : { body }),
       ...(length === undefined ? {} : { bodyLength: length }),
     };
@@ -159,6 +159,8 @@ class PeerEnd {
 }
 
 const CLOSE_MS = 5000;
+
+const ignore = (): void => undefined;
 
 /** The body as bytes; `onBroken` is told what it throws. */
 const bodyOf = ({ body }: Asking, onBroken: (thrown: unknown) => void): Pick<Asking, 'body'> => {

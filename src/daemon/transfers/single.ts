@@ -44,7 +44,8 @@ export const pushFile = async (
   if (call.body === undefined) throw new LoopsyError('invalid_request', { message: 'there is no form' });
   const form = await readForm(call.body, call.contentType);
   const place = { ...placeOf(form.fields), ...placeOf(input) };
-  const { path, size, checksum } = await writeFile(moving, { form, place }, call.caller);
+  const { path, size, checksum } = await writeFile(moving, { form, place }, call);
+  call.note({ size, checksum });
   moving.news.oneFile('file.written', { path, bytes: size }, call.caller);
   return { path, size, checksum, duration: performance.now() - begun };
 };
@@ -53,14 +54,18 @@ export const pushFile = async (
 const writeFile = async (
   { disk, news }: Moving,
   { form, place }: { readonly form: Form; readonly place: FilePlace },
-  caller: Caller,
+  call: Call,
 ): Promise<Omit<OutputOf<'file.push'>, 'duration'>> => {
+  const { caller } = call;
   const limits = limitsOf(caller);
   const file = { id: randomHex(16), place, limits, mayWriteRunning: mayWriteRunning(caller) };
   let { destPath = '' } = place;
+  // It stands in the form, where nobody else has seen it.
+  call.note({ destPath: place.destPath });
   const atEnd = async (): Promise<FilePlace> => {
     const said = { ...placeOf(await form.end()), ...place };
     destPath = said.destPath ?? destPath;
+    call.note({ destPath: said.destPath });
     return said;
   };
   const release = disk.hold();
@@ -120,6 +125,7 @@ export const pullFile = async (
   const reading = disk.read({ readFile });
   const first = await reading.next();
   const { size, mtimeMs, from, to } = JSON.parse(Buffer.from(first.value as Uint8Array).toString()) as WholeFile;
+  call.note({ size });
   let checksum = '';
   async function* chunks(): AsyncGenerator<Uint8Array> {
     try {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
+import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { verifies } from '../../requirements.ts';
 import { FakeNode, FILE } from '../fake-node.ts';
 import { runCli } from '../run-cli.ts';
@@ -38,6 +39,43 @@ describe('ls', () => {
     const [place, head] = await listing([file], ['ls', 'localhost', 'C:\\']);
     expect(place).toBe('/home/maria');
     expect(head).toMatch(/^ *SIZE {2}MODIFIED +NAME$/);
+  });
+
+  it('says on stderr how many names can not be shown, and calls nothing empty that is not', async () => {
+    const files = [FILE];
+    const cases: [object, string, string][] = [
+      [{ files, unreadable: 1 }, FILE.name, '1 name is not UTF-8 and can not be shown\n'],
+      [{ files: [], unreadable: 2 }, 'maria:/home/maria', '2 names are not UTF-8 and can not be shown\n'],
+    ];
+    for (const [answer, last, words] of cases) {
+      const node = await FakeNode.start({ 'file.list': () => ({ path: '/home/maria', ...answer }) });
+      const { stdout, stderr } = await runCli(['ls', 'maria'], { dataDir: node.folder });
+      expect([stdout.trimEnd().endsWith(last), stdout.includes('empty'), stderr]).toEqual([true, false, words]);
+      const json = await runCli(['ls', 'maria', '--json'], { dataDir: node.folder });
+      expect([JSON.parse(json.stdout), json.stderr]).toEqual([{ path: '/home/maria', ...answer }, '']);
+    }
+  });
+
+  it('shows each page as it comes, in the same columns', async () => {
+    const page = (names: string[], more = {}) => ({
+      path: '/x',
+      files: names.map((name) => ({ ...FILE, name })),
+      ...more,
+    });
+    const failing = await FakeNode.start({
+      'file.list': ({ input }) => {
+        if (input['cursor'] !== undefined) throw new LoopsyError('file_not_found');
+        return page(['first'], { nextCursor: 'first' });
+      },
+    });
+    const { code, stdout, stderr } = await runCli(['ls', 'maria'], { dataDir: failing.folder });
+    expect([code === 0, stdout.includes('first'), stderr !== '']).toEqual([false, true, true]);
+    const node = await FakeNode.start({
+      'file.list': ({ input }) => (input['cursor'] === undefined ? page(['a', 'b'], { nextCursor: 'b' }) : page(['c'])),
+    });
+    const lines = (await runCli(['ls', 'maria'], { dataDir: node.folder })).stdout.trimEnd().split('\n');
+    expect(lines.map((line) => line.split(' ').at(-1))).toEqual(['maria:/x', 'NAME', 'a', 'b', 'c']);
+    expect(new Set(lines.slice(2).map((line) => line.length)).size).toBe(1);
   });
 
   it('refuses an empty path, which an unset variable leaves', async () => {

@@ -141,14 +141,14 @@ describe('send, pull and cp', () => {
       const inputs = await asked([
         [...SEND, '--dry-run', '--checksum', '--gitignore', '--delete', '--update', '--no-clobber', '--quiet'],
         [...SEND, '--exclude', '*.o', `--exclude-from=${patterns}`, '--exclude', 'build/'],
-        ...['20M', '20MB/s', '1.5Ki', '1Gi', '2048'].map((limit) => [...SEND, '--limit', limit]),
+        ...['20M', '20MB/s', '1.5Ki', '1Gi', '2048', '1k'].map((limit) => [...SEND, '--limit', limit]),
       ]);
       const ends = { to: 'maria', sources: ['/srv/kai/here/x'], dest: 'inbox/' };
       const on = { dryRun: true, checksum: true, gitignore: true, delete: true, update: true, noClobber: true };
       expect(inputs).toEqual([
         { ...ends, ...on },
         { ...ends, exclude: ['*.tmp', '!keep.tmp', '*.o', 'build/'] },
-        ...[20_000_000, 20_000_000, 1536, 1_073_741_824, 2048].map((limit) => ({ ...ends, limit })),
+        ...[20_000_000, 20_000_000, 1536, 1_073_741_824, 2048, 1000].map((limit) => ({ ...ends, limit })),
       ]);
     },
   );
@@ -159,7 +159,7 @@ describe('send, pull and cp', () => {
     [['send', 'maria', 'x', ''], 'one of the paths is empty'],
     [['pull', 'maria', 'x', ''], 'one of the paths is empty'],
     [[...SEND, '--limit', 'fast'], 'is no number of bytes for --limit'],
-    [[...SEND, '--limit', '1000'], 'is too little'],
+    [[...SEND, '--limit', '999'], 'a limit is 1000 bytes a second, or more'],
     [[...SEND, '--exclude-from', 'nowhere'], '--exclude-from nowhere can not be read'],
     [[...SEND, '--exclude', ''], 'a pattern of --exclude is empty'],
     [[...SEND, '--dry-run', '--detach'], 'leave --detach out to see what would be done'],

@@ -36,6 +36,7 @@ export const callBy = (caller: Caller, onBehalfOf?: string): Call => ({
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,
+  note: () => undefined,
   ...(onBehalfOf === undefined ? {} : { onBehalfOf }),
 });
 

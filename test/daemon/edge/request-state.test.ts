@@ -48,6 +48,19 @@ describe('an input that names peers', () => {
     ]);
   });
 
+  it('what only its handler learns stands in its record, and never in the place of what is known of it', async () => {
+    const desk = await openEdge({
+      'file.list': async (_input, call) => {
+        call.note({ found: 7, path: 'y', decision: 'denied' });
+        return { path: 'x', files: [] };
+      },
+    });
+    await desk.ask({ method: 'POST', path: '/transfer/list', key: 'owner', body: { path: 'x' } });
+    expect(desk.recorded).toMatchObject([
+      { found: 7, decision: 'allowed', 'input.path': 'y', 'input.decision': 'denied' },
+    ]);
+  });
+
   it(
     verifies('transfer.reach', 'is refused where one of them is beyond the reach of its caller, and nothing begins'),
     async () => {

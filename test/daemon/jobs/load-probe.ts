@@ -50,6 +50,7 @@ const call = (): Call => ({
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,
+  note: () => undefined,
 });
 
 let peak = 0;

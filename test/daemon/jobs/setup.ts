@@ -108,6 +108,7 @@ export const call = (more: Partial<Call> = {}): Call => ({
   resumable: false,
   signal: new AbortController().signal,
   announce: () => undefined,
+  note: () => undefined,
   ...more,
 });
 

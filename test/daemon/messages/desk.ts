@@ -36,6 +36,7 @@ export const callBy = (caller: Caller, signal: AbortSignal = new AbortController
   resumable: false,
   signal,
   announce: () => undefined,
+  note: () => undefined,
 });
 
 /** How a node's way to another one is at this moment. */

@@ -63,6 +63,7 @@ export const localNode = async (rules: Partial<DiskRules> = {}): Promise<LocalNo
     resumable: false,
     signal: new AbortController().signal,
     announce: () => undefined,
+    note: () => undefined,
   };
   const move: LocalNode['move'] = async (input) => {
     const { transferId } = await transfers.begin(input, call);

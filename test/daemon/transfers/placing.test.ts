@@ -50,6 +50,39 @@ describe('sources that can not go together', () => {
   });
 });
 
+describe('a destination that has a name of loopsy’s own', () => {
+  it(verifies('transfers.errors.where', 'is named itself, not the source, and another name is asked for'), async () => {
+    const { home, move, write } = await localNode();
+    await write({ f1: '1' });
+    for (const dest of ['.loopsy-0123456789abcdef.part', '.loopsy-0123456789abcdef.part/'])
+      expect(await move({ sources: ['f1'], dest })).toMatchObject({
+        outcome: 'failed',
+        error: 'name_unusable',
+        message: `"${dest}" is a name that loopsy keeps for itself`,
+        hint: 'choose another name',
+      });
+    expect((await readdir(home)).filter((name) => name.startsWith('.loopsy-'))).toEqual([]);
+  });
+});
+
+describe('a destination that is a path of Windows, on another system', () => {
+  it(verifies('transfers.names', 'is no name of a file: nothing is made, and it is said what to do'), async () => {
+    const { home, move, write } = await localNode();
+    await write({ a: '1' });
+    for (const dest of [String.raw`\\host\share`, String.raw`C:\x`, 'd:\\dir\\'])
+      expect(await move({ sources: ['a'], dest })).toMatchObject({
+        outcome: 'failed',
+        error: 'name_unusable',
+        message: `${JSON.stringify(dest)} is a path of Windows; this node runs on Linux`,
+        hint: `name one like ~/x or /tmp/x; a file that is really called so is written ./${dest}`,
+      });
+    expect(await readdir(home)).not.toContainEqual(expect.stringMatching(/^\\|^[A-Za-z]:/));
+    expect(await move({ sources: ['a'], dest: String.raw`./C:\x` })).toMatchObject({ outcome: 'done' });
+    expect(await readFile(join(home, String.raw`C:\x`), 'utf8')).toBe('1');
+    expect(await move({ sources: ['a'], dest: 'C:/x' })).toMatchObject({ error: 'file_not_found' });
+  });
+});
+
 describe('one of several sources that is not there', () => {
   it(
     verifies('transfers.atomic', 'never lets the other one take the place of a file, or the name of a folder'),

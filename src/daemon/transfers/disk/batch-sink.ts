@@ -26,6 +26,8 @@ export class BatchSink implements Sink {
   #files: readonly WantedFile[] = [];
   #draft: Draft | undefined;
   readonly #complete: Draft[] = [];
+  /** All that were begun. */
+  readonly #begun: Draft[] = [];
   readonly #failed: Failed[] = [];
   #failure: LoopsyError | undefined;
   #lot: number | undefined;
@@ -142,7 +144,8 @@ export class BatchSink implements Sink {
     for (const draft of drafts.splice(0)) writer.discard(draft);
     this.#complete.length = 0;
     this.#held.length = 0;
-    if (this.#lot !== undefined) journal.settleSmall(this.#lot);
+    if (this.#lot !== undefined) journal.settleSmall(this.#lot, this.#begun);
+    this.#begun.length = 0;
     this.#lot = undefined;
     this.#target.batches.delete(this);
   }
@@ -203,6 +206,7 @@ export class BatchSink implements Sink {
           message: `${this.#shown(index)} has another size than was announced`,
         });
       this.#draft = this.#target.writer.create(file);
+      this.#begun.push(this.#draft);
     } catch (thrown) {
       this.#failure = fileFault(thrown, this.#shown(index));
     }

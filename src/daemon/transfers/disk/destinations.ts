@@ -1,9 +1,11 @@
 import { lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { sep } from 'node:path';
 
+import { foreignPath } from '../../../kernel/foreign-path.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { nameFault } from '../../../trust/native-path.ts';
 import { isContents } from '../format.ts';
+import { isDraftName } from './draft-names.ts';
 import { fileError, fileFault, quoted } from './faults.ts';
 import type { Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -27,7 +29,11 @@ export const findDestinations = async (
   const { dest, roots } = options;
   const isSeveral = roots.length > 1 || options.several === true;
   const isContent = isOneContents(roots);
+  const foreign = foreignPath(dest, around.platform);
+  if (foreign !== undefined) throw fileError('name_unusable', dest, [foreign.why, { hint: foreign.hint }]);
   const real = await places.check(dest);
+  if (isDraftName(around.basename(real)))
+    throw fileError('name_unusable', dest, ['is a name that loopsy keeps for itself', { hint: 'choose another name' }]);
   const stats = statsOf(real, dest);
   const isFolder = stats?.isDirectory() === true;
   const saysFolder = (around.platform === 'win32' ? INTO.windows : INTO.others).test(dest);

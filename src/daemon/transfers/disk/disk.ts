@@ -7,6 +7,7 @@ import { markOf } from './destinations.ts';
 import { answerWith, Readings, Writings } from './flows.ts';
 import { JsonSink, PutSink, type Sink } from './incoming.ts';
 import { Journals } from './journal.ts';
+import { KeptNames } from './kept-names.ts';
 import { listFolder } from './list.ts';
 import { Locks } from './locks.ts';
 import {
@@ -42,6 +43,7 @@ export class Disk {
   readonly #post: (message: FromDisk) => void;
   readonly #around: Mutable<Surroundings>;
   readonly #locks = new Locks();
+  readonly #names = new KeptNames(systemClock);
   readonly #sources = new Map<string, Source>();
   readonly #targets = new Map<string, OpenTarget>();
   readonly #journals: Journals;
@@ -103,7 +105,7 @@ export class Disk {
       case 'close':
         return this.#close(options as Options<'close'>);
       case 'list':
-        return listFolder(this.#around, options as Options<'list'>);
+        return listFolder(this.#around, options as Options<'list'>, this.#names);
     }
   }
 

@@ -54,6 +54,7 @@ export class Draft {
   readonly #mode: number;
   /** Where the next bytes go. */
   #at = 0;
+  #isLeft = true;
 
   private constructor(wanted: Wanted, { fd, stats }: Opened, digests: boolean) {
     this.wanted = wanted;
@@ -224,12 +225,12 @@ export class Draft {
   /** Gives it its own name, where nothing was exchanged on the way. What had the name is gone then. */
   async publish(): Promise<void> {
     const { folder, draft, name, shown } = this.wanted;
-    if (!isAt(this.#handle, folder.realOf(draft)))
-      throw fileError('path_denied', shown, 'lies elsewhere now: something on the way was exchanged');
+    if (!isAt(this.#handle, folder.realOf(draft))) throw liesElsewhere(folder, shown);
     folder.hold();
     try {
       this.close();
       await renameOver(folder.path(draft), folder.path(name));
+      this.#isLeft = false;
     } finally {
       folder.release();
     }
@@ -243,13 +244,20 @@ export class Draft {
     this.wanted.folder.release();
   }
 
-  /** Removes it: nothing of it is left. What can't be removed now is in the journal. */
+  /** True as long as it lies under its draft's name, open or not: its journal must know of it. */
+  get isLeft(): boolean {
+    return this.#isLeft;
+  }
+
+  /** Removes it: nothing of it is left, but where that can't be done now. */
   discard(): void {
     const { folder, draft } = this.wanted;
     folder.hold();
     try {
       this.close();
-      if (folder.isThere) removeFile(folder.path(draft));
+      if (!folder.leads) return;
+      removeFile(folder.path(draft));
+      this.#isLeft = false;
     } catch (thrown) {
       if (errorCode(thrown) === undefined) throw thrown;
     } finally {
@@ -271,6 +279,17 @@ const isQuick = (): boolean => {
   fsyncs += 1;
   return fsyncMs <= QUICK_FSYNC_MS || fsyncs % TRIED_FSYNC === 0;
 };
+
+const liesElsewhere = (folder: OpenFolder, shown: string): Error =>
+  folder.isThere
+    ? fileError('path_denied', shown, [
+        'lies elsewhere now: something on the way was exchanged',
+        { hint: 'run the same command again, when nobody changes that folder' },
+      ])
+    : fileError('path_denied', shown, [
+        'lies elsewhere now: the folder that it came into was moved away',
+        { hint: 'run the same command again: it makes the folder anew where it was, or move that one back first' },
+      ]);
 
 const isScript = (fd: number): boolean => {
   const begin = new Uint8Array(2);

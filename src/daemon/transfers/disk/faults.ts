@@ -35,9 +35,23 @@ export const quoted = (path: string): string =>
     (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
   );
 
+/** What a system takes as a whole path, its end included; Windows says so of names alone. */
+const MOST_PATH_BYTES: Partial<Record<NodeJS.Platform, number>> = { linux: 4096, darwin: 1024 };
+
+/** True where not a name in it is too long, but all of it. */
+const isLongPath = (thrown: unknown): boolean => {
+  if (errorCode(thrown) !== 'ENAMETOOLONG' || !(thrown instanceof Error) || !('path' in thrown)) return false;
+  return Buffer.byteLength(String(thrown.path)) >= (MOST_PATH_BYTES[process.platform] ?? Number.POSITIVE_INFINITY);
+};
+
 /** Any thrown value as the error of one file: `path` is the name that people know it by. */
 export const fileFault = (thrown: unknown, path: string): LoopsyError => {
   if (thrown instanceof LoopsyError) return thrown;
+  if (isLongPath(thrown))
+    return fileError('name_unusable', path, [
+      'has a path that is too long there',
+      { hint: 'give it, or its folders, shorter names, or send it to a folder further up', cause: 'ENAMETOOLONG' },
+    ]);
   const code = errorCode(thrown) ?? '';
   const [name, words] = MEANINGS[code] ?? (['transfer_failed', 'could not be read or written'] as const);
   const why = MEANINGS[code] === undefined ? ` (${code === '' ? String(thrown) : code})` : '';

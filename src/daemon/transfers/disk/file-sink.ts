@@ -31,6 +31,8 @@ export class FileSink implements Sink {
   #size = 0;
   #target: Target | undefined;
   #draft: Draft | undefined;
+  /** The draft, also when it is over. */
+  readonly #begun: Draft[] = [];
   #lot: number | undefined;
   #spool: { readonly file: string; readonly fd: number } | undefined;
   /** Told when nothing of it is open any more. */
@@ -84,6 +86,7 @@ export class FileSink implements Sink {
     const file = [0, '', 0, Date.now(), mode] as const;
     this.#lot = this.#target.announce([file]);
     this.#draft = this.#target.writer.create(file, Number.POSITIVE_INFINITY);
+    this.#begun.push(this.#draft);
   }
 
   take(bytes: Uint8Array): void {
@@ -171,7 +174,7 @@ export class FileSink implements Sink {
     const [target, draft, spool] = [this.#target, this.#draft, this.#spool];
     this.#draft = undefined;
     if (draft !== undefined) target?.writer.discard(draft);
-    if (this.#lot !== undefined) this.#parts.journal.settleSmall(this.#lot);
+    if (this.#lot !== undefined) this.#parts.journal.settleSmall(this.#lot, this.#begun);
     if (spool !== undefined) {
       closeSync(spool.fd);
       removeFile(spool.file);

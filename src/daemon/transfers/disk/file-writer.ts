@@ -130,9 +130,10 @@ export class FileWriter {
     }
   }
 
-  /** It stays, to be gone on with. */
+  /** It stays, to be gone on with, where it can be found again. */
   let(draft: Draft): void {
-    draft.close();
+    if (draft.wanted.folder.isThere) draft.close();
+    else draft.discard();
     this.unlock(draft.wanted);
   }
 }

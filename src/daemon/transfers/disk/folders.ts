@@ -48,6 +48,11 @@ export class OpenFolder {
     }
   }
 
+  /** True where its names lead into this very folder: on Linux also where it has been moved. */
+  get leads(): boolean {
+    return this.#fd !== undefined || this.isThere;
+  }
+
   /** What a system call is given for a name in it, at once: good only as long as it is held. */
   path(name: string): string {
     return this.#fd === undefined ? this.realOf(name) : `/proc/self/fd/${this.#fd}/${name}`;

@@ -13,6 +13,7 @@ import { basename, isAbsolute, join } from 'node:path';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { isRecord } from '../../../protocol/record.ts';
+import type { Draft } from './draft.ts';
 import { isDraftName } from './draft-names.ts';
 import { fileFault } from './faults.ts';
 import { removeFile } from './opened.ts';
@@ -85,8 +86,11 @@ export class Journal {
     this.#large.add(draft);
   }
 
-  settleSmall(lot: number): void {
-    this.#small.delete(lot);
+  /** A lot is over; what could not be removed of it stays in the journal. */
+  settleSmall(lot: number, begun: readonly Draft[] = []): void {
+    const left = begun.filter(({ isLeft }) => isLeft).map(({ wanted: { folder, draft } }) => folder.realOf(draft));
+    if (left.length > 0) this.#small.set(lot, left);
+    else this.#small.delete(lot);
   }
 
   settleLarge(draft: string): void {
@@ -198,24 +202,29 @@ export class Journals {
 
 const sweepFile = (file: string, isOver: boolean): void => {
   const lines = readLines(file).filter(isRecord);
-  for (const line of lines) for (const draft of textsIn(line['small'])) removeDraft(draft);
+  const small = lines.flatMap((line) => textsIn(line['small']));
+  // What can't be removed now is tried again at the next start.
+  const isLeft = small.filter((draft) => !removeDraft(draft)).length > 0;
   if (isOver) for (const line of lines) for (const draft of textsIn(line['large'])) removeDraft(draft);
-  const isOfUse = lines.some((line) => madeIn(line) !== undefined || textsIn(line['large']).length > 0);
+  const isOfUse = isLeft || lines.some((line) => madeIn(line) !== undefined || textsIn(line['large']).length > 0);
   if (isOver || !isOfUse) removeQuietly(file);
 };
 
-/** Whatever a journal says, nothing is removed that has not a draft's name, and no folder. */
-const removeDraft = (draft: string): void => {
-  if (!isAbsolute(draft) || !isDraftName(basename(draft))) return;
-  removeQuietly(draft);
-};
+/**
+ * Whatever a journal says, nothing is removed that has not a draft's name, and no folder. @returns false where something
+ * may be left.
+ */
+const removeDraft = (draft: string): boolean =>
+  !isAbsolute(draft) || !isDraftName(basename(draft)) || removeQuietly(draft);
 
-const removeQuietly = (file: string): void => {
+const removeQuietly = (file: string): boolean => {
   try {
     if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory() === false) removeFile(file);
+    return true;
   } catch (thrown) {
-    // Gone, or out of reach: nothing of it is ours to force.
+    // Out of reach: nothing of it is ours to force.
     if (errorCode(thrown) === undefined) throw thrown;
+    return false;
   }
 };
 

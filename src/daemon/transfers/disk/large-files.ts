@@ -164,7 +164,7 @@ export class LargeFiles {
   }
 
   async #commit(draft: Draft, keep: readonly (readonly [number, number])[]): Promise<Committed> {
-    const { folder, draft: name, shown } = draft.wanted;
+    const { folder, shown } = draft.wanted;
     folder.hold();
     try {
       draft.keep(keep);
@@ -173,7 +173,7 @@ export class LargeFiles {
       await draft.sync();
     } catch (thrown) {
       this.#writer.discard(draft);
-      this.#journal.settleLarge(folder.realOf(name));
+      this.#settle(draft);
       folder.release();
       throw fileFault(thrown, shown);
     }
@@ -186,7 +186,7 @@ export class LargeFiles {
     } catch (thrown) {
       throw fileFault(thrown, shown);
     } finally {
-      this.#journal.settleLarge(folder.realOf(name));
+      this.#settle(draft);
       folder.release();
     }
   }
@@ -194,10 +194,9 @@ export class LargeFiles {
   /** The file will not come: nothing of it is left. */
   drop(number: number): void {
     const draft = this.#file(number);
-    const name = draft.wanted.folder.realOf(draft.wanted.draft);
     this.#open.delete(number);
     this.#writer.discard(draft);
-    this.#journal.settleLarge(name);
+    this.#settle(draft);
   }
 
   /** What is open stays, to be gone on with. */
@@ -210,7 +209,14 @@ export class LargeFiles {
   #let(number: number): void {
     const draft = this.#open.get(number);
     this.#open.delete(number);
-    if (draft !== undefined) this.#writer.let(draft);
+    if (draft === undefined) return;
+    this.#writer.let(draft);
+    this.#settle(draft);
+  }
+
+  /** The journal knows of it as long as it is there. */
+  #settle({ isLeft, wanted: { folder, draft } }: Draft): void {
+    if (!isLeft) this.#journal.settleLarge(folder.realOf(draft));
   }
 
   #file(number: number): Draft {

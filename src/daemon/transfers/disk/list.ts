@@ -1,10 +1,12 @@
 import { lstatSync, readlinkSync, type Stats } from 'node:fs';
 
+import { errorCode } from '../../../kernel/atomic-file.ts';
 import { Page } from '../../../kernel/page.ts';
 import type { FileList } from '../../../protocol/transfers.ts';
-import { fileFault } from './faults.ts';
+import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
-import { listNames } from './listing.ts';
+import { isPattern } from './glob.ts';
+import type { KeptNames } from './kept-names.ts';
 import type { ListFolder } from './messages.ts';
 import type { Surroundings } from './surroundings.ts';
 import { modeOf } from './walk.ts';
@@ -15,6 +17,7 @@ type Row = FileList['files'][number];
 export const listFolder = async (
   { guard, platform, basename }: Surroundings,
   { path, limits, cursor, limit }: ListFolder,
+  kept: KeptNames,
 ): Promise<FileList> => {
   const real = await guard.check(path, limits);
   try {
@@ -25,19 +28,26 @@ export const listFolder = async (
     const folder = OpenFolder.open(real, path).hold();
     folder.drop();
     try {
-      const { names, hasMore } = await listNames(folder, platform, { after: cursor, most: limit });
+      const { names, hasMore, unreadableCount } = await kept.list(folder, platform, { after: cursor, most: limit });
       const page = new Page<Row>({ limit });
+      const said = { path: real, files: page.items, ...(unreadableCount > 0 ? { unreadable: unreadableCount } : {}) };
       let last: string | undefined;
       for (const name of names) {
         const row = refuse?.(folder.realOf(name)) === undefined ? rowIn(folder, name, platform) : undefined;
-        if (row !== undefined && !page.add(row)) return { path: real, files: page.items, ...cursorAt(last) };
+        if (row !== undefined && !page.add(row)) return { ...said, ...cursorAt(last) };
         last = name;
       }
-      return { path: real, files: page.items, ...(hasMore ? cursorAt(last) : {}) };
+      return { ...said, ...(hasMore ? cursorAt(last) : {}) };
     } finally {
       folder.release();
     }
   } catch (thrown) {
+    if (errorCode(thrown) === 'ENOENT' && isPattern(platform === 'win32' ? path.replaceAll('\\', '/') : path))
+      throw fileError(
+        'file_not_found',
+        path,
+        'is not there: a list takes no patterns, but the folder that they would look in',
+      );
     throw fileFault(thrown, path);
   }
 };

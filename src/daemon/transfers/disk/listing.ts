@@ -22,6 +22,8 @@ export interface NamesFound {
   readonly hasMore: boolean;
   /** Names that are no UTF-8, as far as they can be shown: nobody can ask for them. */
   readonly unreadable: readonly string[];
+  /** How many there are. Both only where the first names are wanted. */
+  readonly unreadableCount: number;
 }
 
 const byCode = (a: string, b: string): number => (a < b ? -1 : 1);
@@ -47,6 +49,7 @@ export const listNames = async (
   { after, most }: NamesWanted,
 ): Promise<NamesFound> => {
   const unreadable: string[] = [];
+  let unreadableCount = 0;
   let names: string[] = [];
   let isCut = false;
   const cut = (): void => {
@@ -61,6 +64,7 @@ export const listNames = async (
     for (let entry = dir.readSync(); entry !== null; entry = dir.readSync()) {
       const { name, isText } = readName(entry.name);
       if (!isText) {
+        unreadableCount += 1;
         if (unreadable.length < most) unreadable.push(name);
       } else if (!isDraftName(name) && (after === undefined || name > after)) names.push(name);
       if (names.length >= 2 * most) cut();
@@ -72,7 +76,13 @@ export const listNames = async (
     folder.release();
   }
   cut();
-  return { names, hasMore: isCut, unreadable: after === undefined ? unreadable : [] };
+  const isFirst = after === undefined;
+  return {
+    names,
+    hasMore: isCut,
+    unreadable: isFirst ? unreadable : [],
+    unreadableCount: isFirst ? unreadableCount : 0,
+  };
 };
 
 /** True where a name in a folder is a folder itself, and no link to one. */

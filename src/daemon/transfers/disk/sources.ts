@@ -73,6 +73,7 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   } catch (thrown) {
     if (!isPattern(looking.platform === 'win32' ? path.replaceAll('\\', '/') : path)) throw thrown;
   }
+  refuseTwoStars(path, looking.platform);
   const found = await expand(path, looking);
   const isFolder = saysFolder(path, looking.platform);
   const matches = isFolder ? found.filter(mayBeFolder) : found;
@@ -80,6 +81,16 @@ const matchesOf = async (path: string, roots: SourceRoot[], looking: Looking): P
   // Written as a path of the system, a pattern has lost it.
   const end = namesContents(path, looking.platform) ? CONTENTS : isFolder ? '/' : '';
   return matches.map((match) => match + end);
+};
+
+/** Where a shell was told to, they stand for any folders in between. At the end they are as good as one. */
+const refuseTwoStars = (path: string, platform: NodeJS.Platform): void => {
+  const names = path.split(platform === 'win32' ? /[\\/]/ : '/').filter((name) => name !== '');
+  if (!names.slice(0, -1).includes('**')) return;
+  throw fileError('invalid_request', path, [
+    'has "**", which stands for nothing here',
+    { hint: 'a * stands for one name: */x and */*/x are in folders; or name the folder, and all that is in it goes' },
+  ]);
 };
 
 /** What a link leads to is judged later. */

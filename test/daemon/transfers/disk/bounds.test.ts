@@ -2,9 +2,11 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 
+import { KeptNames } from '../../../../src/daemon/transfers/disk/kept-names.ts';
 import { listFolder } from '../../../../src/daemon/transfers/disk/list.ts';
 import { takeStep } from '../../../../src/daemon/transfers/disk/steps.ts';
 import { ENTRY } from '../../../../src/daemon/transfers/format.ts';
+import { FakeClock } from '../../../helpers/clock.ts';
 import { verifies } from '../../../requirements.ts';
 import {
   closeTarget,
@@ -17,6 +19,8 @@ import {
   whys,
   type TestDisk,
 } from './setup.ts';
+
+const kept = (): KeptNames => new KeptNames(new FakeClock());
 
 let home: string;
 let disk: TestDisk;
@@ -76,7 +80,8 @@ describe('a folder of 200,000 names', () => {
       const silent = await sourceOf(disk, ['~/tree'], { exclude: ['link-*'] });
       expect(await longestTurn(manifestOf(silent.source))).toBeLessThan(500);
 
-      const page = () => listFolder(disk.around, { path: '~/tree', limits: {}, limit: 1000, cursor: 'link-15' });
+      const page = () =>
+        listFolder(disk.around, { path: '~/tree', limits: {}, limit: 1000, cursor: 'link-15' }, kept());
       expect(await longestTurn(page())).toBeLessThan(500);
       const { files, nextCursor } = await page();
       expect([files.length, files[0]?.name, nextCursor]).toEqual([1000, 'link-150', files.at(-1)?.name]);
@@ -190,7 +195,8 @@ describe('a list', () => {
     for (const name of ['b', 'a', 'é', 'a b']) writeFileSync(join(home, 'tree', name), name);
     symlinkSync('nowhere', join(home, 'tree/link'));
     mkdirSync(join(home, '.ssh'));
-    const list = (path: string, more = {}) => listFolder(disk.around, { path, limits: {}, limit: 1000, ...more });
+    const list = (path: string, more = {}) =>
+      listFolder(disk.around, { path, limits: {}, limit: 1000, ...more }, kept());
     const all = await list('~/tree');
     expect(all.files.map(({ name, type }) => `${name} ${type}`)).toEqual([
       'a file',
@@ -208,5 +214,26 @@ describe('a list', () => {
     expect((await list('~')).files.map(({ name }) => name)).toEqual(['tree']);
     for (const path of ['~/.ssh', '~/no', '/etc', '~/tree/a/b'])
       expect(await errorOf(list(path)), path).toMatch(/path_denied|file_not_found|wrong_type/);
+  });
+
+  it('says that it reads no patterns, where one is not there', async () => {
+    writeFileSync(join(home, 'tree', 'st*r'), '');
+    const list = (path: string) => listFolder(disk.around, { path, limits: {}, limit: 9 }, kept());
+    expect((await list('~/tree/st*r')).files).toHaveLength(1);
+    await expect(list('~/tree/st*')).rejects.toMatchObject({
+      error: 'file_not_found',
+      message: '"~/tree/st*" is not there: a list takes no patterns, but the folder that they would look in',
+    });
+    await expect(list('~/tree/st')).rejects.toMatchObject({ message: '"~/tree/st" is not there' });
+  });
+
+  it('says how many names are no UTF-8, once: nobody takes a folder for empty that is not', async () => {
+    const list = (more: object) => listFolder(disk.around, { path: '~/tree', limits: {}, limit: 2, ...more }, kept());
+    expect(await list({})).not.toHaveProperty('unreadable');
+    for (const name of ['\xff', 'a\xfe', '\xfe\xff']) writeFileSync(Buffer.from(`${home}/tree/${name}`, 'latin1'), 'x');
+    expect(await list({})).toMatchObject({ files: [], unreadable: 3 });
+    for (const name of ['a', 'b', 'c']) writeFileSync(join(home, 'tree', name), name);
+    expect(await list({})).toMatchObject({ files: [{ name: 'a' }, { name: 'b' }], nextCursor: 'b', unreadable: 3 });
+    expect(await list({ cursor: 'b' })).not.toHaveProperty('unreadable');
   });
 });

@@ -24,6 +24,7 @@ type Place = readonly [from?: number, length?: number, at?: number | null];
 export const failingFs = (real: Fs): Fs => ({
   ...real,
   fsyncSync: wrap('fsync', real.fsyncSync),
+  unlinkSync: wrap('unlink', real.unlinkSync),
   renameSync: wrap('rename', real.renameSync),
   futimesSync: wrap('futimes', real.futimesSync),
   fchmodSync: wrap('fchmod', real.fchmodSync),

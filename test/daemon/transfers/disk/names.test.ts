@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { lstatSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import { fileError } from '../../../../src/daemon/transfers/disk/faults.ts';
+import { fileError, fileFault } from '../../../../src/daemon/transfers/disk/faults.ts';
 import { ENTRY, type Entry } from '../../../../src/daemon/transfers/format.ts';
 import { tempFolder } from '../../../helpers/temp-folder.ts';
 import { verifies } from '../../../requirements.ts';
@@ -68,6 +68,26 @@ describe('names', () => {
     const { names, failed: left } = await target.extra(0, '', undefined);
     expect([names, left.length]).toEqual([[], 2]);
     await closeTarget(disk, target);
+  });
+
+  it('a path that is too long is said to be one, and not to have a name that is', () => {
+    const faultOf = (path: string): { message: string; hint: string | undefined } => {
+      try {
+        lstatSync(path);
+      } catch (thrown) {
+        const { message, hint } = fileFault(thrown, 'shown');
+        return { message, hint };
+      }
+      return { message: 'none', hint: undefined };
+    };
+    expect(faultOf('/name'.repeat(900))).toEqual({
+      message: '"shown" has a path that is too long there',
+      hint: 'give it, or its folders, shorter names, or send it to a folder further up',
+    });
+    expect(faultOf(`/${'n'.repeat(256)}`)).toEqual({
+      message: '"shown" has a name that is too long there',
+      hint: 'rename it, or leave it out with --exclude',
+    });
   });
 
   it('a path of 4,096 bytes and more, and a name of 256, are errors of their own file', async () => {

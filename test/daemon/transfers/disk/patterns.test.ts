@@ -40,6 +40,28 @@ const find = async (...paths: string[]): Promise<string[]> => {
   return [...names, ...whys(failed)];
 };
 
+describe('two stars', () => {
+  it('stand for no folders in between, and it is said what does', async () => {
+    mkdirSync(join(home, 'x/**'));
+    for (const path of ['~/**/1', '~/x/**/1/*']) {
+      const { source, failed } = await sourceOf(disk, [path]);
+      source.close();
+      expect(failed).toMatchObject([
+        [
+          path,
+          'invalid_request',
+          `"${path}" has "**", which stands for nothing here`,
+          'a * stands for one name: */x and */*/x are in folders; or name the folder, and all that is in it goes',
+        ],
+      ]);
+    }
+    // What is there is no pattern; and at the end all is meant, as with one star.
+    expect(await find('~/x/**')).toEqual(['**']);
+    expect(await find('~/y/**')).toEqual(['1']);
+    expect(await find('~/a**t')).toEqual(['a.txt']);
+  });
+});
+
 describe('patterns', () => {
   it(verifies('transfers.patterns', 'find what a shell would'), async () => {
     expect(await find('~/*.txt')).toEqual(['a.txt', 'b.txt']);
