@@ -49,7 +49,7 @@ export const REQUIREMENTS = {
   'cli.context.import': 'context import sets what context export prints',
   'cli.context.import-pace': 'context import waits for the rate of the node as often as it must, once for all',
   'cli.context.lease': 'context lease acquire waits where it is told to',
-  'cli.context.lease-fence': 'context lease renew and release name the hold that they mean, or say why not',
+  'cli.context.lease-fence': 'context lease renew and release can name the hold that they mean',
   'events.follow': 'what happens on a node is followed live, in order, and from a cursor',
   'events.scope': 'nobody hears of what is not theirs to see',
   'events.gap': 'what a slow or absent reader missed is said, never passed over',
