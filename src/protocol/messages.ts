@@ -194,7 +194,7 @@ const receiptSchema = z.discriminatedUnion('kind', [
     kind: z.literal('rest'),
     fromAgent: labelSchema.optional(),
     toAgent: labelSchema.optional(),
-    restMs: z.int().min(1).max(3_600_000),
+    restMs: z.int().min(1).max(3_600_000).describe('what is left of it'),
   }),
 ]);
 

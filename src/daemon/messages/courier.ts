@@ -168,8 +168,8 @@ export class Courier {
   }
 
   async #tell(nodeId: string, entries: readonly Entry[]): Promise<void> {
-    // Written by `tellSender` and `onLoop`.
-    const receipts = entries.map(({ value }) => JSON.parse(value) as Receipt);
+    const now = this.#parts.store.now();
+    const receipts = entries.map((entry) => receiptIn(entry, now));
     await this.#parts.carrier.receipts(nodeId, { receipts });
     await this.#drop(entries);
   }
@@ -315,6 +315,14 @@ export class Courier {
     route.pauseMs = Math.min(LONGEST_PAUSE_MS, route.pauseMs * 2);
   }
 }
+
+/** A receipt as it is told now: of a rest, what is left of it. */
+const receiptIn = ({ value, expiresAt = Infinity }: Entry, now: number): Receipt => {
+  // Written by `tellSender` and `onLoop`.
+  const receipt = JSON.parse(value) as Receipt;
+  if (receipt.kind !== 'rest') return receipt;
+  return { ...receipt, restMs: Math.max(1, Math.min(receipt.restMs, Math.floor(expiresAt - now))) };
+};
 
 /** The nodes that something waits for: one look for each. */
 function* waitingNodes(store: Store): Generator<string> {

@@ -231,7 +231,7 @@ export class Outbox {
     const from = `${names.nodeId}#${head.fromAgent ?? ''}`;
     const to = `${head.nodeId}#${head.toAgent ?? ''}`;
     const now = store.now();
-    const stopped = guards.pass({ from, to, at: now, sentAt: now, length, hops: head.hops });
+    const stopped = guards.pass({ from, to, at: now, length, hops: head.hops });
     if (stopped === undefined) return;
     if (stopped.begins === true) await onLoop(head, stopped.waitMs ?? 0);
     throw stoppedError(stopped);

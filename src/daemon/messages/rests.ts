@@ -42,6 +42,7 @@ export class Rests {
     const [mine, theirs] = box === 'out' ? [fromAgent, toAgent] : [toAgent, fromAgent];
     this.#tell({ nodeId, mine, theirs }, restMs);
     if (nodeId === names.nodeId) return;
+    // It is over at the same time on both sides: what is told is what is left of it then.
     const receipt: Receipt = {
       kind: 'rest',
       restMs: Math.max(1, Math.round(restMs)),
