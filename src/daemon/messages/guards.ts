@@ -51,8 +51,10 @@ const MINUTE_MS = 60_000;
 /** Between a sender's count and the id that tells its time lies a moment. */
 const SLACK_MS = 2000;
 /** Longer ones are work, not politeness. */
-const SHORT = 280;
+export const SHORT = 280;
 const LOOP = { most: 20, withinMs: 2 * MINUTE_MS, restMs: 5 * MINUTE_MS };
+/** What is older is not counted any more. */
+export const COUNTED_MS = LOOP.withinMs;
 const MAX_KEPT = 4096;
 
 /** What has come of one who writes to another one: of its short messages the newest. */

@@ -29,6 +29,13 @@ export const needInbox = ({ caller }: Reader): void => {
   });
 };
 
+/** The node that speaks over a link. */
+export const peerOf = (caller: Caller): Extract<Caller, { kind: 'peer' }> => {
+  if (caller.kind === 'peer') return caller;
+  // The table lets nobody else in.
+  throw new LoopsyError('scope_missing');
+};
+
 /** May this reader take it? What is for a label is for that label alone. */
 export const mayTake = ({ label }: Reader, { toAgent }: Pick<MessageHead, 'toAgent'>): boolean =>
   toAgent === undefined || toAgent === label;

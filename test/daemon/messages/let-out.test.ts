@@ -106,6 +106,33 @@ describe('what a node that guards has let out', () => {
   });
 });
 
+describe('a node that starts', () => {
+  it(verifies('message.guards', 'goes on counting: it lets out no more in a minute than before'), async () => {
+    const { kai, clock } = await twoDesks({ perMinute: 10, loopGuard: false });
+    const ids = await sendUntilStopped(kai, 'maria');
+    await settle();
+    await kai.restart();
+    ids.push(...(await sendUntilStopped(kai, 'maria')));
+    await settle();
+    expect(ids.length).toBe(10);
+    expect(statesOf(kai, ids)).toEqual(new Set(['delivered']));
+    clock.advance(MINUTE_MS);
+    expect((await sendUntilStopped(kai, 'maria')).length).toBe(10);
+  });
+
+  it('knows how much two have written to each other, and of long messages that they were long', async () => {
+    const { kai, clock } = await twoDesks();
+    for (let n = 0; n < 30; n += 1) await kai.send('maria', 'x'.repeat(280));
+    await sendUntilStopped(kai, 'maria', 10);
+    await kai.restart();
+    expect((await sendUntilStopped(kai, 'maria', 10)).length).toBe(10);
+    clock.advance(MINUTE_MS);
+    await kai.restart();
+    await expect(kai.send('maria', 'x')).rejects.toMatchObject({ details: { why: 'loop' } });
+    await kai.send('maria#other', 'x');
+  });
+});
+
 describe('a rest', () => {
   it('ends at the same time on both sides, however late the other one hears of it', async () => {
     const { kai, maria, clock } = await twoDesks();
