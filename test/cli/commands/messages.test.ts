@@ -212,6 +212,35 @@ describe('message', () => {
     expect(away.stdout).toBe(`Queued for maria: it goes when maria is there (${MESSAGE_ID}).\n`);
   });
 
+  it.each(['refused', 'expired'])('send fails where it is known by now that the message was %s', async (state) => {
+    const node = await FakeNode.start();
+    node.on('message.send', () => ({ id: MESSAGE_ID, state: 'queued', to: 'maria' }));
+    node.on('message.show', () => ({ ...MESSAGE, state, history: [{ state, at: 1, note: 'too much' }] }));
+    const text = `Not delivered to maria: too much (${MESSAGE_ID}).\n`;
+    const clock = new FakeClock();
+    for (const words of [
+      ['send', 'maria', 'x'],
+      ['send', '--all', 'x'],
+      ['reply', MESSAGE_ID, 'x'],
+    ]) {
+      const run = runCli(['message', ...words], { dataDir: node.folder, clock });
+      expect(await driveClock(clock, run)).toMatchObject({ code: 1, stdout: text });
+    }
+    node.on('message.addresses', () => ({
+      addresses: ['ben', 'maria'].map((address) => ({ address, status: 'online' })),
+    }));
+    node.on('message.send', ({ input: { to } }) => ({
+      id: MESSAGE_ID,
+      state: to === 'ben' ? 'delivered' : 'queued',
+      to,
+    }));
+    const run = runCli(['message', 'send', '--all', 'x'], { dataDir: node.folder, clock });
+    expect(await driveClock(clock, run)).toMatchObject({
+      code: 1,
+      stdout: `Delivered to ben (${MESSAGE_ID}).\n${text}`,
+    });
+  });
+
   it('send says until when two have to rest', async () => {
     const node = await FakeNode.start();
     node.on('message.send', () => {
