@@ -67,6 +67,7 @@ export class Messages implements Service {
       tellSender: (head, step) => this.#tellSender(head, step),
       onReceipt,
       onDue: (at) => this.#due.unread.expect(at),
+      over: (folder) => this.#due.unread.left(folder),
     });
     this.#outbox = new Outbox({
       ...mail,

@@ -133,6 +133,19 @@ describe('message', () => {
     expect(late).toMatchObject({ code: 6, stderr: expect.stringContaining('no message came in time') });
   });
 
+  it('wait asks a few times a second, where what waits can never be taken', async () => {
+    const node = await FakeNode.start();
+    const clock = new FakeClock();
+    node.on('message.read', () => {
+      // The time that an answer takes.
+      clock.advance(2);
+      throw new LoopsyError('message_expired');
+    });
+    const run = runCli(['message', 'wait', '--timeout', '2s'], { dataDir: node.folder, clock });
+    expect(await driveClock(clock, run)).toMatchObject({ code: 6 });
+    expect(node.inputs('message.wait').length).toBeLessThanOrEqual(10);
+  });
+
   it('watch --peek shows what comes behind any number of unread ones, once, and asks no more than that', async () => {
     const node = await FakeNode.start();
     let send = (): void => undefined;
