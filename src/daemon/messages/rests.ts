@@ -50,7 +50,8 @@ export class Rests {
       ...given('toAgent', theirs),
     };
     const change = {
-      put: KEYS.receipt(nodeId, `rest-${mine ?? ''}-${theirs ?? ''}`),
+      // No label holds a "#".
+      put: KEYS.receipt(nodeId, `rest#${mine ?? ''}#${theirs ?? ''}`),
       value: JSON.stringify(receipt),
       expiresAt: store.now() + receipt.restMs,
     };

@@ -150,6 +150,25 @@ describe('a rest', () => {
     await kai.send('maria', 'x');
   });
 
+  it('is told of each pair, whatever dashes their labels have', async () => {
+    const { kai, maria } = await twoDesks();
+    kai.way.online = false;
+    const pairs = [
+      ['x-y', 'z'],
+      ['x', 'y-z'],
+    ] as const;
+    for (const [mine, theirs] of pairs)
+      for (let n = 0; n < 21; n += 1) await kai.send(`maria#${theirs}`, 'x', {}, agent(mine)).catch(() => undefined);
+    await settle();
+    kai.way.online = true;
+    kai.messages.contact(maria.nodeId);
+    await settle();
+    for (const [mine, theirs] of pairs)
+      await expect(maria.send(`kai#${mine}`, 'x'.repeat(500), {}, agent(theirs))).rejects.toMatchObject({
+        details: { why: 'loop' },
+      });
+  });
+
   it(verifies('message.guards', 'holds for a sender whose node does not guard, long messages too'), async () => {
     const { kai, maria, clock } = await twoDesks();
     kai.settings = { ...DEFAULTS, loopGuard: false };
