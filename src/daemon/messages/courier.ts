@@ -2,13 +2,15 @@ import type { Clock } from '../../kernel/clock.ts';
 import { timeOf } from '../../kernel/ids.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
-import { MAX_BATCH, MAX_NOTE, type CarriedMessage, type Receipt } from '../../protocol/messages.ts';
+import { MAX_BATCH, MAX_NOTE, type CarriedMessage } from '../../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import { type Change, type Entry, type Store, StoreConflict } from '../../store/store.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
 import { dueIn } from './due.ts';
-import { type Outbox, queued, wasTried } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import { queued, wasTried } from './queue.ts';
 import { idIn, KEYS, readMessage } from './record.ts';
+import { receiptsIn } from './rests.ts';
 import { FIRST_PAUSE_MS, forget, newRoute, type Route, settled, understood } from './route.ts';
 
 /** How nodes are reached. */
@@ -168,8 +170,7 @@ export class Courier {
   }
 
   async #tell(nodeId: string, entries: readonly Entry[]): Promise<void> {
-    const now = this.#parts.store.now();
-    const receipts = entries.map((entry) => receiptIn(entry, now));
+    const receipts = receiptsIn(entries, this.#parts.store.now());
     await this.#parts.carrier.receipts(nodeId, { receipts });
     await this.#drop(entries);
   }
@@ -249,12 +250,12 @@ export class Courier {
       if (stored === undefined) continue;
       length += stored.json.length;
       if (length > BATCH_LENGTH && messages.length > 0) break;
-      const { id, fromAgent, toAgent, ts, type, thread, replyTo, hops, dueAt } = stored.head;
+      const { id, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, dueAt } = stored.head;
       const body = String(JSON.parse(stored.json));
       const now = store.now();
       const [ageMs, leftMs] = [Math.max(0, Math.floor(now - timeOf(id))), Math.max(1, Math.floor(dueAt - now))];
       batch.push(entry);
-      messages.push({ id, fromAgent, toAgent, ts, type, thread, replyTo, hops, ageMs, leftMs, body });
+      messages.push({ id, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, ageMs, leftMs, body });
     }
     return { batch, messages };
   }
@@ -315,14 +316,6 @@ export class Courier {
     route.pauseMs = Math.min(LONGEST_PAUSE_MS, route.pauseMs * 2);
   }
 }
-
-/** A receipt as it is told now: of a rest, what is left of it. */
-const receiptIn = ({ value, expiresAt = Infinity }: Entry, now: number): Receipt => {
-  // Written by `tellSender` and `onLoop`.
-  const receipt = JSON.parse(value) as Receipt;
-  if (receipt.kind !== 'rest') return receipt;
-  return { ...receipt, restMs: Math.max(1, Math.min(receipt.restMs, Math.floor(expiresAt - now))) };
-};
 
 /** The nodes that something waits for: one look for each. */
 function* waitingNodes(store: Store): Generator<string> {

@@ -73,9 +73,16 @@ export class Inbox {
     const { events, names } = this.#parts;
     for (const head of heads) {
       this.#parts.onDue(head.dueAt);
-      const { id, nodeId, fromAgent, toAgent, type, thread } = head;
+      const { id, nodeId, fromAgent, by, toAgent, type, thread } = head;
       const from = nodeId === names.nodeId ? names.own() : (names.nameOf(nodeId) ?? nodeId);
-      const told = { id, from, type, ...given('fromAgent', fromAgent), ...given('toAgent', toAgent) };
+      const told = {
+        id,
+        from,
+        type,
+        ...given('fromAgent', fromAgent),
+        ...given('by', by),
+        ...given('toAgent', toAgent),
+      };
       events.publish(
         { type: 'message.received', message: { ...told, ...given('thread', thread) } },
         (caller) =>

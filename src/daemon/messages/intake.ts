@@ -7,7 +7,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { stoppedError } from './guards.ts';
 import { joined, moveOf, type Plan } from './mail.ts';
 import type { MailParts } from './parts.ts';
-import { ACCOUNTS, KEYS, type MessageHead, readMessage } from './record.ts';
+import { ACCOUNTS, KEYS, type MessageHead, readMessage, senderOf } from './record.ts';
 
 /** A node over its link. */
 type Peer = Extract<Caller, { readonly kind: 'peer' }>;
@@ -131,12 +131,12 @@ export class Intake {
   }
 
   #headOf(message: CarriedMessage, { nodeId, machineId }: Peer): MessageHead {
-    const { id, fromAgent, toAgent, ts, type, thread, replyTo, leftMs } = message;
+    const { id, fromAgent, by, toAgent, ts, type, thread, replyTo, leftMs } = message;
     const { store, clock } = this.#parts;
     const at = clock.now();
     const hops = Math.max(message.hops, this.#hopsBehind(message.replyTo, nodeId));
     const history = [{ state: 'queued', at: Math.min(message.ts, at) } as const, { state: 'delivered', at } as const];
-    const said = { id, fromAgent, toAgent, ts, type, thread, replyTo };
+    const said = { id, fromAgent, by, toAgent, ts, type, thread, replyTo };
     const from = { nodeId, ...(machineId === nodeId ? {} : { machineId }) };
     return { ...said, ...from, box: 'in', hops, dueAt: store.now() + leftMs, state: 'delivered', history };
   }
@@ -152,7 +152,7 @@ export class Intake {
     if (store.get(KEYS.message('in', head.id)) !== undefined)
       return { error: 'invalid_request', message: 'another message here has this id' };
     if (this.#passed.get(head.nodeId)?.has(head.id) === true) return undefined;
-    const from = `${head.nodeId}#${head.fromAgent ?? ''}`;
+    const from = senderOf(head.nodeId, head);
     const to = `${names.nodeId}#${head.toAgent ?? ''}`;
     // What waited for this node was sent long ago, and counts then.
     const times = { at: store.now(), ageMs, sentAt: timeOf(head.id) };

@@ -2,7 +2,7 @@ import { timeOf } from '../../kernel/ids.ts';
 import type { Entry } from '../../store/store.ts';
 import { COUNTED_MS, type Passing, SHORT } from './guards.ts';
 import type { MailParts } from './parts.ts';
-import { idIn, KEYS, messageIn } from './record.ts';
+import { idIn, KEYS, messageIn, senderOf } from './record.ts';
 
 type Parts = Pick<MailParts, 'store' | 'guards' | 'names'>;
 /** One that was let out. */
@@ -36,6 +36,6 @@ const lately = ({ store, names }: Parts): Past[] => {
 const pastOf = (entry: Entry, own: string): Past => {
   const { head, json } = messageIn(entry);
   const length = json.length > MOST_ESCAPED ? json.length : String(JSON.parse(json)).length;
-  const [from, to] = [`${own}#${head.fromAgent ?? ''}`, `${head.nodeId}#${head.toAgent ?? ''}`];
+  const [from, to] = [senderOf(own, head), `${head.nodeId}#${head.toAgent ?? ''}`];
   return { from, to, at: timeOf(head.id), length };
 };

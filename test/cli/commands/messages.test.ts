@@ -114,6 +114,19 @@ describe('message', () => {
     expect(stdout).toBe('Nothing waits to be read here; 2 for #claude.\n');
   });
 
+  it('says where a named key has written, and not the owner there', async () => {
+    const node = await FakeNode.start();
+    node.on('message.read', () => ({ ...MESSAGE, by: 'key:ci' }));
+    node.on('message.list', () => ({ messages: [{ ...MESSAGE, by: 'key:ci' }] }));
+    node.on('message.show', () => ({ ...MESSAGE, by: 'key:ci' }));
+    for (const words of [['inbox'], ['inbox', '--all'], ['wait'], ['show', MESSAGE_ID]]) {
+      const { stdout } = await runCli(['message', ...words], { dataDir: node.folder });
+      expect(stdout).toContain('maria#codex (key:ci) ');
+      const json = await runCli(['message', ...words, '--json'], { dataDir: node.folder });
+      expect(json.stdout).toContain('"by":"key:ci"');
+    }
+  });
+
   it('wait takes the first message, or gives up in time', async () => {
     const node = await FakeNode.start();
     const got = await runCli(['message', 'wait', '--timeout', '5s', '--from', 'maria'], { dataDir: node.folder });
