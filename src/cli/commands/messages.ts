@@ -133,12 +133,16 @@ const ack: Command = async (cli) => {
   const { client } = await cli.node();
   const message = await client.call('message.ack', { id, ...(note === undefined ? {} : { note }), ...asOf(cli) });
   if (out.json) out.document(message);
-  out.print(
-    message.state === 'acked'
-      ? `Acknowledged to ${plain(message.from)}.`
-      : `It is ${message.state} already: ${plain(message.from)} knows that.`,
-  );
+  out.print(ackWords(message, note));
   return EXIT.ok;
+};
+
+/** Only the first note is kept. */
+const ackWords = ({ state, from, history }: Message, note: string | undefined): string => {
+  if (state !== 'acked') return `It is ${state} already: ${plain(from)} knows that.`;
+  if (history.find((step) => step.state === 'acked')?.note === note) return `Acknowledged to ${plain(from)}.`;
+  const lost = note === undefined ? '' : `: ${plain(from)} does not get the new note`;
+  return `It was acknowledged already${lost}.`;
 };
 
 const wantedOf = (cli: Cli, hand: MailHand): Wanted => {

@@ -127,6 +127,24 @@ describe('message', () => {
     }
   });
 
+  it('ack says where the message was acknowledged before, and what is said now is not kept', async () => {
+    const node = await FakeNode.start();
+    const acked = (note?: string) => ({
+      ...MESSAGE,
+      state: 'acked',
+      history: [...MESSAGE.history, { state: 'acked', at: 1_799_999_002_000, note }],
+    });
+    node.on('message.ack', () => acked('first'));
+    const ack = (...more: string[]) => runCli(['message', 'ack', MESSAGE_ID, ...more], { dataDir: node.folder });
+    expect((await ack('--note', 'first')).stdout).toBe('Acknowledged to maria#codex.\n');
+    const again = 'It was acknowledged already: maria#codex does not get the new note.\n';
+    expect(await ack('--note', 'again')).toMatchObject({ code: 0, stdout: again });
+    expect((await ack()).stdout).toBe('It was acknowledged already.\n');
+    node.on('message.ack', () => acked());
+    expect((await ack()).stdout).toBe('Acknowledged to maria#codex.\n');
+    expect((await ack('--note', 'again')).stdout).toBe(again);
+  });
+
   it('wait takes the first message, or gives up in time', async () => {
     const node = await FakeNode.start();
     const got = await runCli(['message', 'wait', '--timeout', '5s', '--from', 'maria'], { dataDir: node.folder });
