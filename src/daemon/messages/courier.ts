@@ -8,7 +8,7 @@ import { type Change, type Entry, type Store, StoreConflict } from '../../store/
 import { diskErrors } from '../storage/disk-errors.ts';
 import { dueIn } from './due.ts';
 import type { Outbox } from './outbox.ts';
-import { queued, wasTried } from './queue.ts';
+import { queued, waitingNodes, wasTried } from './queue.ts';
 import { idIn, KEYS, readMessage } from './record.ts';
 import { receiptsIn } from './rests.ts';
 import { FIRST_PAUSE_MS, forget, newRoute, type Route, settled, understood } from './route.ts';
@@ -111,7 +111,7 @@ export class Courier {
   #routeTo(nodeId: string): Route {
     const known = this.#routes.get(nodeId);
     if (known !== undefined) return known;
-    const route = newRoute();
+    const route = newRoute(nodeId);
     this.#routes.set(nodeId, route);
     return route;
   }
@@ -145,8 +145,9 @@ export class Courier {
     }
     const ids = entries.map(({ key }) => idIn(key));
     const isOnline = carrier.isOnline(nodeId);
+    if (isOnline !== undefined) route.name = carrier.nameOf(nodeId);
     try {
-      if (isOnline === undefined) throw new LoopsyError('peer_not_found', { message: 'it is no peer of this node' });
+      if (isOnline === undefined) throw new LoopsyError('peer_not_found');
       if (!isOnline) throw new Undelivered('it is offline', false);
       await understood(route, receipts, {
         run: () => this.#tell(nodeId, receipts),
@@ -154,19 +155,15 @@ export class Courier {
       });
       await understood(route, entries, {
         run: () => this.#deliver(nodeId, entries, route),
-        giveUp: (why) => outbox.refuse(nodeId, this.#whyNot(nodeId, why), ids),
+        giveUp: (why) => outbox.refuse(nodeId, whyNot(route, why), ids),
       });
     } catch (thrown) {
       if (!(thrown instanceof LoopsyError) || !FINAL.has(thrown.error)) throw thrown;
       await settled(route);
       await this.#drop(receipts);
-      await outbox.refuse(nodeId, this.#whyNot(nodeId, thrown));
+      await outbox.refuse(nodeId, whyNot(route, thrown));
     }
     return true;
-  }
-
-  #whyNot(nodeId: string, { message }: LoopsyError): string {
-    return `${this.#parts.carrier.nameOf(nodeId)} does not take it: ${message}`;
   }
 
   async #tell(nodeId: string, entries: readonly Entry[]): Promise<void> {
@@ -317,15 +314,5 @@ export class Courier {
   }
 }
 
-/** The nodes that something waits for: one look for each. */
-function* waitingNodes(store: Store): Generator<string> {
-  for (const prefix of [KEYS.queueAll, KEYS.receiptAll])
-    for (let after: string = prefix; ;) {
-      const [entry] = store.list({ prefix, after, limit: 1 });
-      if (entry === undefined) break;
-      const nodeId = entry.key.slice(prefix.length, entry.key.lastIndexOf('/'));
-      yield nodeId;
-      // Behind everything of this node.
-      after = `${prefix}${nodeId}/~`;
-    }
-}
+const whyNot = ({ name }: Route, { error, message }: LoopsyError): string =>
+  error === 'peer_not_found' ? `${name} is no peer of this node any more` : `${name} does not take it: ${message}`;
