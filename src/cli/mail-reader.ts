@@ -1,3 +1,4 @@
+import { sleep } from '../kernel/sleep.ts';
 import type { Message } from '../protocol/messages.ts';
 import { Absence } from './absence.ts';
 import type { Cli } from './cli.ts';
@@ -16,6 +17,9 @@ export interface Wanted {
   readonly endAtMs?: number;
 }
 
+/** Where all that was listed went to others, or is over. */
+const PAUSE_MS = 250;
+
 /** Each message that comes, until the time is over; over restarts of the node, too. */
 export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wanted): AsyncGenerator<Message> {
   const { clock } = cli.io;
@@ -32,11 +36,15 @@ export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wan
       const asked = { timeoutMs, ...behind, ...filter };
       const { messages, cursor } = await node.client.call('message.wait', asked, { signal });
       away.over();
+      let given = 0;
       for (const one of messages) {
         if (signal.aborted) return;
         const message = isPeek ? one : await hand.take(node, { id: one.id, ...asOf(filter) });
-        if (message !== undefined) yield message;
+        if (message === undefined) continue;
+        given += 1;
+        yield message;
       }
+      if (messages.length > 0 && given === 0) await sleep(Math.min(PAUSE_MS, leftMs), clock);
       if (isPeek && cursor !== undefined) behind = { after: cursor };
     } catch (thrown) {
       if (signal.aborted) return;

@@ -4,9 +4,14 @@ import { ago, facts, localTime, plain, type Paint } from './output.ts';
 /** Text of others in lines of its own, made harmless. */
 const bodyLines = (body: string): string[] => body.split(/\r?\n/).map((line) => `  ${plain(line)}`);
 
+/** Who wrote it: where a named key did, it was not the owner there. */
+const writer = ({ from, by }: Message): string => plain(by === undefined ? from : `${from} (${by})`);
+
 /** Who, when, and what about: the first line of a message. */
-const headLine = ({ from, to, ts, type, id }: Message, paint: Paint): string =>
-  `${paint.bold(plain(from))} → ${plain(to)}  ${paint.dim(`${localTime(ts)}  ${type === 'chat' ? '' : `${type}  `}${id}`)}`;
+const headLine = (message: Message, paint: Paint): string => {
+  const { to, ts, type, id } = message;
+  return `${paint.bold(writer(message))} → ${plain(to)}  ${paint.dim(`${localTime(ts)}  ${type === 'chat' ? '' : `${type}  `}${id}`)}`;
+};
 
 /** A message for a person. */
 export const messageLines = (message: Message, paint: Paint): string[] => [
@@ -51,6 +56,6 @@ const stateWords = ({ state, history }: Message): string => {
 
 /** A row of a list of messages. */
 export const messageRow = (message: Message, now: number): string[] => {
-  const { id, box, from, to, ts, body } = message;
-  return [id, plain(box === 'inbox' ? from : to), ago(ts, now), glimpse(body), stateWords(message)];
+  const { id, box, to, ts, body } = message;
+  return [id, box === 'inbox' ? writer(message) : plain(to), ago(ts, now), glimpse(body), stateWords(message)];
 };

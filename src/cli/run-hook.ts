@@ -1,6 +1,11 @@
 import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
 
 const NOT_STARTED = 127;
+
+/** How it ended, as a shell says it. */
+export const exitOf = (code: number | null, signal: NodeJS.Signals | null): number =>
+  code ?? (signal === null ? NOT_STARTED : 128 + constants.signals[signal]);
 
 /**
  * Runs a command line that a person typed, in the system's shell, with `input` on its stdin.
@@ -10,7 +15,7 @@ export const runHook = (command: string, input: string): Promise<number> =>
   new Promise((resolve) => {
     const child = spawn(command, { shell: true, stdio: ['pipe', 'inherit', 'inherit'], windowsHide: true });
     child.once('error', () => resolve(NOT_STARTED));
-    child.once('close', (code) => resolve(code ?? NOT_STARTED));
+    child.once('close', (code, signal) => resolve(exitOf(code, signal)));
     // It may not read it.
     child.stdin.on('error', () => undefined);
     child.stdin.end(input);

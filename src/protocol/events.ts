@@ -42,6 +42,7 @@ const oneFileSchema = z.object({
 const mailSchema = z.object({
   id: z.string(),
   fromAgent: z.string().optional(),
+  by: z.string().optional().describe('the named key of its node that sent it'),
   toAgent: z.string().optional(),
 });
 

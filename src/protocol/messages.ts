@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { labelSchema, timeIdSchema } from './ids.ts';
+import { keyNameSchema, labelSchema, timeIdSchema } from './ids.ts';
 import { MAX_BODY_BYTES, MAX_MAIL_WAIT_MS } from './mail.ts';
 import { pageInput, pageOutput } from './page.ts';
 import { utf8Length } from './text.ts';
@@ -32,6 +32,11 @@ const addressSchema = z
   .max(340, ADDRESS_WORDS)
   .regex(/^[^#\s]{0,300}(?:#[a-z0-9][a-z0-9-]{0,31})?$/, ADDRESS_WORDS);
 
+const bySchema = z
+  .string()
+  .refine((by) => by.startsWith('key:') && keyNameSchema.safeParse(by.slice('key:'.length)).success, 'it names a key')
+  .describe('`key:<name>`: a named key of its node has sent it, not the owner; a reply goes to the node all the same');
+
 /** What kind of message it is: a hint for its reader. */
 const typeSchema = z.enum(['chat', 'request', 'response', 'ack', 'broadcast']);
 
@@ -59,6 +64,7 @@ export const messageSchema = z.object({
   box: z.enum(['inbox', 'outbox']),
   from: z.string().describe('an address to which a reply can go'),
   fromNodeId: z.string().describe('proved by the link that it came over'),
+  by: bySchema.optional(),
   to: z.string(),
   toNodeId: z.string(),
   ts: atSchema.describe('when it was sent, as its sender says; ms since 1970'),
@@ -151,6 +157,7 @@ export const addressListSchema = z.object({
 const carriedSchema = z.strictObject({
   id: messageIdSchema,
   fromAgent: labelSchema.optional(),
+  by: bySchema.optional(),
   toAgent: labelSchema.optional(),
   ts: atSchema,
   type: typeSchema,
@@ -194,7 +201,7 @@ const receiptSchema = z.discriminatedUnion('kind', [
     kind: z.literal('rest'),
     fromAgent: labelSchema.optional(),
     toAgent: labelSchema.optional(),
-    restMs: z.int().min(1).max(3_600_000),
+    restMs: z.int().min(1).max(3_600_000).describe('what is left of it'),
   }),
 ]);
 

@@ -31,6 +31,10 @@ export const MAIL_ANSWERS = {
   }),
   'message.show': () => MESSAGE,
   'message.read': () => MESSAGE,
-  'message.ack': () => ({ ...MESSAGE, state: 'acked' }),
+  'message.ack': ({ input }: { readonly input: Readonly<Record<string, unknown>> }) => ({
+    ...MESSAGE,
+    state: 'acked',
+    history: [...MESSAGE.history, { state: 'acked', at: 1_799_999_002_000, note: input['note'] }],
+  }),
   'message.cancel': () => ({ ...REFUSED, state: 'cancelled' }),
 };

@@ -42,15 +42,17 @@ const wordsOf = (event: Event, words: Words): string => {
     case 'lease.changed':
       return `${plain(event.name)} ${event.change}${event.owner === undefined ? '' : `, held by ${plain(words.by(event.owner))}`}`;
     case 'message.received':
-      return `${plain(event.message.id)} from ${plain(addressOf(event.message.from, event.message.fromAgent))}`;
+      return `${plain(event.message.id)} from ${plain(addressOf(event.message.from, event.message.fromAgent))}${byWords(event.message)}`;
     case 'message.state':
-      return `${plain(event.message.id)} ${event.message.box === 'inbox' ? `from ${plain(event.message.from)}` : `to ${plain(event.message.to)}`}: ${event.message.state}`;
+      return `${plain(event.message.id)} ${event.message.box === 'inbox' ? `from ${plain(event.message.from)}${byWords(event.message)}` : `to ${plain(event.message.to)}`}: ${event.message.state}`;
     case 'message.rest':
       return `${plain(event.from)} and ${plain(event.to)} wrote too much too fast: both rest for ${duration(event.restMs)}`;
     case 'gap':
       return plain(event.reason);
   }
 };
+
+const byWords = ({ by }: { readonly by?: string | undefined }): string => (by === undefined ? '' : ` (${plain(by)})`);
 
 const movedWords = ({ type, transfer }: Extract<Event, { type: `transfer.${string}` }>, reader: Reader): string => {
   const { from, to, source, more, dest, path, files, bytes, outcome } = transfer;

@@ -1,16 +1,16 @@
 import { pagesOf } from '../../client/pages.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
-import { addressParts } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
-import type { InputOf, OutputOf } from '../../protocol/operations.ts';
+import type { InputOf } from '../../protocol/operations.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
 import type { LocalNode } from '../connect.ts';
 import { ttlOf } from '../context-options.ts';
 import { isGone, MailHand } from '../mail-hand.ts';
 import { MailList, mailText } from '../mail-list.ts';
 import { incoming, overRestarts, type Wanted } from '../mail-reader.ts';
+import { sendAll, sendOne } from '../mail-send.ts';
 import { fullLines, messageRow } from '../mail-words.ts';
-import { againWords, asError, count, plain, table } from '../output.ts';
+import { asError, count, plain, table } from '../output.ts';
 import { usageError } from '../parse.ts';
 import { readText } from '../read-text.ts';
 import { runHook } from '../run-hook.ts';
@@ -19,8 +19,6 @@ import { parseSpan } from '../values.ts';
 const TEXT = { maxBytes: 262_144, tooMuch: 'a body has at most 256 KiB' };
 const TYPES = ['chat', 'request', 'response', 'ack', 'broadcast'] as const;
 const LIVES = 'it may wait to be read for messages.ttl of the config: a week, unless that says otherwise';
-/** An online peer answers within that: what became of the message is said at once. */
-const LOOKS_MS = [20, 80, 200, 400];
 
 const bodyOf = async ({ io }: Cli, body: string): Promise<string> => (body === '-' ? readText(io.stdin(), TEXT) : body);
 
@@ -60,84 +58,6 @@ const reply: Command = async (cli) => {
   const [replyTo = '', body = ''] = cli.invocation.args;
   return sendOne(cli, { body: await bodyOf(cli, body), replyTo, ...typeOf(cli), ...ttlOf(cli, LIVES), ...asOf(cli) });
 };
-
-const sendOne = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
-  const { out } = cli;
-  const node = await cli.node();
-  const sent = await node.client.call('message.send', input);
-  if (out.json) out.document(sent);
-  else out.print(await sentWords(sent, cli, node));
-  return EXIT.ok;
-};
-
-type Sent = OutputOf<'message.send'>;
-
-/** What has become of it by now: most often it is there. */
-const stateSoon = async (cli: Cli, { client }: LocalNode, { id, state }: Sent): Promise<Message | undefined> => {
-  if (state !== 'queued') return undefined;
-  for (const ms of LOOKS_MS) {
-    await new Promise<void>((resolve) => cli.io.clock.after(ms, resolve));
-    const message = await client.call('message.show', { id, ...asOf(cli) });
-    if (message.state !== 'queued') return message;
-  }
-  return undefined;
-};
-
-const sentWords = async (sent: Sent, cli: Cli, node: LocalNode): Promise<string> => {
-  const later = await stateSoon(cli, node, sent);
-  const is = later?.state ?? sent.state;
-  const note = later?.history.at(-1)?.note;
-  const [id, to] = [sent.id, plain(sent.to)];
-  switch (is) {
-    case 'queued':
-      return (await isOnline(sent, node))
-        ? `Queued for ${to}: not handed over yet; it is tried again until ${to} has it (${id}).`
-        : `Queued for ${to}: it goes when ${to} is there (${id}).`;
-    case 'refused':
-    case 'expired':
-    case 'cancelled':
-      return `Not delivered to ${to}: ${plain(note ?? is)} (${id}).`;
-    default:
-      return `Delivered to ${to} (${id}).`;
-  }
-};
-
-/** As far as is known: what has just gone is online for a moment yet. */
-const isOnline = async ({ to }: Sent, { client }: LocalNode): Promise<boolean> => {
-  const { addresses } = await client.call('message.addresses', {});
-  return addresses.some(({ address, status }) => address === addressParts(to).node && status === 'online');
-};
-
-const sendAll = async (cli: Cli, input: InputOf<'message.send'>): Promise<number> => {
-  const { out } = cli;
-  const node = await cli.node();
-  const { addresses } = await node.client.call('message.addresses', {});
-  const peers = addresses.filter(({ status }) => status !== 'here');
-  const results = await Promise.all(
-    peers.map(async ({ address }) => {
-      try {
-        const sent = await node.client.call('message.send', { type: 'broadcast', ...input, to: address });
-        return { peer: address, sent, words: out.json ? '' : await sentWords(sent, cli, node) };
-      } catch (thrown) {
-        if (!(thrown instanceof LoopsyError)) throw thrown;
-        return {
-          peer: address,
-          error: thrown.toBody().error,
-          words: `Not sent to ${plain(address)}: ${[thrown.message, ...againWords(thrown.details)].map(plain).join('; ')}`,
-        };
-      }
-    }),
-  );
-  if (out.json) out.document({ results: results.map(resultOf) });
-  else if (results.length === 0) out.print('There is no peer to write to. `loopsy pair` finds the first one.');
-  else out.print(...results.map(({ words }) => words));
-  const failed = results.some((result) => 'error' in result);
-  return failed || results.length === 0 ? EXIT.failed : EXIT.ok;
-};
-
-/** Without what is for people. */
-const resultOf = <Result extends { readonly words: string }>(result: Result): Omit<Result, 'words'> =>
-  Object.fromEntries(Object.entries(result).filter(([name]) => name !== 'words')) as Omit<Result, 'words'>;
 
 const inbox: Command = async (cli) => {
   const { invocation, out } = cli;
@@ -213,12 +133,16 @@ const ack: Command = async (cli) => {
   const { client } = await cli.node();
   const message = await client.call('message.ack', { id, ...(note === undefined ? {} : { note }), ...asOf(cli) });
   if (out.json) out.document(message);
-  out.print(
-    message.state === 'acked'
-      ? `Acknowledged to ${plain(message.from)}.`
-      : `It is ${message.state} already: ${plain(message.from)} knows that.`,
-  );
+  out.print(ackWords(message, note));
   return EXIT.ok;
+};
+
+/** Only the first note is kept. */
+const ackWords = ({ state, from, history }: Message, note: string | undefined): string => {
+  if (state !== 'acked') return `It is ${state} already: ${plain(from)} knows that.`;
+  if (history.find((step) => step.state === 'acked')?.note === note) return `Acknowledged to ${plain(from)}.`;
+  const lost = note === undefined ? '' : `: ${plain(from)} does not get the new note`;
+  return `It was acknowledged already${lost}.`;
 };
 
 const wantedOf = (cli: Cli, hand: MailHand): Wanted => {

@@ -2,13 +2,15 @@ import type { Clock } from '../../kernel/clock.ts';
 import { timeOf } from '../../kernel/ids.ts';
 import type { Log } from '../../kernel/log.ts';
 import { type ErrorName, LoopsyError } from '../../protocol/errors.ts';
-import { MAX_BATCH, MAX_NOTE, type CarriedMessage, type Receipt } from '../../protocol/messages.ts';
+import { MAX_BATCH, MAX_NOTE, type CarriedMessage } from '../../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../../protocol/operations.ts';
 import { type Change, type Entry, type Store, StoreConflict } from '../../store/store.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
 import { dueIn } from './due.ts';
-import { type Outbox, queued, wasTried } from './outbox.ts';
+import type { Outbox } from './outbox.ts';
+import { queued, waitingNodes, wasTried } from './queue.ts';
 import { idIn, KEYS, readMessage } from './record.ts';
+import { receiptsIn } from './rests.ts';
 import { FIRST_PAUSE_MS, forget, newRoute, type Route, settled, understood } from './route.ts';
 
 /** How nodes are reached. */
@@ -109,7 +111,7 @@ export class Courier {
   #routeTo(nodeId: string): Route {
     const known = this.#routes.get(nodeId);
     if (known !== undefined) return known;
-    const route = newRoute();
+    const route = newRoute(nodeId);
     this.#routes.set(nodeId, route);
     return route;
   }
@@ -143,8 +145,9 @@ export class Courier {
     }
     const ids = entries.map(({ key }) => idIn(key));
     const isOnline = carrier.isOnline(nodeId);
+    if (isOnline !== undefined) route.name = carrier.nameOf(nodeId);
     try {
-      if (isOnline === undefined) throw new LoopsyError('peer_not_found', { message: 'it is no peer of this node' });
+      if (isOnline === undefined) throw new LoopsyError('peer_not_found');
       if (!isOnline) throw new Undelivered('it is offline', false);
       await understood(route, receipts, {
         run: () => this.#tell(nodeId, receipts),
@@ -152,24 +155,19 @@ export class Courier {
       });
       await understood(route, entries, {
         run: () => this.#deliver(nodeId, entries, route),
-        giveUp: (why) => outbox.refuse(nodeId, this.#whyNot(nodeId, why), ids),
+        giveUp: (why) => outbox.refuse(nodeId, whyNot(route, why), ids),
       });
     } catch (thrown) {
       if (!(thrown instanceof LoopsyError) || !FINAL.has(thrown.error)) throw thrown;
       await settled(route);
       await this.#drop(receipts);
-      await outbox.refuse(nodeId, this.#whyNot(nodeId, thrown));
+      await outbox.refuse(nodeId, whyNot(route, thrown));
     }
     return true;
   }
 
-  #whyNot(nodeId: string, { message }: LoopsyError): string {
-    return `${this.#parts.carrier.nameOf(nodeId)} does not take it: ${message}`;
-  }
-
   async #tell(nodeId: string, entries: readonly Entry[]): Promise<void> {
-    // Written by `tellSender` and `onLoop`.
-    const receipts = entries.map(({ value }) => JSON.parse(value) as Receipt);
+    const receipts = receiptsIn(entries, this.#parts.store.now());
     await this.#parts.carrier.receipts(nodeId, { receipts });
     await this.#drop(entries);
   }
@@ -249,12 +247,12 @@ export class Courier {
       if (stored === undefined) continue;
       length += stored.json.length;
       if (length > BATCH_LENGTH && messages.length > 0) break;
-      const { id, fromAgent, toAgent, ts, type, thread, replyTo, hops, dueAt } = stored.head;
+      const { id, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, dueAt } = stored.head;
       const body = String(JSON.parse(stored.json));
       const now = store.now();
       const [ageMs, leftMs] = [Math.max(0, Math.floor(now - timeOf(id))), Math.max(1, Math.floor(dueAt - now))];
       batch.push(entry);
-      messages.push({ id, fromAgent, toAgent, ts, type, thread, replyTo, hops, ageMs, leftMs, body });
+      messages.push({ id, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, ageMs, leftMs, body });
     }
     return { batch, messages };
   }
@@ -316,15 +314,5 @@ export class Courier {
   }
 }
 
-/** The nodes that something waits for: one look for each. */
-function* waitingNodes(store: Store): Generator<string> {
-  for (const prefix of [KEYS.queueAll, KEYS.receiptAll])
-    for (let after: string = prefix; ;) {
-      const [entry] = store.list({ prefix, after, limit: 1 });
-      if (entry === undefined) break;
-      const nodeId = entry.key.slice(prefix.length, entry.key.lastIndexOf('/'));
-      yield nodeId;
-      // Behind everything of this node.
-      after = `${prefix}${nodeId}/~`;
-    }
-}
+const whyNot = ({ name }: Route, { error, message }: LoopsyError): string =>
+  error === 'peer_not_found' ? `${name} is no peer of this node any more` : `${name} does not take it: ${message}`;

@@ -24,6 +24,9 @@ const REST = 50;
 /** The time in an entry's value. */
 export const dueIn = ({ value }: Pick<Entry, 'value'>): number => Number.parseInt(value, 10);
 
+/** True where its time has come, whether it could be settled or not. */
+export const isDue = (entry: Pick<Entry, 'value'>, now: number): boolean => dueIn(entry) <= now;
+
 /** Settles entries when their time has come: all are read then, and only then. */
 export class Due {
   readonly #parts: DueParts;
@@ -31,6 +34,8 @@ export class Due {
   #at = Infinity;
   #stopped = false;
   #sweeping: Promise<void> = Promise.resolve();
+  /** What could not be settled, as on a full disk: how many, by their keys without the last part. */
+  #left: ReadonlyMap<string, number> = new Map();
 
   constructor(parts: DueParts) {
     this.#parts = parts;
@@ -54,6 +59,12 @@ export class Due {
     this.#arm();
   }
 
+  /** How many entries are there still whose time has come: below a key, or all. */
+  left(folder?: string): number {
+    if (folder !== undefined) return this.#left.get(folder) ?? 0;
+    return [...this.#left.values()].reduce((sum, count) => sum + count, 0);
+  }
+
   #arm(): void {
     this.#timer?.cancel();
     const { clock, store } = this.#parts;
@@ -65,7 +76,8 @@ export class Due {
   }
 
   async #sweep(): Promise<void> {
-    const { store, clock, prefix, settle, onError } = this.#parts;
+    const { store, clock, prefix, onError } = this.#parts;
+    const left = new Map<string, number>();
     const begun = clock.monotonicMs();
     this.#at = Infinity;
     let next = Infinity;
@@ -75,16 +87,33 @@ export class Due {
         const last = page.at(-1);
         if (last === undefined) break;
         after = last.key;
-        const due = page.filter((entry) => dueIn(entry) <= store.now());
+        const due = page.filter((entry) => isDue(entry, store.now()));
         for (const entry of page) next = Math.min(next, dueIn(entry));
-        if (due.length > 0) await settle(due);
+        await this.#settle(due, left);
         await nextTurn();
       }
+      this.#left = left;
     } catch (error) {
       next = 0;
       onError(error);
     }
     const restMs = Math.max(AGAIN_MS, REST * (clock.monotonicMs() - begun));
     this.expect(Math.max(next, store.now() + restMs));
+  }
+
+  /** Behind the first failure the rest is only counted: the next sweep tries again. */
+  async #settle(due: readonly Entry[], left: Map<string, number>): Promise<void> {
+    const { settle, onError } = this.#parts;
+    if (due.length === 0) return;
+    try {
+      if (left.size === 0) return await settle(due);
+    } catch (error) {
+      onError(error);
+    }
+    for (const { key } of due) {
+      const folder = key.slice(0, key.lastIndexOf('/') + 1);
+      left.set(folder, (left.get(folder) ?? 0) + 1);
+    }
+    return undefined;
   }
 }

@@ -2,6 +2,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import type { MessageState } from '../../protocol/messages.ts';
 import type { Change, Entry, Store } from '../../store/store.ts';
 import type { Publisher } from '../events/bus.ts';
+import { isDue } from './due.ts';
 import { given, joined, moveOf, type Plan } from './mail.ts';
 import { messageNotFound } from './outbox.ts';
 import type { MailParts } from './parts.ts';
@@ -28,6 +29,8 @@ export interface InboxParts extends MailParts {
   readonly onReceipt: (nodeId: string) => void;
   /** The time of a life's end is known. */
   readonly onDue: (at: number) => void;
+  /** How many lie among the unread whose life is over, below a key or in all. */
+  readonly over: (folder?: string) => number;
 }
 
 /** Somebody who waits for what comes. */
@@ -48,12 +51,14 @@ export class Inbox {
 
   /** How many messages nobody has taken, for a label or for whoever takes them first. */
   unread(agent?: string): number {
-    return this.#parts.store.usage(unreadAccount(agent)).entries;
+    const { store, over } = this.#parts;
+    return Math.max(0, store.usage(unreadAccount(agent)).entries - over(KEYS.unread(agent)));
   }
 
   /** All that nobody has taken, whomever it is for. */
   get unreadTotal(): number {
-    return this.#parts.store.usage(ACCOUNTS.unread).entries;
+    const { store, over } = this.#parts;
+    return Math.max(0, store.usage(ACCOUNTS.unread).entries - over());
   }
 
   /** Puts a message into this box. */
@@ -68,9 +73,16 @@ export class Inbox {
     const { events, names } = this.#parts;
     for (const head of heads) {
       this.#parts.onDue(head.dueAt);
-      const { id, nodeId, fromAgent, toAgent, type, thread } = head;
+      const { id, nodeId, fromAgent, by, toAgent, type, thread } = head;
       const from = nodeId === names.nodeId ? names.own() : (names.nameOf(nodeId) ?? nodeId);
-      const told = { id, from, type, ...given('fromAgent', fromAgent), ...given('toAgent', toAgent) };
+      const told = {
+        id,
+        from,
+        type,
+        ...given('fromAgent', fromAgent),
+        ...given('by', by),
+        ...given('toAgent', toAgent),
+      };
       events.publish(
         { type: 'message.received', message: { ...told, ...given('thread', thread) } },
         (caller) =>
@@ -114,7 +126,7 @@ export class Inbox {
     return moveOf(stored?.head.nodeId === nodeId ? stored : undefined, { state: 'replied', at: clock.now() });
   }
 
-  /** What nobody has taken and this reader may take, oldest first, behind a cursor. */
+  /** What nobody has taken and this reader may take, oldest first, behind a cursor; nothing whose life is over. */
   *untaken(reader: Reader, after?: string): Generator<StoredMessage> {
     const { store } = this.#parts;
     const lists = [undefined, ...(reader.label === undefined ? [] : [reader.label])].map((agent) =>
@@ -210,7 +222,8 @@ function* unreadFrom(store: Store, agent: string | undefined, after: string | un
   for (let cursor = after === undefined ? undefined : prefix + after; ;) {
     const page = store.list({ prefix, limit: PAGE, ...(cursor === undefined ? {} : { after: cursor }) });
     if (page.length === 0) return;
-    for (const { key } of page) yield idIn(key);
+    const now = store.now();
+    for (const entry of page) if (!isDue(entry, now)) yield idIn(entry.key);
     cursor = page.at(-1)?.key;
   }
 }

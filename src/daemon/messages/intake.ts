@@ -7,7 +7,7 @@ import type { Caller } from '../../trust/caller.ts';
 import { stoppedError } from './guards.ts';
 import { joined, moveOf, type Plan } from './mail.ts';
 import type { MailParts } from './parts.ts';
-import { ACCOUNTS, KEYS, type MessageHead, readMessage } from './record.ts';
+import { ACCOUNTS, KEYS, type MessageHead, readMessage, senderOf } from './record.ts';
 
 /** A node over its link. */
 type Peer = Extract<Caller, { readonly kind: 'peer' }>;
@@ -38,6 +38,12 @@ interface Decided {
   readonly json: string;
 }
 
+/** A rest that begins with a message. */
+interface Rest {
+  readonly head: MessageHead;
+  readonly restMs: number;
+}
+
 /** Refusals that a sender leaves unsettled: no sender of ours has more than a few batches. */
 const MAX_REFUSED = 1000;
 /** What is remembered of all nodes of one machine. */
@@ -52,7 +58,7 @@ export class Intake {
   /** What one node hands over is decided one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
   /** What the guards let pass and is not stored yet: a repeat of it is not counted again. Of each node one batch. */
-  readonly #passed = new Map<string, Set<string>>();
+  readonly #passed = new Map<string, ReadonlySet<string>>();
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -81,6 +87,7 @@ export class Intake {
     const late = new Map<string, Refused>();
     const fresh: Decided[] = [];
     const passed = new Set<string>();
+    const rests: Rest[] = [];
     let { last, untilMs } = known;
     for (const message of messages) {
       if (message.id <= last) {
@@ -91,7 +98,7 @@ export class Intake {
       last = message.id;
       const head = this.#headOf(message, peer);
       untilMs = Math.max(untilMs, head.dueAt);
-      const why = await this.#whyNot(head, message);
+      const why = this.#whyNot(head, message, rests);
       if (why === undefined) {
         passed.add(head.id);
         fresh.push({ head, json: JSON.stringify(message.body) });
@@ -104,6 +111,7 @@ export class Intake {
     const arrived = last === known.last ? [] : await this.#store(fresh, { peer, from, refused });
     this.#passed.delete(peer.nodeId);
     if (arrived.length > 0) this.#parts.onArrived(arrived);
+    for (const { head, restMs } of rests) await this.#parts.onLoop(head, restMs);
     return { results: messages.map(({ id }) => ({ id, ...whyOf(refused.get(id) ?? late.get(id)) })) };
   }
 
@@ -123,12 +131,12 @@ export class Intake {
   }
 
   #headOf(message: CarriedMessage, { nodeId, machineId }: Peer): MessageHead {
-    const { id, fromAgent, toAgent, ts, type, thread, replyTo, leftMs } = message;
+    const { id, fromAgent, by, toAgent, ts, type, thread, replyTo, leftMs } = message;
     const { store, clock } = this.#parts;
     const at = clock.now();
     const hops = Math.max(message.hops, this.#hopsBehind(message.replyTo, nodeId));
     const history = [{ state: 'queued', at: Math.min(message.ts, at) } as const, { state: 'delivered', at } as const];
-    const said = { id, fromAgent, toAgent, ts, type, thread, replyTo };
+    const said = { id, fromAgent, by, toAgent, ts, type, thread, replyTo };
     const from = { nodeId, ...(machineId === nodeId ? {} : { machineId }) };
     return { ...said, ...from, box: 'in', hops, dueAt: store.now() + leftMs, state: 'delivered', history };
   }
@@ -139,18 +147,18 @@ export class Intake {
     return parent?.head.nodeId === nodeId ? parent.head.hops + 1 : 0;
   }
 
-  async #whyNot(head: MessageHead, { ageMs, body }: CarriedMessage): Promise<Refused | undefined> {
-    const { guards, store, names, onLoop } = this.#parts;
+  #whyNot(head: MessageHead, { ageMs, body }: CarriedMessage, rests: Rest[]): Refused | undefined {
+    const { guards, store, names } = this.#parts;
     if (store.get(KEYS.message('in', head.id)) !== undefined)
       return { error: 'invalid_request', message: 'another message here has this id' };
     if (this.#passed.get(head.nodeId)?.has(head.id) === true) return undefined;
-    const from = `${head.nodeId}#${head.fromAgent ?? ''}`;
+    const from = senderOf(head.nodeId, head);
     const to = `${names.nodeId}#${head.toAgent ?? ''}`;
     // What waited for this node was sent long ago, and counts then.
-    const times = { at: store.now() - ageMs, sentAt: timeOf(head.id), wasCounted: true };
-    const stopped = guards.pass({ from, to, ...times, length: body.length, hops: head.hops });
+    const times = { at: store.now(), ageMs, sentAt: timeOf(head.id) };
+    const { stopped, restMs } = guards.take({ from, to, ...times, length: body.length, hops: head.hops });
+    if (restMs !== undefined) rests.push({ head, restMs });
     if (stopped === undefined) return undefined;
-    if (stopped.begins === true) await onLoop(head, Math.max(1, (stopped.waitMs ?? 0) - ageMs));
     const { error, message } = stoppedError(stopped);
     return { error, message };
   }

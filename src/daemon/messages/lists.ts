@@ -2,6 +2,7 @@ import { Page } from '../../kernel/page.ts';
 import { nextTurn } from '../../kernel/turn.ts';
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Store } from '../../store/store.ts';
+import { isDue } from './due.ts';
 import type { Inbox } from './inbox.ts';
 import { maySeeMessage, type Names, placeOf, type Reader } from './readers.ts';
 import {
@@ -105,9 +106,10 @@ export async function* cameBehind(
       const prefix = KEYS.unread(agent);
       const page = store.list({ prefix, limit: 1000, ...(after === undefined ? {} : { after }) });
       if (page.length === 0) break;
-      for (const { key, revision } of page) {
+      for (const entry of page) {
+        const { key, revision } = entry;
         const arrival = { revision, id: idIn(key) };
-        if (revision <= now && isBehind(arrival, since)) found.push(arrival);
+        if (!isDue(entry, store.now()) && revision <= now && isBehind(arrival, since)) found.push(arrival);
       }
       after = page.at(-1)?.key;
       await nextTurn();

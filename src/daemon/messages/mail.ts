@@ -4,18 +4,10 @@ import { type Budget, type Change, StoreConflict, StoreOverBudget, type Store } 
 import { callerName } from '../../trust/caller.ts';
 import type { Publisher } from '../events/bus.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
+import { budgetsOf, fullError } from './budgets.ts';
 import { makeRoom } from './room.ts';
 import { mayTake, type Names } from './readers.ts';
-import {
-  ACCOUNTS,
-  accountOf,
-  type Advance,
-  advance,
-  type Box,
-  type MessageHead,
-  putAdvanced,
-  type StoredMessage,
-} from './record.ts';
+import { type Advance, advance, type MessageHead, putAdvanced, type StoredMessage } from './record.ts';
 
 /** What becomes true at once. */
 export interface Plan {
@@ -105,7 +97,7 @@ export class Mail {
 
   #tell(head: MessageHead): void {
     const { events, names } = this.#options;
-    const { id, box, state, nodeId, fromAgent, toAgent } = head;
+    const { id, box, state, nodeId, fromAgent, by, toAgent } = head;
     const [own, other] = [names.own(), names.nameOf(nodeId) ?? nodeId];
     const there = nodeId === names.nodeId ? own : other;
     const [from, to] = box === 'in' ? [there, own] : [own, there];
@@ -119,6 +111,7 @@ export class Mail {
           to: addressOf(to, toAgent),
           state,
           ...given('fromAgent', fromAgent),
+          ...given('by', by),
           ...given('toAgent', toAgent),
         },
       },
@@ -130,39 +123,6 @@ export class Mail {
     );
   }
 }
-
-/** Neither one machine fills an inbox alone, nor what waits for one node the outbox. */
-const budgetsOf = (head: MessageHead, maxBytes: number): Budget[] => [
-  { accounts: accountOf(head), maxBytes: Math.ceil(maxBytes / 2) },
-  { accounts: ACCOUNTS[head.box], maxBytes },
-];
-
-const WHAT: Readonly<Record<Box, { readonly all: string; readonly share: string; readonly hint: string }>> = {
-  out: {
-    all: 'the outbox',
-    share: 'what may wait in the outbox for one node',
-    hint: '`loopsy message outbox --waiting` lists what waits; `loopsy message cancel` takes it back',
-  },
-  in: {
-    all: 'the inbox there',
-    share: 'what one machine may have in the inbox there',
-    hint: 'it has to be read there first',
-  },
-};
-
-/** What a full box says. */
-const fullError = ({ budget, bytes }: StoreOverBudget): LoopsyError => {
-  const box: Box = budget.accounts.startsWith(ACCOUNTS.out) ? 'out' : 'in';
-  const isShare = budget.accounts !== ACCOUNTS[box];
-  const { all, share, hint } = WHAT[box];
-  const limit = isShare ? 'half of messages.maxBytes' : 'messages.maxBytes';
-  const held = box === 'out' ? 'was not handed over' : 'nobody has read';
-  return new LoopsyError('mailbox_full', {
-    message: `${isShare ? share : all} is full: ${bytes} of ${budget.maxBytes} bytes (${limit}) are held by what ${held}`,
-    hint,
-    details: { box: box === 'out' ? 'outbox' : 'inbox', bytes, most: budget.maxBytes },
-  });
-};
 
 const knownError = (): LoopsyError =>
   new LoopsyError('rate_limited', { message: 'too many nodes of one machine have sent messages here' });

@@ -8,6 +8,7 @@ import { callerName } from '../../trust/caller.ts';
 import { stoppedError } from './guards.ts';
 import { given, joined, moveOf, type Plan } from './mail.ts';
 import type { MailParts } from './parts.ts';
+import { queued, wasTried } from './queue.ts';
 import { maySeeMessage, needReach, type Place, placeOf, type Reader } from './readers.ts';
 import {
   type Advance,
@@ -17,6 +18,7 @@ import {
   type MessageHead,
   putNewMessage,
   readMessage,
+  senderOf,
   type StoredMessage,
 } from './record.ts';
 
@@ -39,15 +41,6 @@ export interface OutboxParts extends MailParts {
   /** The time of a life's end is known. */
   readonly onDue: (at: number) => void;
 }
-
-/** What stands behind the time in a queue's entry whose delivery has been tried: whether it arrived may not be known. */
-const TRIED = ' tried';
-
-/** True where its delivery may have begun. */
-export const wasTried = ({ value }: Pick<Entry, 'value'>): boolean => value.endsWith(TRIED);
-
-/** The value of a queue's entry. */
-export const queued = (dueAt: number, isTried: boolean): string => `${dueAt}${isTried ? TRIED : ''}`;
 
 /** What this node has sent: each message with its state, until it is known what became of it. */
 export class Outbox {
@@ -213,6 +206,7 @@ export class Outbox {
       id: '',
       nodeId: place.nodeId,
       ...given('fromAgent', reader.label),
+      ...given('by', reader.caller.kind === 'key' ? callerName(reader.caller) : undefined),
       ...given('toAgent', place.agent),
       ...given('thread', thread ?? (parent === undefined ? undefined : (parent.thread ?? parent.id))),
       ...given('replyTo', replyTo),
@@ -228,10 +222,10 @@ export class Outbox {
 
   async #guard(head: MessageHead, length: number): Promise<void> {
     const { guards, names, store, onLoop } = this.#parts;
-    const from = `${names.nodeId}#${head.fromAgent ?? ''}`;
+    const from = senderOf(names.nodeId, head);
     const to = `${head.nodeId}#${head.toAgent ?? ''}`;
     const now = store.now();
-    const stopped = guards.pass({ from, to, at: now, sentAt: now, length, hops: head.hops });
+    const stopped = guards.pass({ from, to, at: now, length, hops: head.hops });
     if (stopped === undefined) return;
     if (stopped.begins === true) await onLoop(head, stopped.waitMs ?? 0);
     throw stoppedError(stopped);

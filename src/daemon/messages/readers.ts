@@ -29,6 +29,13 @@ export const needInbox = ({ caller }: Reader): void => {
   });
 };
 
+/** The node that speaks over a link. */
+export const peerOf = (caller: Caller): Extract<Caller, { kind: 'peer' }> => {
+  if (caller.kind === 'peer') return caller;
+  // The table lets nobody else in.
+  throw new LoopsyError('scope_missing');
+};
+
 /** May this reader take it? What is for a label is for that label alone. */
 export const mayTake = ({ label }: Reader, { toAgent }: Pick<MessageHead, 'toAgent'>): boolean =>
   toAgent === undefined || toAgent === label;
@@ -81,7 +88,7 @@ export const shownMessage = (
   { head, json }: StoredMessage,
   { names, toWall }: { readonly names: Names; readonly toWall: (storedMs: number) => number },
 ): Message => {
-  const { id, box, nodeId, fromAgent, toAgent, ts, type, thread, replyTo, hops, state, history, reader } = head;
+  const { id, box, nodeId, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, state, history, reader } = head;
   const here = { nodeId: names.nodeId, name: names.own() };
   const there = nodeId === here.nodeId ? here : { nodeId, name: names.nameOf(nodeId) ?? nodeId };
   const [from, to] = box === 'in' ? [there, here] : [here, there];
@@ -90,6 +97,7 @@ export const shownMessage = (
     box: box === 'in' ? 'inbox' : 'outbox',
     from: addressOf(from.name, fromAgent),
     fromNodeId: from.nodeId,
+    by,
     to: addressOf(to.name, toAgent),
     toNodeId: to.nodeId,
     ts,

@@ -108,13 +108,23 @@ export const advance = (head: MessageHead, { state, at, note, reader }: Advance)
   return { ...head, state, history, ...(reader === undefined ? {} : { reader }) };
 };
 
-/** Whose bytes a message is: those of the node that it is for, or of the machine that it is from. */
-export const accountOf = ({
-  box,
-  nodeId,
-  machineId = nodeId,
-}: Pick<MessageHead, 'box' | 'nodeId' | 'machineId'>): string =>
-  `${ACCOUNTS[box]}${box === 'out' ? nodeId : machineId}`;
+/** Who writes, as the guards tell senders apart: a named key is not the owner of its node. */
+export const senderOf = (nodeId: string, { fromAgent = '', by }: Pick<MessageHead, 'fromAgent' | 'by'>): string =>
+  `${nodeId}#${fromAgent}${by === undefined ? '' : `!${by}`}`;
+
+type Owned = Pick<MessageHead, 'box' | 'nodeId' | 'machineId' | 'by'>;
+
+/** Whose bytes a message is: those of the named key, of the node that it is for, or of the machine that it is from. */
+export const accountOf = (head: Owned): string =>
+  // Closed, so that no key's account is the beginning of another's.
+  head.by === undefined ? `${ACCOUNTS[head.box]}${placeOf(head)}` : `${keysOf(head)}${head.by.slice(KEY.length)}!`;
+
+/** The accounts of all keys that share a part of a box: those of this node, or of the machine that it is from. */
+export const keysOf = (head: Owned): string => `${ACCOUNTS[head.box]}${head.box === 'out' ? '' : placeOf(head)}${KEY}`;
+
+const KEY = 'key:';
+
+const placeOf = ({ box, nodeId, machineId = nodeId }: Owned): string => (box === 'out' ? nodeId : machineId);
 
 /** How a message is put. */
 export const putMessage = (head: MessageHead, json: string, ifRevision?: number): Change => ({

@@ -3,6 +3,7 @@ import { BucketTable } from '../../kernel/token-bucket.ts';
 import { addressOf } from '../../protocol/mail.ts';
 import type { Receipt } from '../../protocol/messages.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
+import type { Entry } from '../../store/store.ts';
 import type { Publisher } from '../events/bus.ts';
 import { given } from './mail.ts';
 import type { MailParts } from './parts.ts';
@@ -25,6 +26,15 @@ interface Pair {
   readonly theirs: string | undefined;
 }
 
+/** Receipts as they are told now: of a rest, what is left of it. */
+export const receiptsIn = (entries: readonly Entry[], now: number): Receipt[] =>
+  entries.map(({ value, expiresAt = Infinity }) => {
+    // Written by `tellSender` and `begin`.
+    const receipt = JSON.parse(value) as Receipt;
+    if (receipt.kind !== 'rest') return receipt;
+    return { ...receipt, restMs: Math.max(1, Math.min(receipt.restMs, Math.floor(expiresAt - now))) };
+  });
+
 /** Two who wrote too much to each other rest: both sides are told. */
 export class Rests {
   readonly #parts: RestParts;
@@ -37,11 +47,14 @@ export class Rests {
   }
 
   /** A guard here has seen a loop: `head` is the message that was one too many. */
-  async begin({ box, nodeId, fromAgent, toAgent }: MessageHead, restMs: number): Promise<void> {
-    const { store, names, onReceipt } = this.#parts;
+  async begin({ box, nodeId, fromAgent, toAgent, by }: MessageHead, restMs: number): Promise<void> {
+    const { store, names, log, onReceipt } = this.#parts;
+    // Nobody writes back to a named key: it rests alone, and what its owner writes and is written to goes on.
+    if (by !== undefined) return log.warn('messages rest', { by, box, peer: names.nameOf(nodeId) ?? nodeId, restMs });
     const [mine, theirs] = box === 'out' ? [fromAgent, toAgent] : [toAgent, fromAgent];
     this.#tell({ nodeId, mine, theirs }, restMs);
     if (nodeId === names.nodeId) return;
+    // It is over at the same time on both sides: what is told is what is left of it then.
     const receipt: Receipt = {
       kind: 'rest',
       restMs: Math.max(1, Math.round(restMs)),
@@ -49,7 +62,8 @@ export class Rests {
       ...given('toAgent', theirs),
     };
     const change = {
-      put: KEYS.receipt(nodeId, `rest-${mine ?? ''}-${theirs ?? ''}`),
+      // No label holds a "#".
+      put: KEYS.receipt(nodeId, `rest#${mine ?? ''}#${theirs ?? ''}`),
       value: JSON.stringify(receipt),
       expiresAt: store.now() + receipt.restMs,
     };

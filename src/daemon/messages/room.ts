@@ -12,14 +12,13 @@ interface Spare {
 }
 
 /**
- * What makes room for accounts, one or all of a box: messages that have come to their end go, the oldest first, those
+ * What makes room for accounts, all that begin so: messages that have come to their end go, the oldest first, those
  * that went well before those that did not; at last the texts of what other nodes have. What waits, or was not read,
  * stays.
  */
 export const makeRoom = (accounts: string, store: Store): Change[] => {
   const box: Box = accounts.startsWith(ACCOUNTS.out) ? 'out' : 'in';
-  const all = accounts === ACCOUNTS[box] ? [...accountsWithRoom(box, store)] : [accounts];
-  const spare = all
+  const spare = [...accountsWithRoom(accounts, box, store)]
     .flatMap((account) => spareOf(account, store))
     .sort((a, b) => (a.rank < b.rank ? -1 : 1))
     .slice(0, AT_ONCE);
@@ -31,16 +30,17 @@ const spareOf = (account: string, store: Store): Spare[] => {
   return store.list({ prefix, limit: AT_ONCE }).map(({ key }) => ({ key, rank: key.slice(prefix.length) }));
 };
 
-/** One look for each. */
-function* accountsWithRoom(box: Box, store: Store): Generator<string> {
-  const prefix = KEYS.room(ACCOUNTS[box].slice(0, -1));
-  for (let after = prefix; ;) {
-    const [entry] = store.list({ prefix, after, limit: 1 });
+/** All whose names begin so. One look for each. */
+function* accountsWithRoom(accounts: string, box: Box, store: Store): Generator<string> {
+  const all = KEYS.room(ACCOUNTS[box].slice(0, -1));
+  const prefix = all + accounts.slice(ACCOUNTS[box].length);
+  for (let after: string | undefined; ;) {
+    const [entry] = store.list({ prefix, limit: 1, ...(after === undefined ? {} : { after }) });
     if (entry === undefined) return;
-    const name = entry.key.slice(prefix.length).split('/', 1)[0] ?? '';
+    const name = entry.key.slice(all.length).split('/', 1)[0] ?? '';
     yield `${ACCOUNTS[box]}${name}`;
     // Behind everything of this account.
-    after = `${prefix}${name}/~`;
+    after = `${all}${name}/~`;
   }
 }
 

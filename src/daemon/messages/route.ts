@@ -8,6 +8,8 @@ export const FIRST_PAUSE_MS = 250;
 
 /** One node that something waits for. */
 export interface Route {
+  /** What it was called here when it was last known. */
+  name: string;
   running: boolean;
   /** Something has come since the last look. */
   again: boolean;
@@ -28,7 +30,8 @@ export interface Route {
 }
 
 /** A route on which nothing has been tried. */
-export const newRoute = (): Route => ({
+export const newRoute = (nodeId: string): Route => ({
+  name: nodeId,
   running: false,
   again: false,
   pauseMs: FIRST_PAUSE_MS,

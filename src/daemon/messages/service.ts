@@ -16,11 +16,12 @@ import { Inbox } from './inbox.ts';
 import { Intake } from './intake.ts';
 import { cameBehind, type Filter, filterOf, labelsWaiting, messagesOf } from './lists.ts';
 import { given, Mail, moveOf, type Plan } from './mail.ts';
-import { messageNotFound, Outbox } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import type { MailParts } from './parts.ts';
 import { Questions } from './questions.ts';
 import { Rests } from './rests.ts';
-import { needInbox, type Reader, readerOf, shownMessage } from './readers.ts';
+import { seedGuards } from './seed.ts';
+import { needInbox, peerOf, type Reader, readerOf, shownMessage } from './readers.ts';
 import { type Advance, idIn, KEEP_MS, KEYS, type MessageHead, readMessage, type StoredMessage } from './record.ts';
 
 /** What messages need. */
@@ -43,7 +44,7 @@ const MOST_LABELS = 200;
 /** The mail of this node: what it has sent and what it has received, and the way between nodes. */
 export class Messages implements Service {
   readonly name = 'messages';
-  readonly #options: MessagesOptions;
+  readonly #options: MessagesOptions & MailParts;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #intake: Intake;
@@ -54,8 +55,8 @@ export class Messages implements Service {
 
   constructor(options: MessagesOptions) {
     const { store, clock, names, log, carrier } = options;
-    this.#options = options;
     const mail = { ...options, guards: new Guards(options.settings), mail: new Mail(options) };
+    this.#options = mail;
     const onReceipt = (nodeId: string): void => {
       if (nodeId !== names.nodeId) this.#courier.wake(nodeId);
     };
@@ -66,6 +67,7 @@ export class Messages implements Service {
       tellSender: (head, step) => this.#tellSender(head, step),
       onReceipt,
       onDue: (at) => this.#due.unread.expect(at),
+      over: (folder) => this.#due.unread.left(folder),
     });
     this.#outbox = new Outbox({
       ...mail,
@@ -99,6 +101,7 @@ export class Messages implements Service {
   }
 
   async start(): Promise<void> {
+    seedGuards(this.#options);
     this.#courier.start(await this.#epoch());
     this.#due.unread.start();
     this.#due.queue.start();
@@ -264,10 +267,3 @@ export class Messages implements Service {
 
 /** The other half of a message from this node to itself. */
 const inHere = (head: MessageHead): MessageHead => ({ ...head, box: 'in' });
-
-/** The node that speaks over a link. */
-const peerOf = (caller: Call['caller']): Extract<Call['caller'], { kind: 'peer' }> => {
-  if (caller.kind === 'peer') return caller;
-  // The table lets nobody else in.
-  throw messageNotFound('');
-};

@@ -114,6 +114,37 @@ describe('message', () => {
     expect(stdout).toBe('Nothing waits to be read here; 2 for #claude.\n');
   });
 
+  it('says where a named key has written, and not the owner there', async () => {
+    const node = await FakeNode.start();
+    node.on('message.read', () => ({ ...MESSAGE, by: 'key:ci' }));
+    node.on('message.list', () => ({ messages: [{ ...MESSAGE, by: 'key:ci' }] }));
+    node.on('message.show', () => ({ ...MESSAGE, by: 'key:ci' }));
+    for (const words of [['inbox'], ['inbox', '--all'], ['wait'], ['show', MESSAGE_ID]]) {
+      const { stdout } = await runCli(['message', ...words], { dataDir: node.folder });
+      expect(stdout).toContain('maria#codex (key:ci) ');
+      const json = await runCli(['message', ...words, '--json'], { dataDir: node.folder });
+      expect(json.stdout).toContain('"by":"key:ci"');
+    }
+  });
+
+  it('ack says where the message was acknowledged before, and what is said now is not kept', async () => {
+    const node = await FakeNode.start();
+    const acked = (note?: string) => ({
+      ...MESSAGE,
+      state: 'acked',
+      history: [...MESSAGE.history, { state: 'acked', at: 1_799_999_002_000, note }],
+    });
+    node.on('message.ack', () => acked('first'));
+    const ack = (...more: string[]) => runCli(['message', 'ack', MESSAGE_ID, ...more], { dataDir: node.folder });
+    expect((await ack('--note', 'first')).stdout).toBe('Acknowledged to maria#codex.\n');
+    const again = 'It was acknowledged already: maria#codex does not get the new note.\n';
+    expect(await ack('--note', 'again')).toMatchObject({ code: 0, stdout: again });
+    expect((await ack()).stdout).toBe('It was acknowledged already.\n');
+    node.on('message.ack', () => acked());
+    expect((await ack()).stdout).toBe('Acknowledged to maria#codex.\n');
+    expect((await ack('--note', 'again')).stdout).toBe(again);
+  });
+
   it('wait takes the first message, or gives up in time', async () => {
     const node = await FakeNode.start();
     const got = await runCli(['message', 'wait', '--timeout', '5s', '--from', 'maria'], { dataDir: node.folder });
@@ -131,6 +162,19 @@ describe('message', () => {
       runCli(['message', 'wait', '--timeout', '5s'], { dataDir: node.folder, clock }),
     );
     expect(late).toMatchObject({ code: 6, stderr: expect.stringContaining('no message came in time') });
+  });
+
+  it('wait asks a few times a second, where what waits can never be taken', async () => {
+    const node = await FakeNode.start();
+    const clock = new FakeClock();
+    node.on('message.read', () => {
+      // The time that an answer takes.
+      clock.advance(2);
+      throw new LoopsyError('message_expired');
+    });
+    const run = runCli(['message', 'wait', '--timeout', '2s'], { dataDir: node.folder, clock });
+    expect(await driveClock(clock, run)).toMatchObject({ code: 6 });
+    expect(node.inputs('message.wait').length).toBeLessThanOrEqual(10);
   });
 
   it('watch --peek shows what comes behind any number of unread ones, once, and asks no more than that', async () => {
@@ -210,6 +254,35 @@ describe('message', () => {
       runCli(['message', 'send', 'maria', 'hello'], { dataDir: node.folder, clock }),
     );
     expect(away.stdout).toBe(`Queued for maria: it goes when maria is there (${MESSAGE_ID}).\n`);
+  });
+
+  it.each(['refused', 'expired'])('send fails where it is known by now that the message was %s', async (state) => {
+    const node = await FakeNode.start();
+    node.on('message.send', () => ({ id: MESSAGE_ID, state: 'queued', to: 'maria' }));
+    node.on('message.show', () => ({ ...MESSAGE, state, history: [{ state, at: 1, note: 'too much' }] }));
+    const text = `Not delivered to maria: too much (${MESSAGE_ID}).\n`;
+    const clock = new FakeClock();
+    for (const words of [
+      ['send', 'maria', 'x'],
+      ['send', '--all', 'x'],
+      ['reply', MESSAGE_ID, 'x'],
+    ]) {
+      const run = runCli(['message', ...words], { dataDir: node.folder, clock });
+      expect(await driveClock(clock, run)).toMatchObject({ code: 1, stdout: text });
+    }
+    node.on('message.addresses', () => ({
+      addresses: ['ben', 'maria'].map((address) => ({ address, status: 'online' })),
+    }));
+    node.on('message.send', ({ input: { to } }) => ({
+      id: MESSAGE_ID,
+      state: to === 'ben' ? 'delivered' : 'queued',
+      to,
+    }));
+    const run = runCli(['message', 'send', '--all', 'x'], { dataDir: node.folder, clock });
+    expect(await driveClock(clock, run)).toMatchObject({
+      code: 1,
+      stdout: `Delivered to ben (${MESSAGE_ID}).\n${text}`,
+    });
   });
 
   it('send says until when two have to rest', async () => {

@@ -171,6 +171,18 @@ describe('a message between two nodes', () => {
     },
   );
 
+  it('is refused where the node is no peer any more, which is said by the name that it had', async () => {
+    const { kai, maria } = await twoDesks();
+    kai.way.online = false;
+    const id = await kai.send('maria', 'hello?');
+    await settle();
+    kai.way.isGone = true;
+    kai.messages.dropped(maria.nodeId);
+    await settle();
+    const { state, history } = kai.messages.show({ id }, callBy(OWNER));
+    expect([state, history.at(-1)?.note]).toEqual(['refused', 'maria is no peer of this node any more']);
+  });
+
   it('is refused to an unknown node, with the known ones', async () => {
     const { kai } = await twoDesks();
     await expect(kai.send('mariah', 'hello')).rejects.toMatchObject({

@@ -43,6 +43,8 @@ export const callBy = (caller: Caller, signal: AbortSignal = new AbortController
 interface Way {
   /** False: it is known to be away. */
   online: boolean;
+  /** It is no peer any more. */
+  isGone?: boolean;
   /** Called with what is handed over, before it arrives; may throw what keeps it. */
   before: (what: unknown) => void;
   /** Called when it lies there, before the answer arrives; may throw. */
@@ -185,8 +187,8 @@ const deskOf = (name: string, { other, clock, desks, settings, store }: DeskPart
       },
     });
   const carrier: Carrier = {
-    isOnline: () => way.online,
-    nameOf: () => other,
+    isOnline: () => (way.isGone === true ? undefined : way.online),
+    nameOf: (id) => (way.isGone === true ? id : other),
     deliver: (_, batch) =>
       hand('message.deliver', batch, (desk, parsed) => desk.messages.deliver(parsed, callBy(peer(nodeId)))),
     receipts: (_, receipts) =>
