@@ -21,7 +21,7 @@ export interface SourceRoot {
 }
 
 /** Tells a folder from another one under its path. */
-export interface FolderIdentity {
+interface FolderIdentity {
   readonly dev: number;
   readonly ino: number;
 }
