@@ -123,6 +123,7 @@ export class ExtraRemover {
     { root, folder, isGone }: Folder,
     names: Name[],
   ): Promise<{ readonly gone: Set<number>; readonly others: Set<number> }> {
+    if (names.length === 0) return { gone: new Set(), others: new Set() };
     const want: SourceWant = { kind: 'missing', root, folder, names, ...(isGone ? { gone: true } : {}) };
     const answer = await this.#patience.persist(() => readJson(way.source, want));
     const numbers = (name: string): Set<number> => new Set(listIn(answer, name) as number[]);

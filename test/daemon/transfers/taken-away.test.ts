@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readdirSync, renameSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -104,6 +104,19 @@ describe('a mirrored source', () => {
       expect(await missing('deep/er', [['secret', true]])).toEqual(expect.stringContaining('source_changed'));
     },
   );
+
+  it(verifies('transfers.delete-taken', 'has not changed because its folders have times to come'), async () => {
+    utimesSync(join(home, 'tree/sub'), new Date('2300-01-01'), new Date('2300-01-01'));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const missing = await opened();
+    expect(await missing('sub', [['x', false]])).toEqual({ missing: [0], others: [] });
+    // This clock was set back since.
+    const stats = lstatSync(join(home, 'tree/sub'));
+    const root = { name: 'tree', real: '/t' as SafePath, type: 'directory' as const, identity: stats };
+    const folder = new Mirrored([root]).folder(0, 'sub');
+    const changedAt = (ctimeMs: number): boolean => folder.hasChanged(Object.assign(stats, { ctimeMs }));
+    expect([changedAt(Date.now() + 86_400_000), changedAt(Date.now())]).toEqual([false, true]);
+  });
 
   it(verifies('transfers.delete-taken', 'in which a disk is taken away has not lost what was on it'), () => {
     const stats = lstatSync(join(home, 'tree'));

@@ -4,6 +4,8 @@ import { LoopsyError } from '../../../protocol/errors.ts';
 import { fileError } from './faults.ts';
 import type { SourceRoot } from './sources.ts';
 
+/** So far the clock of a disk in the network may be ahead. */
+const SKEW_MS = 300_000;
 /** Folders on other disks of which is remembered which disk that was; below further ones nothing is removed. */
 const MAX_DISKS = 10_000;
 
@@ -69,9 +71,12 @@ export class MirroredFolder {
     if (stats.dev !== this.#dev) throw sourceChanged(shown);
   }
 
-  /** True where something may have been made, renamed or removed there since the root was opened. */
-  hasChanged({ mtimeMs, ctimeMs }: Stats): boolean {
-    return Math.max(mtimeMs, ctimeMs) >= this.#openedAtMs;
+  /**
+   * True where something may have been made, renamed or removed there since the root was opened. Anybody can give a
+   * folder another mtime, nobody another ctime: one far ahead was given before this clock was set back.
+   */
+  hasChanged({ ctimeMs }: Stats): boolean {
+    return ctimeMs >= this.#openedAtMs && ctimeMs <= Date.now() + SKEW_MS;
   }
 }
 
