@@ -6,6 +6,7 @@ import { LoopsyError } from '../../protocol/errors.ts';
 import { type OutputOf, type ParsedInputOf, rowOf } from '../../protocol/operations.ts';
 import { entriesOf } from '../../store/entries.ts';
 import { type Change, type Entry, type Seen, type Store, StoreConflict, StoreOverBudget } from '../../store/store.ts';
+import { type ToWall, wallTimeOf } from '../../store/wall-time.ts';
 import type { Caller } from '../../trust/caller.ts';
 import { decide } from '../../trust/grants.ts';
 import type { Call } from '../edge/call.ts';
@@ -28,12 +29,14 @@ export interface LeasesOptions {
 export class Leases implements Service {
   readonly name = 'leases';
   readonly #options: LeasesOptions;
+  readonly #toWall: ToWall;
   #unfollow: (() => void) | undefined;
   /** Commits under way. */
   readonly #putting = new Set<Promise<unknown>>();
 
   constructor(options: LeasesOptions) {
     this.#options = options;
+    this.#toWall = wallTimeOf(options.store, options.clock);
   }
 
   /** What changes from now on is told. */
@@ -204,10 +207,5 @@ export class Leases implements Service {
   #mayList(caller: Caller): boolean {
     const facts = { viaLink: caller.kind === 'peer', loopback: true, now: this.#options.clock.now() };
     return decide(caller, rowOf('lease.list'), facts).allowed;
-  }
-
-  #toWall(storedMs: number): number {
-    const { store, clock } = this.#options;
-    return Math.round(storedMs - store.now() + clock.now());
   }
 }

@@ -1,8 +1,9 @@
 import type { ContextEvent } from '../../protocol/context.ts';
 import { FRAME } from '../../protocol/frames.ts';
 import type { Entry, Seen } from '../../store/store.ts';
+import type { ToWall } from '../../store/wall-time.ts';
 import type { StreamPiece } from '../edge/call.ts';
-import { entryOf, PREFIX, type ToWall } from './record.ts';
+import { entryOf, PREFIX } from './record.ts';
 
 /** A change, as watchers are told of it: encoded once for all of them, when the first one takes it. */
 export interface Item {

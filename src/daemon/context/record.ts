@@ -1,6 +1,7 @@
 import type { ContextEntry } from '../../protocol/context.ts';
 import { parseFields } from '../../protocol/record.ts';
 import type { Entry } from '../../store/store.ts';
+import type { ToWall } from '../../store/wall-time.ts';
 
 /** Where the context's entries lie among the store's. */
 export const PREFIX = 'ctx/';
@@ -19,9 +20,6 @@ interface Head extends Author {
   readonly updatedAt: number;
   readonly ttl?: number | undefined;
 }
-
-/** How the store's time differs from the wall clock's: what to take from an `expiresAt` of the store's to show it. */
-export type ToWall = (storedMs: number) => number;
 
 /** An entry as it is stored: its head and its value, a line each. JSON, as a value may hold what the store can't. */
 export const encodeRecord = (head: Head, value: string): string => `${JSON.stringify(head)}\n${JSON.stringify(value)}`;

@@ -5,6 +5,7 @@ import { type ContextEntry, MAX_VALUE_BYTES } from '../../protocol/context.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { rowOf, type OutputOf, type ParsedInputOf } from '../../protocol/operations.ts';
 import type { Budget, Seen, Store } from '../../store/store.ts';
+import { type ToWall, wallTimeOf } from '../../store/wall-time.ts';
 import { StoreConflict, StoreOverBudget } from '../../store/store.ts';
 import type { Caller } from '../../trust/caller.ts';
 import { decide } from '../../trust/grants.ts';
@@ -31,12 +32,14 @@ const DEFAULT_PAGE = 100;
 export class Context implements Service {
   readonly name = 'context';
   readonly #options: ContextOptions;
+  readonly #toWall: ToWall;
   readonly #watchers: Watchers;
   #unfollow: (() => void) | undefined;
 
   constructor(options: ContextOptions) {
     this.#options = options;
-    this.#watchers = new Watchers({ store: options.store, toWall: (ms) => this.#toWall(ms) });
+    this.#toWall = wallTimeOf(options.store, options.clock);
+    this.#watchers = new Watchers({ store: options.store, toWall: this.#toWall });
   }
 
   /** What changes from now on is told to those who watch. */
@@ -81,7 +84,7 @@ export class Context implements Service {
   get({ key }: { readonly key: string }): ContextEntry {
     const entry = this.#options.store.get(PREFIX + key);
     if (entry === undefined) throw notFound(key);
-    return entryOf(entry, (ms) => this.#toWall(ms));
+    return entryOf(entry, this.#toWall);
   }
 
   async delete({ key, ifRevision }: ParsedInputOf<'context.delete'>): Promise<OutputOf<'context.delete'>> {
@@ -106,7 +109,7 @@ export class Context implements Service {
     const page = new Page<ContextEntry>({ limit });
     let last: string | undefined;
     for (const stored of found) {
-      const entry = entryOf(stored, (ms) => this.#toWall(ms));
+      const entry = entryOf(stored, this.#toWall);
       if (!page.add(entry)) break;
       last = entry.key;
     }
@@ -116,12 +119,6 @@ export class Context implements Service {
 
   watch(input: ParsedInputOf<'context.watch'>, call: Call): StreamSource {
     return this.#watchers.follow(input, call.caller);
-  }
-
-  /** The store's time goes on evenly; what is shown is by the wall clock, wherever that is. */
-  #toWall(storedMs: number): number {
-    const { store, clock } = this.#options;
-    return Math.round(storedMs - store.now() + clock.now());
   }
 
   #budgets(caller: Caller): Budget[] {

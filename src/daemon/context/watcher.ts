@@ -1,9 +1,10 @@
 import type { Entry, Store } from '../../store/store.ts';
+import type { ToWall } from '../../store/wall-time.ts';
 import { compareUtf8 } from '../../store/text.ts';
 import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Allowance } from './allowance.ts';
 import { pieceOf, snapshotPiece } from './pieces.ts';
-import { PREFIX, type ToWall } from './record.ts';
+import { PREFIX } from './record.ts';
 import type { Recent } from './recent.ts';
 
 /** What a watcher is made of. */

@@ -1,11 +1,11 @@
 import type { ParsedInputOf } from '../../protocol/operations.ts';
 import type { Seen, Store } from '../../store/store.ts';
+import type { ToWall } from '../../store/wall-time.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { Shares } from '../../trust/shares.ts';
 import type { StreamSource } from '../edge/call.ts';
 import { Allowance } from './allowance.ts';
 import { itemOf } from './pieces.ts';
-import type { ToWall } from './record.ts';
 import { Recent } from './recent.ts';
 import { Watcher } from './watcher.ts';
 

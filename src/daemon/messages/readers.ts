@@ -1,6 +1,7 @@
 import { LoopsyError } from '../../protocol/errors.ts';
 import { addressOf, addressParts } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
+import type { ToWall } from '../../store/wall-time.ts';
 import { type Caller, callerName } from '../../trust/caller.ts';
 import { decideReach } from '../../trust/grants.ts';
 import type { Target } from '../edge/parts.ts';
@@ -86,7 +87,7 @@ export const needReach = (caller: Caller, nodeId: string): void => {
 /** A message as its reader sees it. `toWall` makes wall time of the store's. */
 export const shownMessage = (
   { head, json }: StoredMessage,
-  { names, toWall }: { readonly names: Names; readonly toWall: (storedMs: number) => number },
+  { names, toWall }: { readonly names: Names; readonly toWall: ToWall },
 ): Message => {
   const { id, box, nodeId, fromAgent, by, toAgent, ts, type, thread, replyTo, hops, state, history, reader } = head;
   const here = { nodeId: names.nodeId, name: names.own() };

@@ -7,6 +7,7 @@ import { addressOf } from '../../protocol/mail.ts';
 import type { Message } from '../../protocol/messages.ts';
 import type { OutputOf, ParsedInputOf } from '../../protocol/operations.ts';
 import { StoreConflict } from '../../store/store.ts';
+import { type ToWall, wallTimeOf } from '../../store/wall-time.ts';
 import type { Call } from '../edge/call.ts';
 import type { Publisher } from '../events/bus.ts';
 import { type Carrier, Courier } from './courier.ts';
@@ -45,6 +46,7 @@ const MOST_LABELS = 200;
 export class Messages implements Service {
   readonly name = 'messages';
   readonly #options: MessagesOptions & MailParts;
+  readonly #toWall: ToWall;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #intake: Intake;
@@ -57,6 +59,7 @@ export class Messages implements Service {
     const { store, clock, names, log, carrier } = options;
     const mail = { ...options, guards: new Guards(options.settings), mail: new Mail(options) };
     this.#options = mail;
+    this.#toWall = wallTimeOf(store, clock);
     const onReceipt = (nodeId: string): void => {
       if (nodeId !== names.nodeId) this.#courier.wake(nodeId);
     };
@@ -207,8 +210,7 @@ export class Messages implements Service {
   }
 
   #shown(stored: StoredMessage): Message {
-    const { store, clock, names } = this.#options;
-    return shownMessage(stored, { names, toWall: (ms) => Math.round(ms - store.now() + clock.now()) });
+    return shownMessage(stored, { names: this.#options.names, toWall: this.#toWall });
   }
 
   /** All that waits may have to be looked at: others get their turn between. */
