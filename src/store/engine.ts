@@ -8,6 +8,7 @@ import { Followers } from './followers.ts';
 import { MIGRATIONS, type Migrations } from './schema.ts';
 import type { Database, SqlValue, Statement } from './sqlite.ts';
 import type { Change, CommitOptions, Entry, ListQuery, Seen, Store, Usage } from './store.ts';
+import { TurnReads } from './turn-reads.ts';
 import { checkBudgets, checkChanges, cutList, isStorable, listRange, prefixRange } from './text.ts';
 import { writerThreadOf, type WriterThread } from './writer-thread.ts';
 
@@ -87,6 +88,7 @@ class SqliteStore implements Store {
   readonly #thread: WriterThread;
   readonly #db: Database;
   readonly #reads: ReturnType<typeof prepareReads>;
+  readonly #turn: TurnReads;
   readonly #queue: CommitQueue;
   readonly #time: SteadyTime;
   readonly #followers = new Followers();
@@ -105,6 +107,7 @@ class SqliteStore implements Store {
     this.#thread = thread ?? writerThreadOf(clock);
     this.#db = db;
     this.#reads = prepareReads(db);
+    this.#turn = new TurnReads(db, (error) => log.warn('a read was not ended', { file, error }));
     const { revision, now } = this.#readCounter();
     this.#revision = revision;
     this.#time = new SteadyTime(clock, now);
@@ -112,7 +115,7 @@ class SqliteStore implements Store {
       file,
       clock,
       now: () => this.#time.now(),
-      ask: (task) => this.#thread.ask(file, task),
+      ask: (task) => this.#thread.ask(file, task).finally(() => this.#turn.letGo()),
       onCommitted: (group, changes) => this.#see(group, changes),
       isFollowed: () => this.#followers.size > 0,
       onSwept: (swept) => this.#seeSwept(swept),
@@ -134,6 +137,7 @@ class SqliteStore implements Store {
 
   get(key: string): Entry | undefined {
     if (!isStorable(key)) return undefined;
+    this.#turn.hold();
     const row = this.#reads.get.get(key, this.#time.now());
     return row === undefined ? undefined : unpack(key, row.packed);
   }
@@ -141,18 +145,21 @@ class SqliteStore implements Store {
   list(query: ListQuery): Entry[] {
     const { from, to = BEHIND_ALL_TEXT } = listRange(query);
     const statement = query.reverse === true ? this.#reads.descending : this.#reads.ascending;
+    this.#turn.hold();
     // Row by row: large values that the list does not hold are never read.
     return cutList(statement.iterate(from, to, this.#time.now(), query.limit), query).map(toEntry);
   }
 
   count(prefix: string): number {
     const { from, to = BEHIND_ALL_TEXT } = prefixRange(prefix);
+    this.#turn.hold();
     const range: SqlValue[] = [from, to];
     return this.#reads.count.get(...range, this.#time.now(), ...range)?.live ?? 0;
   }
 
   usage(accounts: string): Usage {
     const { from, to = BEHIND_ALL_TEXT } = prefixRange(accounts);
+    this.#turn.hold();
     const { entries, bytes } = this.#reads.usage.get(from, to) ?? {};
     return { entries: entries ?? 0, bytes: bytes ?? 0 };
   }
@@ -189,6 +196,7 @@ class SqliteStore implements Store {
     this.#sweeper?.cancel();
     this.#stopPolling();
     await this.#queue.drain();
+    this.#turn.letGo();
     // The thread closes last: the last connection moves the log into the file.
     this.#db.close();
     await this.#thread.close(this.#file);
@@ -226,6 +234,7 @@ class SqliteStore implements Store {
   #poll(): void {
     // While this process writes, a new counter may be its own; the writer's answer will tell.
     if (this.#queue.isWriting) return;
+    this.#turn.letGo();
     const { revision } = this.#readCounter();
     if (revision === this.#revision) return;
     this.#revision = revision;

@@ -7,6 +7,7 @@ import { openStore } from '../../src/store/engine.ts';
 import { MIGRATIONS, type Migrations } from '../../src/store/schema.ts';
 import { openDatabase } from '../../src/store/sqlite.ts';
 import { type Change, StoreBusy, StoreFull, StoreUnusable, type Store } from '../../src/store/store.ts';
+import { nextTurn } from '../../src/kernel/turn.ts';
 import { FakeClock } from '../helpers/clock.ts';
 import { mountSmallDisk } from '../helpers/small-disk.ts';
 import { tempFolder } from '../helpers/temp-folder.ts';
@@ -49,6 +50,32 @@ describe('a durable store', () => {
     expect(second.get('a')).toEqual({ key: 'a', value: '1', revision: 1 });
     expect(second.revision).toBe(2);
     expect(await second.commit([{ put: 'b', value: '2' }])).toBe(3);
+  });
+
+  it(verifies('store.turn-reads', 'reads of one turn see one state, and after a commit what it found'), async () => {
+    const file = await tempFile();
+    const store = open(file);
+    const other = openDatabase(file);
+    onTestFinished(() => other.close());
+    const foreign = (value: string): void =>
+      other.exec(
+        `UPDATE entries SET value = '${value}', revision = revision + 1; UPDATE counter SET revision = revision + 1`,
+      );
+    await store.commit([{ put: 'a', value: '1' }]);
+    expect(store.get('a')?.value).toBe('1');
+    foreign('2');
+    // Both reads are of one turn.
+    expect([store.get('a')?.value, store.list({ prefix: '', limit: 1 })[0]?.value]).toEqual(['1', '1']);
+    await nextTurn();
+    expect([store.get('a')?.value, store.list({ prefix: '', limit: 1 })[0]?.value]).toEqual(['2', '2']);
+    foreign('3');
+    // What refuses a commit is there to be read.
+    await expect(store.commit([{ put: 'a', value: 'mine', ifRevision: 2 }])).rejects.toMatchObject({ revision: 3 });
+    expect(store.get('a')?.value).toBe('3');
+    const committed = store.commit([{ put: 'a', value: '4' }]);
+    expect(store.get('a')?.value).toBe('3');
+    await committed;
+    expect(store.get('a')?.value).toBe('4');
   });
 
   it(

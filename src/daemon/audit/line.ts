@@ -14,14 +14,10 @@ const cut = (_key: string, value: unknown): unknown => {
   return [...(value as unknown[]).slice(0, MAX_ITEMS), `… (${value.length - MAX_ITEMS} more)`];
 };
 
-/** A record as one line, without its end. */
-export const lineOf = (record: AuditRecord): string =>
-  Object.values(record).every(isShort) ? JSON.stringify(record) : JSON.stringify(record, cut);
-
-/** True for what nothing has to be cut of: most records have nothing else, and are made without a look at each part. */
-const isShort = (value: unknown): boolean => {
-  if (typeof value === 'string') return value.length <= MAX_STRING;
-  return typeof value !== 'object' || value === null;
+/** A record as one line, without its end. Of a short one nothing has to be cut. */
+export const lineOf = (record: AuditRecord): string => {
+  const line = JSON.stringify(record);
+  return line.length <= MAX_STRING ? line : JSON.stringify(record, cut);
 };
 
 /** The record that a line holds; `undefined` for anything else, such as a line that was torn. */

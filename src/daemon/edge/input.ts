@@ -53,19 +53,31 @@ const parseJson = (text: string): Readonly<Record<string, unknown>> => {
 const fieldsOf = (schema: z.ZodType): string[] =>
   'shape' in schema && isRecord(schema.shape) ? Object.keys(schema.shape) : [];
 
+const NOTHING: Readonly<Record<string, never>> = {};
+
+/** Most requests have no query: theirs is not copied. */
+const withoutPeer = (query: Exchange['query']): Exchange['query'] => {
+  if (Object.keys(query).length === 0) return NOTHING;
+  const { peer: _peer, ...rest } = query;
+  return rest;
+};
+
 /** Where the reader of a stream goes on that was cut: behind the last event that it has seen, as SSE says it. */
 const resumedAt = (op: Operation, { request }: Exchange): { since?: string } => {
   const since = request.headers['last-event-id'];
-  if (op.kind !== 'stream' || typeof since !== 'string' || !fieldsOf(op.input).includes('since')) return {};
+  if (op.kind !== 'stream' || typeof since !== 'string' || !fieldsOf(op.input).includes('since')) return NOTHING;
   return { since };
 };
 
 /** The fields of a request before validation, from path, query and body; `peer` is not among them. */
 export const gatherInput = async (op: Operation, exchange: Exchange): Promise<Record<string, unknown>> => {
-  const { params, query } = exchange;
-  const { peer: _peer, ...rest } = query;
-  if (inputInQuery(op)) return { ...rest, ...resumedAt(op, exchange), ...params };
-  const field = Object.keys(rest)[0];
+  const { params } = exchange;
+  const query = withoutPeer(exchange.query);
+  if (inputInQuery(op)) {
+    const resumed = resumedAt(op, exchange);
+    return query === NOTHING && resumed === NOTHING ? params : { ...query, ...resumed, ...params };
+  }
+  const field = Object.keys(query)[0];
   if (field !== undefined) {
     throw new LoopsyError('invalid_request', {
       message: `"${field}" belongs in the body, not in the query`,
