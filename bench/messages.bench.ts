@@ -5,7 +5,7 @@ import net from 'node:net';
 import { connectMachines, Machine } from '../test/helpers/nodes.ts';
 import { until } from '../test/helpers/process-facts.ts';
 import { verifies } from '../test/requirements.ts';
-import { askAll, type Dialect, httpEnd, rateOf } from './lib/lanes.ts';
+import { askAll, type Dialect, httpEnd, Lane, rateOf } from './lib/lanes.ts';
 import { median, quantile, report } from './lib/measure.ts';
 
 const ROUNDS = Number(process.env['ROUNDS'] ?? 5);
@@ -80,26 +80,32 @@ const throughput = async (kai: Machine, maria: Machine): Promise<number> => {
   return (there * 1000) / (performance.now() - begun);
 };
 
+const idOf = (answer: Buffer): string => /"id":"(\w{26})"/.exec(answer.toString())?.[1] ?? '';
+
 /** One every 10 ms. @returns how long each took from the request to the other node's disk, ms. */
 const latencies = async (kai: Machine, maria: Machine): Promise<number[]> => {
   const arrivals = new Arrivals();
   await arrivals.follow(maria);
+  const dialect = await sendOn(kai);
+  const free = await Promise.all(Array.from({ length: LANES }, () => Lane.open(dialect)));
   const sent = new Map<string, number>();
   const asked: Promise<void>[] = [];
   const begun = performance.now();
   for (let at = 0; at < PACE.messages; at += 1) {
     const wait = begun + at * PACE.everyMs - performance.now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    const lane = free.pop() ?? (await Lane.open(dialect));
     const from = performance.now();
     asked.push(
-      kai
-        .fetch('POST', '/messages', { to: 'maria', body: 'x'.repeat(200) })
-        .then((answer) => answer.json())
-        .then((answer: unknown) => void sent.set((answer as { id: string }).id, from)),
+      lane.ask().then((answer) => {
+        sent.set(idOf(answer), from);
+        free.push(lane);
+      }),
     );
   }
   await Promise.all(asked);
   await until(() => Promise.resolve([...sent.keys()].every((id) => arrivals.at.has(id))), 30_000);
+  for (const lane of free) lane.close();
   arrivals.stop();
   return [...sent].map(([id, from]) => (arrivals.at.get(id) ?? Number.NaN) - from);
 };

@@ -13,11 +13,11 @@ export interface Dialect {
 }
 
 /** One connection with one request under way at a time. */
-class Lane {
+export class Lane {
   readonly #socket: net.Socket;
   readonly #dialect: Dialect;
   #held: Buffer = Buffer.alloc(0);
-  #due: ((error?: Error) => void) | undefined;
+  #due: ((answer: Buffer | Error) => void) | undefined;
 
   private constructor(socket: net.Socket, dialect: Dialect) {
     this.#socket = socket;
@@ -36,7 +36,8 @@ class Lane {
     return lane;
   }
 
-  ask(): Promise<void> {
+  /** Resolves with the whole answer. */
+  ask(): Promise<Buffer> {
     return this.#ask(this.#dialect.request());
   }
 
@@ -45,9 +46,9 @@ class Lane {
     this.#socket.destroy();
   }
 
-  #ask(bytes: string | Buffer): Promise<void> {
+  #ask(bytes: string | Buffer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      this.#due = (error) => (error === undefined ? resolve() : reject(error));
+      this.#due = (answer) => (answer instanceof Error ? reject(answer) : resolve(answer));
       if (bytes.length > 0) this.#socket.write(bytes);
       this.#settle();
     });
@@ -64,9 +65,10 @@ class Lane {
     try {
       const end = this.#dialect.answerEnd(this.#held);
       if (end === 0) return;
+      const answer = this.#held.subarray(0, end);
       this.#held = this.#held.subarray(end);
       this.#due = undefined;
-      settle();
+      settle(answer);
     } catch (error) {
       this.#due = undefined;
       settle(error instanceof Error ? error : new Error(String(error)));
