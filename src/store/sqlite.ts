@@ -102,7 +102,8 @@ export const inTransaction = <Result>(db: Database, run: () => Result): Result =
   }
 };
 
-const rollBack = (db: Database): void => {
+/** Ends whatever transaction there still is. */
+export const rollBack = (db: Database): void => {
   try {
     db.exec('ROLLBACK');
   } catch {

@@ -1,10 +1,11 @@
-import type { Database, Statement } from './sqlite.ts';
+import { type Database, rollBack, type Statement } from './sqlite.ts';
 
 /**
  * What one turn of the event loop reads it reads of one state of the file: a lock for each read would cost more than
  * most of them.
  */
 export class TurnReads {
+  readonly #db: Database;
   readonly #begin: Statement<unknown>;
   readonly #end: Statement<unknown>;
   readonly #onFailure: (error: unknown) => void;
@@ -12,6 +13,7 @@ export class TurnReads {
 
   /** `onFailure` is told of a state that could not be let go: the next read has a new one all the same. */
   constructor(db: Database, onFailure: (error: unknown) => void) {
+    this.#db = db;
     this.#begin = db.prepare('BEGIN');
     this.#end = db.prepare('COMMIT');
     this.#onFailure = onFailure;
@@ -32,7 +34,8 @@ export class TurnReads {
     try {
       this.#end.run();
     } catch (error) {
-      // A read that failed badly has ended it.
+      // A read that failed badly may have ended it.
+      rollBack(this.#db);
       this.#onFailure(error);
     }
   }
