@@ -48,6 +48,9 @@ export const REQUIREMENTS = {
   'cli.context.broadcast': 'context broadcast says of each peer whether it has it',
   'cli.context.import': 'context import sets what context export prints',
   'cli.context.import-pace': 'context import waits for the rate of the node as often as it must, once for all',
+  'cli.context.import-order': 'context import sets the lines of one key in their order',
+  'cli.message.wait-away': 'message wait ends in time, whatever becomes of its node',
+  'cli.context.lease-away': 'what waits, for a lease or a rate, waits for its node, and never ends as if it were done',
   'cli.context.lease': 'context lease acquire waits where it is told to',
   'cli.context.lease-fence': 'context lease renew and release can name the hold that they mean',
   'events.follow': 'what happens on a node is followed live, in order, and from a cursor',
@@ -251,6 +254,7 @@ export const REQUIREMENTS = {
   'streams.stalled': 'a reader that takes nothing loses a stream that goes on behind its cursor',
   'store.turn-reads':
     'what one turn reads is of one state; what a commit has done, or was refused for, is read after it',
+  'store.expiry-revision': 'what expires makes a revision, also where nobody follows',
   'store.wall-time': 'a time of the store’s is shown as one time',
   'store.suite': 'the engine and its memory twin pass one suite',
   'store.group-commit': 'commits are grouped off the event loop; what was acknowledged survives kill -9',

@@ -21,6 +21,8 @@ export interface Waiting {
   readonly signal: AbortSignal;
   /** Thrown where it takes too long. */
   readonly why: unknown;
+  /** Monotonic ms: it takes too long from here on, at the latest. */
+  readonly endAtMs?: number | undefined;
 }
 
 /** The time in which the node is away of something that is followed. */
@@ -42,13 +44,14 @@ export class Absence {
   }
 
   /** Waits until this node answers. @throws `why`, where it takes too long. */
-  async wait({ signal, why }: Waiting): Promise<LocalNode> {
+  async wait({ signal, why, endAtMs = Infinity }: Waiting): Promise<LocalNode> {
     const { io, node } = this.#cli;
     if (this.#sinceMs !== undefined) await sleep(LOOK_MS, io.clock);
     this.#sinceMs ??= io.clock.monotonicMs();
     for (let said = false; ;) {
       signal.throwIfAborted();
-      if (io.clock.monotonicMs() - this.#sinceMs > AWAY_MS) throw why;
+      const now = io.clock.monotonicMs();
+      if (now - this.#sinceMs > AWAY_MS || now >= endAtMs) throw why;
       try {
         return await node();
       } catch (thrown) {

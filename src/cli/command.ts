@@ -8,4 +8,12 @@ const run = async (): Promise<never> => {
   process.exit(code);
 };
 
+/** A command that waits for what never comes would end here, as if all were well. */
+process.once('beforeExit', () => {
+  process.stderr.write(
+    'loopsy: this command ended before it was done\n  this is a mistake in loopsy: please report it with what you typed\n',
+  );
+  process.exit(1);
+});
+
 void run();

@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import { withTimeLimit } from '../kernel/sleep.ts';
 import { LineReader } from '../kernel/lines.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 import { parseFields } from '../protocol/record.ts';
@@ -57,7 +58,9 @@ export const countWords = ({ set, kept }: Counts): string => {
  */
 export const importLines = async (stdin: Stdin, importing: Importing): Promise<void> => {
   const { set, isKept, counts, signal } = importing;
-  const under = new Set<Promise<void>>();
+  /** By key, the last of each. */
+  const under = new Map<string, Promise<void>>();
+  let begun = 0;
   let failed: unknown;
   const take = async ({ number, entry }: Line): Promise<void> => {
     try {
@@ -73,14 +76,23 @@ export const importLines = async (stdin: Stdin, importing: Importing): Promise<v
     for (;;) {
       const step = await orEnded(lines.next(), signal);
       if (step === undefined || step.done === true || failed !== undefined) break;
-      const taking: Promise<void> = take(step.value).finally(() => under.delete(taking));
-      under.add(taking);
-      if (under.size >= AT_ONCE) await orEnded(Promise.race(under), signal);
+      const { value: line } = step;
+      const { key } = line.entry;
+      // Lines of one key are set one after the other: the last of them stands.
+      const taking: Promise<void> = (under.get(key) ?? Promise.resolve())
+        .then(() => take(line))
+        .finally(() => {
+          begun -= 1;
+          if (under.get(key) === taking) under.delete(key);
+        });
+      under.set(key, taking);
+      begun += 1;
+      if (begun >= AT_ONCE) await orEnded(Promise.race(under.values()), signal);
     }
   } catch (thrown) {
     failed ??= thrown;
   }
-  await settled(Promise.all(under), importing);
+  await settled(Promise.all(under.values()), importing);
   signal.throwIfAborted();
   if (failed !== undefined) throw withCounts(failed, counts);
 };
@@ -103,7 +115,7 @@ const orEnded = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T |
 /** Waits for what is under way; behind the signal not for long. */
 const settled = async (under: Promise<unknown>, { signal, clock }: Importing): Promise<void> => {
   await orEnded(under, signal);
-  if (signal.aborted) await Promise.race([under, new Promise<void>((resolve) => clock.after(LEAVE_MS, resolve))]);
+  if (signal.aborted) await withTimeLimit(under, LEAVE_MS, clock);
 };
 
 const atLine = (line: number, thrown: unknown): unknown =>

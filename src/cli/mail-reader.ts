@@ -49,7 +49,12 @@ export async function* incoming(cli: Cli, { filter, isPeek, hand, endAtMs }: Wan
     } catch (thrown) {
       if (signal.aborted) return;
       if (!isAway(thrown)) throw thrown;
-      node = await away.wait({ signal, why: thrown });
+      const back = await away.wait({ signal, why: thrown, endAtMs }).catch((why: unknown) => {
+        if (signal.aborted || (endAtMs !== undefined && clock.monotonicMs() >= endAtMs)) return undefined;
+        throw why;
+      });
+      if (back === undefined) return;
+      node = back;
     }
   }
 }

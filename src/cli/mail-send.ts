@@ -1,9 +1,11 @@
+import { sleep } from '../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../protocol/errors.ts';
 import { addressParts } from '../protocol/mail.ts';
 import type { Message } from '../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../protocol/operations.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
+import { isAway } from './followed.ts';
 import { againWords, plain } from './output.ts';
 
 /** An online peer answers within that: what became of the message is said at once. */
@@ -70,9 +72,9 @@ const stateSoon = async ({ id, state }: Sent, { cli, node, input }: Sending): Pr
   if (state !== 'queued') return undefined;
   const as = input.as === undefined ? {} : { as: input.as };
   for (const ms of LOOKS_MS) {
-    await new Promise<void>((resolve) => cli.io.clock.after(ms, resolve));
-    const message = await node.client.call('message.show', { id, ...as });
-    if (message.state !== 'queued') return message;
+    await sleep(ms, cli.io.clock);
+    const message = await ifThere(node.client.call('message.show', { id, ...as }));
+    if (message?.state !== 'queued') return message;
   }
   return undefined;
 };
@@ -97,8 +99,18 @@ const outcomeOf = async (sent: Sent, sending: Sending): Promise<Outcome> => {
   }
 };
 
+/** What was accepted lies on this node's disk: that the node has gone since then is no reason to say that it wasn't. */
+const ifThere = async <Answer>(asking: Promise<Answer>): Promise<Answer | undefined> => {
+  try {
+    return await asking;
+  } catch (thrown) {
+    if (isAway(thrown)) return undefined;
+    throw thrown;
+  }
+};
+
 /** As far as is known: what has just gone is online for a moment yet. */
 const isOnline = async ({ to }: Sent, { client }: LocalNode): Promise<boolean> => {
-  const { addresses } = await client.call('message.addresses', {});
+  const { addresses = [] } = (await ifThere(client.call('message.addresses', {}))) ?? {};
   return addresses.some(({ address, status }) => address === addressParts(to).node && status === 'online');
 };

@@ -1,4 +1,5 @@
 import type { Clock } from '../kernel/clock.ts';
+import { withTimeLimit } from '../kernel/sleep.ts';
 import { LoopsyError } from '../protocol/errors.ts';
 
 /** What a pace is made of. */
@@ -59,17 +60,14 @@ export class Pace {
     }
   }
 
-  #wait(waitMs: number): Promise<void> {
+  async #wait(waitMs: number): Promise<void> {
     const { clock, signal } = this.#parts;
-    return new Promise((resolve) => {
-      const done = (): void => {
-        timer.cancel();
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = clock.after(waitMs, done);
-      signal.addEventListener('abort', done);
-    });
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+    await withTimeLimit(ended, waitMs, clock);
+    signal.removeEventListener('abort', end);
   }
 }
 

@@ -33,7 +33,6 @@ const openQueue = (clock = new FakeClock()) => {
     ask,
     now: () => clock.now(),
     onCommitted: () => undefined,
-    isFollowed: () => false,
     onSwept: () => undefined,
     onSweepFailed: () => undefined,
   });

@@ -1,7 +1,10 @@
+import { sleep } from '../../kernel/sleep.ts';
 import { pagesOf } from '../../client/pages.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf } from '../../protocol/operations.ts';
+import { Absence } from '../absence.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
+import { isAway } from '../followed.ts';
 import { on, there, ttlOf } from '../context-options.ts';
 import { callerWords } from '../known-names.ts';
 import { localTime, plain, table } from '../output.ts';
@@ -10,6 +13,8 @@ import { parseNumber, parseSpan } from '../values.ts';
 const DEFAULT_LEASE_S = 60;
 const LIVES = 'it is held for a minute';
 const ASK_AGAIN_MS = 1000;
+/** A peer counts what is asked of it, by all on this machine. */
+const ASK_PEER_AGAIN_MS = 3000;
 
 const showLease = async (cli: Cli, lease: OutputOf<'lease.acquire'>, verb: string): Promise<number> => {
   if (cli.out.json) cli.out.document(lease);
@@ -23,9 +28,11 @@ const acquire: Command = async (cli) => {
   const [name = ''] = invocation.args;
   const wait = invocation.value('wait');
   const endAtMs = io.clock.monotonicMs() + (wait === undefined ? 0 : parseSpan(wait, 'wait'));
-  const node = await cli.node();
   const input = { ttl: DEFAULT_LEASE_S, ...ttlOf(cli, LIVES), name };
-  for (let isSaid = false; ;) {
+  const away = new Absence(cli, 'the lease is asked for again when it is back', out.note);
+  const { signal } = new AbortController();
+  let node = await cli.node();
+  for (let said = ''; ;) {
     try {
       const lease = await node.client.call('lease.acquire', input, on(cli));
       await showLease(cli, lease, 'You hold');
@@ -33,13 +40,30 @@ const acquire: Command = async (cli) => {
       return EXIT.ok;
     } catch (thrown) {
       const left = endAtMs - io.clock.monotonicMs();
-      if (!(thrown instanceof LoopsyError) || thrown.error !== 'lease_held' || left <= 0) throw thrown;
-      if (!isSaid && !out.json) out.note(`waiting: ${plain(thrown.message)}`);
-      isSaid = true;
-      await new Promise<void>((resolve) => io.clock.after(Math.min(left, ASK_AGAIN_MS), resolve));
+      const againMs = on(cli).peer === undefined ? ASK_AGAIN_MS : ASK_PEER_AGAIN_MS;
+      if (!(thrown instanceof LoopsyError) || left <= 0 || !mayEnd(thrown)) throw thrown;
+      if (isAway(thrown)) {
+        node = await away.wait({ signal, why: thrown, endAtMs });
+        continue;
+      }
+      away.over();
+      if (said !== thrown.error && !out.json) out.note(`waiting: ${plain(thrown.message)}`);
+      said = thrown.error;
+      await sleep(Math.min(left, againMs), io.clock);
     }
   }
 };
+
+/** What keeps a lease from being taken now, and may be over soon. */
+const WAITED_OUT: ReadonlySet<string> = new Set([
+  'lease_held',
+  'rate_limited',
+  'peer_offline',
+  'peer_unreachable',
+  'outcome_unknown',
+]);
+
+const mayEnd = (thrown: LoopsyError): boolean => WAITED_OUT.has(thrown.error) || isAway(thrown);
 
 /** What its holder does with it, to be typed. */
 const nextSteps = (cli: Cli, { name, fence }: OutputOf<'lease.acquire'>): string[] => {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 
+import { sleep } from '../../kernel/sleep.ts';
 import { LoopsyError } from '../../protocol/errors.ts';
 import { type Bench, mismatch, type SelftestCheck, shortTime } from './check.ts';
 
@@ -78,6 +79,6 @@ const reaches = async ({ client, clock, signal }: Bench, id: string, wanted: key
     if (state === wanted) return;
     if (!BEFORE[wanted].some((before) => before === state))
       throw mismatch(`the message is ${state}: ${history.at(-1)?.note ?? 'no reason is given'}`);
-    await new Promise<void>((resolve) => clock.after(LOOK_MS, resolve));
+    await sleep(LOOK_MS, clock);
   }
 };

@@ -212,6 +212,26 @@ describe('context import, where the node takes only so many', () => {
     expect(refused()).toBeLessThan(16 + 2 * 80);
   });
 
+  it(verifies('cli.context.import-order', 'sets the lines of one key in their order'), async () => {
+    const stdin = Array.from({ length: 40 }, (_, at) => JSON.stringify({ key: `k${at % 2}`, value: `${at}` })).join(
+      '\n',
+    );
+    const held = new Map<unknown, unknown>();
+    const node = await FakeNode.start({
+      'context.set': async ({ input }) => {
+        // The earlier, the slower.
+        for (let turn = Number(input['value']); turn < 40; turn += 1) await setImmediate();
+        held.set(input['key'], input['value']);
+        return ENTRY;
+      },
+    });
+    expect(await runCli(['context', 'import'], { dataDir: node.folder, stdin })).toMatchObject({ code: 0 });
+    expect([...held]).toEqual([
+      ['k0', '38'],
+      ['k1', '39'],
+    ]);
+  });
+
   it('ends at Ctrl-C, and says how many are set', async () => {
     const clock = new FakeClock();
     const { node } = await slowNode(clock, 20);
@@ -274,6 +294,28 @@ describe('context lease acquire', () => {
       driveClock(clock, runCli(['context', 'lease', 'acquire', 'deploy', ...more], { dataDir: node.folder, clock }));
     expect(await acquire()).toMatchObject({ code: 1, stderr: expect.stringContaining('held by kai') });
     expect(await acquire('--wait', '10s')).toMatchObject({ code: 0, stderr: 'waiting: held by kai\n' });
+  });
+
+  it(verifies('cli.context.lease', 'and over what may be over soon: the rate of the peer, its restart'), async () => {
+    const clock = new FakeClock();
+    const why = ['rate_limited', 'lease_held', 'peer_offline', 'peer_unreachable', 'outcome_unknown'] as const;
+    let asked = 0;
+    const node = await FakeNode.start({
+      'lease.acquire': () => {
+        const error = why[asked];
+        asked += 1;
+        if (error !== undefined) throw new LoopsyError(error, { message: error });
+        return { name: 'deploy', owner: 'owner', fence: 9, expiresAt: clock.now() };
+      },
+    });
+    const acquire = (...more: string[]) =>
+      driveClock(clock, runCli(['context', 'lease', 'acquire', 'a', ...more], { dataDir: node.folder, clock }));
+    expect(await acquire('--peer', 'kai', '--wait', '1m')).toMatchObject({
+      code: 0,
+      stderr: why.map((one) => `waiting: ${one}\n`).join(''),
+    });
+    asked = 0;
+    expect(await acquire('--peer', 'kai', '--wait', '5s')).toMatchObject({ code: 5 });
   });
 });
 

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
+import { nextTurn } from '../../../src/kernel/turn.ts';
 import { LoopsyError } from '../../../src/protocol/errors.ts';
 import { FakeClock } from '../../helpers/clock.ts';
 import { driveClock } from '../../helpers/drive-clock.ts';
+import { verifies } from '../../requirements.ts';
 import { MESSAGE, MESSAGE_ID } from '../fake-mail.ts';
 import { FakeNode } from '../fake-node.ts';
 import { runCli, type RunOptions } from '../run-cli.ts';
@@ -26,6 +28,20 @@ const threeWait = async (onTake: (id: string) => void): Promise<FakeNode> => {
 };
 
 describe('message', () => {
+  it(verifies('cli.message.wait-away', 'wait ends when it was told to, with its node away'), async () => {
+    const clock = new FakeClock();
+    const begun = clock.monotonicMs();
+    const node = await FakeNode.start();
+    node.on('message.wait', () => {
+      setTimeout(() => node.close(), 20);
+      return new Promise(() => undefined);
+    });
+    const waiting = runCli(['message', 'wait', '--timeout', '5s'], { dataDir: node.folder, clock });
+    while (node.inputs('message.wait').length === 0) await nextTurn();
+    expect(await driveClock(clock, waiting)).toMatchObject({ code: 6, stdout: '' });
+    expect(clock.monotonicMs() - begun).toBeLessThan(6000);
+  });
+
   it.each(['', '--json'])('inbox %s shows each message before it takes the next one', async (json) => {
     const shown: string[] = [];
     let output = (): string => '';
