@@ -53,6 +53,9 @@ export const KEYS = {
   from: (nodeId: string): string => `mail/from/${nodeId}`,
   /** What may make room, for each account: by `ROOM`, the oldest first. */
   room: (account: string, rest = ''): string => `mail/room/${account.slice('mail/'.length)}/${rest}`,
+  /** Two who rest, as the guards know them: gone when it is over. */
+  rest: (from: string, to: string): string => `mail/rest/${from}>${to}`,
+  restAll: 'mail/rest/',
   epoch: 'mail/epoch',
   unreadAll: 'mail/new/',
   queueAll: 'mail/queue/',

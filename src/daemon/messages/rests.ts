@@ -4,10 +4,11 @@ import { addressOf } from '../../protocol/mail.ts';
 import type { Receipt } from '../../protocol/messages.ts';
 import { diskErrors } from '../storage/disk-errors.ts';
 import type { Entry } from '../../store/store.ts';
+import { writeBehind } from '../../store/write-behind.ts';
 import type { Publisher } from '../events/bus.ts';
 import { given } from './mail.ts';
 import type { MailParts } from './parts.ts';
-import { KEYS, type MessageHead } from './record.ts';
+import { KEYS, type MessageHead, senderOf } from './record.ts';
 
 /** What telling both sides of a rest needs. */
 export interface RestParts extends MailParts {
@@ -47,8 +48,11 @@ export class Rests {
   }
 
   /** A guard here has seen a loop: `head` is the message that was one too many. */
-  async begin({ box, nodeId, fromAgent, toAgent, by }: MessageHead, restMs: number): Promise<void> {
+  async begin(head: MessageHead, restMs: number): Promise<void> {
+    const { box, nodeId, fromAgent, toAgent, by } = head;
     const { store, names, log, onReceipt } = this.#parts;
+    const [source, target] = box === 'out' ? [names.nodeId, nodeId] : [nodeId, names.nodeId];
+    this.#keep(senderOf(source, head), `${target}#${toAgent ?? ''}`, store.now() + restMs);
     // Nobody writes back to a named key: it rests alone, and what its owner writes and is written to goes on.
     if (by !== undefined) return log.warn('messages rest', { by, box, peer: names.nameOf(nodeId) ?? nodeId, restMs });
     const [mine, theirs] = box === 'out' ? [fromAgent, toAgent] : [toAgent, fromAgent];
@@ -77,8 +81,16 @@ export class Rests {
     const theirs = `${nodeId}#${fromAgent ?? ''}`;
     const mine = `${names.nodeId}#${toAgent ?? ''}`;
     const at = store.now();
-    if (guards.rest(theirs, mine, { at, untilMs: at + restMs }) && this.#told.take(nodeId).ok)
-      this.#tell({ nodeId, mine: toAgent, theirs: fromAgent }, restMs);
+    if (!guards.rest(theirs, mine, { at, untilMs: at + restMs }) || !this.#told.take(nodeId).ok) return;
+    this.#keep(theirs, mine, at + restMs);
+    this.#tell({ nodeId, mine: toAgent, theirs: fromAgent }, restMs);
+  }
+
+  /** For the next start. */
+  #keep(from: string, to: string, untilMs: number): void {
+    const { store, log } = this.#parts;
+    const change = { put: KEYS.rest(from, to), value: JSON.stringify([from, to]), expiresAt: untilMs };
+    writeBehind(store, [change], log);
   }
 
   #tell({ nodeId, mine, theirs }: Pair, restMs: number): void {

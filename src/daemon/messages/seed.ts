@@ -1,4 +1,5 @@
 import { timeOf } from '../../kernel/ids.ts';
+import { entriesOf } from '../../store/entries.ts';
 import type { Entry } from '../../store/store.ts';
 import { COUNTED_MS, type Passing, SHORT } from './guards.ts';
 import type { MailParts } from './parts.ts';
@@ -13,9 +14,14 @@ const MOST = 4096;
 /** No escape of JSON is longer: a text of more is not short, without a look at it. */
 const MOST_ESCAPED = 6 * SHORT;
 
-/** A node that starts counts what it has let out before: the other nodes have not forgotten it. */
+/** A node that starts counts what it has let out before, and rests on: the other nodes have not forgotten it. */
 export const seedGuards = (parts: Parts): void => {
   for (const past of lately(parts).reverse()) parts.guards.count(past);
+  for (const { value, expiresAt: untilMs = 0 } of entriesOf(parts.store, KEYS.restAll)) {
+    // Written by `Rests`.
+    const [from, to] = JSON.parse(value) as [string, string];
+    parts.guards.rest(from, to, { at: parts.store.now(), untilMs });
+  }
 };
 
 /** What was sent a moment ago, newest first. */

@@ -131,6 +131,29 @@ describe('a node that starts', () => {
     await expect(kai.send('maria', 'x')).rejects.toMatchObject({ details: { why: 'loop' } });
     await kai.send('maria#other', 'x');
   });
+
+  it(verifies('message.guards', 'goes on resting, whoever of the two began it'), async () => {
+    const { kai, maria, clock } = await twoDesks();
+    await sendUntilStopped(kai, 'maria');
+    await expect(kai.send('maria', 'x')).rejects.toMatchObject({ error: 'message_loop' });
+    await settle();
+    clock.advance(MINUTE_MS * 3);
+    for (const [one, other] of [
+      [kai, 'maria'],
+      [maria, 'kai'],
+    ] as const) {
+      await one.restart();
+      await expect(one.send(other, 'x')).rejects.toMatchObject({ details: { retryAfterMs: 2 * MINUTE_MS } });
+    }
+    clock.advance(2 * MINUTE_MS);
+    for (const [one, other] of [
+      [kai, 'maria'],
+      [maria, 'kai'],
+    ] as const) {
+      await one.restart();
+      await one.send(other, 'x');
+    }
+  });
 });
 
 describe('a rest', () => {
