@@ -119,8 +119,9 @@ export class Target {
     const begins = root !== undefined && entries.some(isRoot) && !isThere(root);
     const plan = this.#planner.plan(entries);
     const made = begins ? this.#rootAt(root) : undefined;
-    if (made !== undefined) this.journal.made(made);
-    return plan;
+    if (root === undefined || made === undefined) return plan;
+    this.journal.made(made);
+    return { ...plan, made: [root, made.mark] };
   }
 
   /** Which of these files have the contents of the source's. */
