@@ -55,7 +55,7 @@ export class ExtraRemover {
 
   /**
    * Why there will be no room for what is of another kind at the source: it can't be read, or something in the folder in
-   * its way would stay. Undefined where there is, or can be, room.
+   * its way would stay, by the rules of either end. Undefined where there is, or can be, room.
    */
   async whyNot(
     way: Way,
@@ -82,7 +82,7 @@ export class ExtraRemover {
 
   /** @throws {LoopsyError} where something in a folder would stay. */
   async #needAll(way: Way, place: Folder): Promise<void> {
-    for await (const { names, isWhole } of this.#pages(way, place)) {
+    for await (const { names, isWhole } of this.#pages(way, { ...place, isJudged: true })) {
       const { gone } = await this.#ask(way, place, names);
       if (!isWhole || gone.size < names.length) throw staysFor(shownIn(way, place.root, place.folder));
       for (const name of names) if (name[1]) await this.#needAll(way, below(place, name));
@@ -104,10 +104,10 @@ export class ExtraRemover {
   }
 
   /** What a target has in a folder; not whole where there is more that can't be asked about. */
-  async *#pages(way: Way, { root, folder }: Folder): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
+  async *#pages(way: Way, { root, folder, isJudged }: Folder): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
     let after: string | undefined;
     do {
-      const asked = JSON.stringify({ root, folder, after });
+      const asked = JSON.stringify({ root, folder, after, ...(isJudged === true ? { judge: true } : {}) });
       const answer = await this.#patience.persist(() => way.target.write('extra', asked));
       const isWhole = this.#remark(answer);
       const names = namesIn(answer);
@@ -181,6 +181,8 @@ interface Folder {
   readonly folder: string;
   /** True where the source is known to have none there. */
   readonly isGone: boolean;
+  /** True where the target says what it would not remove. */
+  readonly isJudged?: boolean;
 }
 
 const below = ({ root, folder, isGone }: Folder, [name]: Name): Folder => ({

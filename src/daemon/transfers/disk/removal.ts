@@ -16,12 +16,20 @@ const PAGE_NAMES = 10_000;
 /** After so many names others get a turn. */
 const TURN_NAMES = 256;
 
+/** Which names of a folder are asked for, and how. */
+export interface ExtraAsked {
+  /** Only those behind this one. */
+  readonly after?: string | undefined;
+  /** True where all in it is to go, or nothing: what the rules let nobody remove is named as a failure. */
+  readonly isJudged?: boolean;
+}
+
 /** Names in a folder of the tree. */
 export interface Extra {
   readonly names: readonly (readonly [name: string, isFolder: boolean])[];
   /** There where more follow: what `after` has to be for them. */
   readonly next?: string;
-  /** What is there and can't be asked about. */
+  /** What is there and can't be asked about, or was judged and is not to be removed. */
   readonly failed: readonly Failed[];
 }
 
@@ -62,8 +70,8 @@ export class Removal {
     this.#dryRun = dryRun;
   }
 
-  /** A page of a folder's names, behind `after`. */
-  async extra(root: number, path: string, after: string | undefined): Promise<Extra> {
+  /** A page of a folder's names. */
+  async extra(root: number, path: string, { after, isJudged = false }: ExtraAsked = {}): Promise<Extra> {
     await this.#places.judge([root]);
     const folder = this.#places.folderAt(root, path);
     // In a dry run it may be one that would have been made.
@@ -74,10 +82,14 @@ export class Removal {
         most: PAGE_NAMES,
       });
       const last = names.at(-1);
+      const judged = isJudged ? names : [];
       return {
         names: names.map((name) => [name, isFolderIn(folder, name)] as const),
         ...(hasMore && last !== undefined ? { next: last } : {}),
-        failed: unreadable.map((name) => this.#unreadable(root, path === '' ? name : `${path}/${name}`)),
+        failed: [
+          ...unreadable.map((name) => this.#unreadable(root, below(path, name))),
+          ...judged.flatMap((name) => this.#judge(root, below(path, name))),
+        ],
       };
     } catch (thrown) {
       throw fileFault(thrown, this.#places.shown(root, path));
@@ -89,6 +101,17 @@ export class Removal {
   #unreadable(root: number, path: string): Failed {
     const shown = this.#places.shown(root, path);
     return failedOf(shown, fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed'));
+  }
+
+  /** Why the rules let nobody remove it; none where they do. */
+  #judge(root: number, path: string): Failed[] {
+    const failed: Failed[] = [];
+    try {
+      this.#places.checkRules(root, path);
+    } catch (thrown) {
+      this.#fail(failed, [root, path], thrown);
+    }
+    return failed;
   }
 
   /** Removes what the source does not have: name by name, so that what may not be written is not removed either. */
@@ -184,12 +207,14 @@ export class Removal {
   async #removeIn(failed: Failed[], root: number, path: string): Promise<void> {
     let after: string | undefined;
     do {
-      const { names, next, failed: unreadable } = await this.extra(root, path, after);
+      const { names, next, failed: unreadable } = await this.extra(root, path, { after });
       failed.push(...unreadable);
       for (const [name] of names) await this.#removeAll(failed, root, `${path}/${name}`);
       after = next;
     } while (after !== undefined);
   }
 }
+
+const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
 
 const isNotEmpty = (thrown: unknown): boolean => ['ENOTEMPTY', 'EEXIST'].includes(errorCode(thrown) ?? '');
