@@ -1,9 +1,12 @@
-import { lstatSync, rmdirSync } from 'node:fs';
+import { lstatSync, rmdirSync, utimesSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
+import { LoopsyError } from '../../../protocol/errors.ts';
 import { failedOf, type Failed } from '../format.ts';
+import { isSameTime, timeText } from './attributes.ts';
 import { fileError, fileFault } from './faults.ts';
+import type { OpenFolder } from './folders.ts';
 import type { Journal } from './journal.ts';
 import { draftsAlone, isFolderIn, listNames } from './listing.ts';
 import type { Locks } from './locks.ts';
@@ -119,7 +122,10 @@ export class Removal {
     await this.#places.judge([root]);
     const failed: Failed[] = [];
     const removed: number[] = [];
+    const times = new Map<string, number | undefined>();
     for (const [index, path] of paths.entries()) {
+      const folder = above(path);
+      if (!times.has(folder)) times.set(folder, this.#timeOf(root, folder));
       const failedHere = failed.length;
       if (path === '') this.#fail(failed, [root, path], fileError('path_denied', '', 'is the tree itself'));
       else if (!isEmptied) await this.#removeAll(failed, root, path);
@@ -127,7 +133,34 @@ export class Removal {
       if (isGone) removed.push(index);
       await this.#giveTurn();
     }
+    for (const [folder, mtimeMs] of times) this.#giveTime(root, folder, mtimeMs);
     return { removed: removed.length, ...(this.#dryRun ? { would: removed } : {}), failed };
+  }
+
+  /** When a folder was changed last; undefined where nobody keeps that. */
+  #timeOf(root: number, path: string): number | undefined {
+    if (this.#dryRun || (path === '' && this.#places.isGiven)) return undefined;
+    return this.#inFolder(root, path, (folder) => lstatSync(folder.path('.')).mtimeMs);
+  }
+
+  /** Folders were finished before: the time that one has is the source's, and stays when something in it goes. */
+  #giveTime(root: number, path: string, mtimeMs: number | undefined): void {
+    if (mtimeMs === undefined) return;
+    this.#inFolder(root, path, (folder) => {
+      const here = folder.path('.');
+      if (!isSameTime(lstatSync(here).mtimeMs, mtimeMs)) utimesSync(here, timeText(mtimeMs), timeText(mtimeMs));
+    });
+  }
+
+  /** What can't be done in a folder that is gone, or is somebody else's, is no failure of the removal. */
+  #inFolder<T>(root: number, path: string, work: (folder: OpenFolder) => T): T | undefined {
+    try {
+      const folder = this.#places.folderAt(root, path);
+      return folder === undefined ? undefined : work(folder);
+    } catch (thrown) {
+      if (!(thrown instanceof LoopsyError) && errorCode(thrown) === undefined) throw thrown;
+      return undefined;
+    }
   }
 
   async #giveTurn(): Promise<void> {
@@ -214,6 +247,9 @@ export class Removal {
     } while (after !== undefined);
   }
 }
+
+/** The folder that a path of the tree lies in. */
+const above = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
 
 const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
 
