@@ -117,24 +117,24 @@ export class ExtraRemover {
     } while (after !== undefined);
   }
 
-  /** Which of these names the source does not have, and which of its own are no folders as here. */
+  /** Which of these names the source does not have, which of its own are no folders as here, and which it leaves out. */
   async #ask(
     way: Way,
     { root, folder, isGone }: Folder,
     names: Name[],
-  ): Promise<{ readonly gone: Set<number>; readonly others: Set<number> }> {
-    if (names.length === 0) return { gone: new Set(), others: new Set() };
+  ): Promise<{ readonly gone: Set<number>; readonly others: Set<number>; readonly left: Set<number> }> {
+    if (names.length === 0) return { gone: new Set(), others: new Set(), left: new Set() };
     const want: SourceWant = { kind: 'missing', root, folder, names, ...(isGone ? { gone: true } : {}) };
     const answer = await this.#patience.persist(() => readJson(way.source, want));
     const numbers = (name: string): Set<number> => new Set(listIn(answer, name) as number[]);
-    return { gone: numbers('missing'), others: numbers('others') };
+    return { gone: numbers('missing'), others: numbers('others'), left: numbers('left') };
   }
 
   /** @returns true where none of them is left. */
   async #removeOf(way: Way, place: Folder, names: Name[]): Promise<boolean> {
-    const { gone, others } = await this.#ask(way, place, names);
+    const { gone, others, left } = await this.#ask(way, place, names);
     for (const [index, name] of names.entries()) {
-      if (!name[1] || (!this.#isEmptied && gone.has(index))) continue;
+      if (!name[1] || left.has(index) || (!this.#isEmptied && gone.has(index))) continue;
       const isGone = gone.has(index) || others.has(index);
       const isEmpty = await this.#removeIn(way, { ...below(place, name), isGone });
       // Where it is really tried, the folder itself knows best.

@@ -98,7 +98,7 @@ describe('a mirrored source', () => {
       write('tree/deep/er/x');
       writeFileSync(join(home, 'tree/.gitignore'), 'secret/\n');
       const missing = await opened({ gitignore: true });
-      expect(await missing('deep/er', [['secret', true]])).toEqual({ missing: [], others: [] });
+      expect(await missing('deep/er', [['secret', true]])).toEqual({ missing: [], others: [], left: [0] });
       writeFileSync(join(home, 'tree/.gitignore'), '');
       expect(await missing('deep/er', [['secret', true]])).toEqual(expect.stringContaining('source_changed'));
       rmSync(join(home, 'tree/.gitignore'));

@@ -103,7 +103,11 @@ export class Removal {
 
   #unreadable(root: number, path: string): Failed {
     const shown = this.#places.shown(root, path);
-    return failedOf(shown, fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed'));
+    const hint = 'rename or remove it there, or leave out the folder that it is in with --exclude';
+    return failedOf(
+      shown,
+      fileError('name_unusable', shown, ['has a name that is no UTF-8, and is not removed', { hint }]),
+    );
   }
 
   /** Why the rules let nobody remove it; none where they do. */
