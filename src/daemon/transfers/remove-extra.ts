@@ -89,8 +89,8 @@ export class ExtraRemover {
     }
   }
 
-  /** @returns true where nothing is left in it. */
-  async #removeIn(way: Way, place: Folder): Promise<boolean> {
+  /** @returns true where nothing is left in it; undefined where it could not be looked into. */
+  async #removeIn(way: Way, place: Folder): Promise<boolean | undefined> {
     let isEmpty = true;
     try {
       for await (const { names, isWhole } of this.#pages(way, place))
@@ -99,15 +99,18 @@ export class ExtraRemover {
     } catch (thrown) {
       if (!isAboutOne(thrown)) throw thrown;
       this.#progress.remark(failedOf(shownIn(way, place.root, place.folder), thrown));
-      return false;
+      return undefined;
     }
   }
 
   /** What a target has in a folder; not whole where there is more that can't be asked about. */
-  async *#pages(way: Way, { root, folder, isJudged }: Folder): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
+  async *#pages(
+    way: Way,
+    { root, folder, isGone, isJudged = false }: Folder,
+  ): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
     let after: string | undefined;
     do {
-      const asked = JSON.stringify({ root, folder, after, ...(isJudged === true ? { judge: true } : {}) });
+      const asked = JSON.stringify({ root, folder, after, gone: isGone, judge: isJudged });
       const answer = await this.#patience.persist(() => way.target.write('extra', asked));
       const isWhole = this.#remark(answer);
       const names = namesIn(answer);
@@ -138,7 +141,7 @@ export class ExtraRemover {
       const isGone = gone.has(index) || others.has(index);
       const isEmpty = await this.#removeIn(way, { ...below(place, name), isGone });
       // Where it is really tried, the folder itself knows best.
-      if (!isEmpty && this.#name !== undefined) gone.delete(index);
+      if (isEmpty === undefined || (!isEmpty && this.#name !== undefined)) gone.delete(index);
     }
     const extra = names.filter((_, index) => gone.has(index));
     if (extra.length === 0) return names.length === 0;

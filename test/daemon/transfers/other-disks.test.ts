@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { mkdir, readdir, readFile, rename, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 
 import type { TargetEnd } from '../../../src/daemon/transfers/ends.ts';
 import type { Marks } from '../../../src/daemon/transfers/known-folders.ts';
@@ -175,5 +176,80 @@ describe('a movement that begins anew', () => {
     await expect(moving).rejects.toEqual(another(join(node.home, 'to'), 'target'));
     expect(await readFile(join(node.home, 'to/own'), 'utf8')).toBe('mine');
     expect(await readdir(join(node.home, 'to'))).toEqual(['own']);
+  });
+});
+
+describe('a disk that is mounted in a mirror', () => {
+  it.for<[{ exclude?: string[] }]>([[{}], [{ exclude: ['*.log'] }]])(
+    verifies('transfers.delete-disks', 'is left alone with what is on it, where the source has no such folder (%j)'),
+    async ([choices], { skip }) => {
+      const node = await localNode();
+      const disk = await mountAt(node, 'to/mt/disk');
+      skip(disk === undefined, NO_DISK);
+      await node.write({ 'tree/a': 'a', 'to/mt/disk/f': 'f', 'to/mt/disk/deep/g': 'g', 'to/mt/x': '', 'to/old': '' });
+      const what = { sources: ['tree/.'], dest: 'to', delete: true, ...choices };
+      for (const dryRun of [true, false]) {
+        const { failures, removed } = await node.move({ ...what, dryRun });
+        expect(failures).toMatchObject([
+          {
+            path: 'tree/mt/disk',
+            message: '"tree/mt/disk" is mounted there as a disk of its own, and stays with all that is on it',
+            hint: 'take that disk away there, or leave its folder out with --exclude',
+            at: 'target',
+          },
+        ]);
+        expect(removed).toBe('exclude' in choices ? 2 : 1);
+      }
+      expect(await readdir(join(node.home, 'to'))).toEqual(['a', 'mt']);
+      expect(await readdir(join(node.home, 'to/mt'))).toEqual(['disk']);
+      expect((await readdir(join(node.home, 'to/mt/disk'), { recursive: true })).toSorted()).toEqual([
+        'deep',
+        'deep/g',
+        'f',
+      ]);
+      const left = await node.move({ ...what, exclude: ['disk/'] });
+      expect(left).toMatchObject({ outcome: 'done', failures: [] });
+    },
+  );
+
+  it(verifies('transfers.delete-disks', 'keeps all that is in the way of a file with it'), async ({ skip }) => {
+    const node = await localNode();
+    const disk = await mountAt(node, 'to/x/disk');
+    skip(disk === undefined, NO_DISK);
+    await node.write({ 'tree/x': 'x', 'to/x/disk/f': 'f', 'to/x/deep/k': 'k' });
+    for (const dryRun of [true, false]) {
+      const row = await node.move({ sources: ['tree/.'], dest: 'to', delete: true, dryRun });
+      expect(row.failures[0]?.message).toContain('is mounted there as a disk of its own');
+      expect([row.files.done, row.removed]).toEqual([0, 0]);
+    }
+    expect((await readdir(join(node.home, 'to/x'), { recursive: true })).toSorted()).toEqual([
+      'deep',
+      'deep/k',
+      'disk',
+      'disk/f',
+    ]);
+  });
+
+  it(verifies('transfers.delete-disks', 'may be a folder that is bound there'), async ({ skip }) => {
+    const node = await localNode();
+    const folder = join(node.home, 'to/bound');
+    skip((await mountAt(node, 'other')) === undefined, NO_DISK);
+    await node.write({ 'tree/a': 'a', 'mine/f': 'f' });
+    await mkdir(folder, { recursive: true });
+    execFileSync('mount', ['--bind', join(node.home, 'mine'), folder]);
+    onTestFinished(() => void execFileSync('umount', ['-l', folder]));
+    const { failures } = await node.move({ sources: ['tree/.'], dest: 'to', delete: true });
+    expect(failures).toMatchObject([{ message: expect.stringContaining('is mounted there as a disk of its own') }]);
+    expect(await readdir(join(node.home, 'mine'))).toEqual(['f']);
+  });
+
+  it('is a folder as others where the source has it, too', async ({ skip }) => {
+    const node = await localNode();
+    const disk = await mountAt(node, 'to/disk');
+    skip(disk === undefined, NO_DISK);
+    await node.write({ 'tree/disk/a': 'a', 'to/disk/old/x': '' });
+    const row = await node.move({ sources: ['tree/.'], dest: 'to', delete: true });
+    expect(row).toMatchObject({ outcome: 'done', removed: 1 });
+    expect(await readdir(join(node.home, 'to/disk'))).toEqual(['a']);
   });
 });

@@ -25,6 +25,8 @@ export interface ExtraAsked {
   readonly after?: string | undefined;
   /** True where all in it is to go, or nothing: what the rules let nobody remove is named as a failure. */
   readonly isJudged?: boolean;
+  /** True where the source has no such folder: all in it is to go, unless it is a disk of its own. */
+  readonly isGone?: boolean;
 }
 
 /** Names in a folder of the tree. */
@@ -73,12 +75,14 @@ export class Removal {
     this.#dryRun = dryRun;
   }
 
-  /** A page of a folder's names. */
-  async extra(root: number, path: string, { after, isJudged = false }: ExtraAsked = {}): Promise<Extra> {
+  /** A page of a folder's names. @throws {LoopsyError} where it can't be read, or is a disk that is not to be emptied. */
+  async extra(root: number, path: string, asked: ExtraAsked = {}): Promise<Extra> {
+    const { after, isJudged = false, isGone = false } = asked;
     await this.#places.judge([root]);
     const folder = this.#places.folderAt(root, path);
     // In a dry run it may be one that would have been made.
     if (folder === undefined) return { names: [], failed: [] };
+    if (isGone) this.#needSameDisk(root, path);
     try {
       const { names, hasMore, unreadable } = await listNames(folder.hold(), this.#parts.around.platform, {
         after,
@@ -99,6 +103,16 @@ export class Removal {
     } finally {
       folder.release();
     }
+  }
+
+  /** @throws {LoopsyError} for a folder on which another disk is mounted: that was never copied, and is not removed. */
+  #needSameDisk(root: number, path: string): void {
+    const disk = this.#places.folderAt(root, path)?.disk;
+    if (disk === undefined || disk === this.#places.folderAt(root, above(path))?.disk) return;
+    throw fileError('wrong_type', this.#places.shown(root, path), [
+      'is mounted there as a disk of its own, and stays with all that is on it',
+      { hint: 'take that disk away there, or leave its folder out with --exclude' },
+    ]);
   }
 
   #unreadable(root: number, path: string): Failed {
@@ -183,6 +197,7 @@ export class Removal {
       const place = this.#places.at(root, path);
       const stats = statAt(place);
       if (stats === undefined) return false;
+      if (stats.isDirectory()) this.#needSameDisk(root, path);
       if (this.#dryRun) return true;
       if (stats.isDirectory()) this.#removeFolder(root, path);
       else removeFile(folderOf(place).path(place.name));
@@ -244,7 +259,7 @@ export class Removal {
   async #removeIn(failed: Failed[], root: number, path: string): Promise<void> {
     let after: string | undefined;
     do {
-      const { names, next, failed: unreadable } = await this.extra(root, path, { after });
+      const { names, next, failed: unreadable } = await this.extra(root, path, { after, isGone: true });
       failed.push(...unreadable);
       for (const [name] of names) await this.#removeAll(failed, root, `${path}/${name}`);
       after = next;
