@@ -102,6 +102,8 @@ export const TRANSFERS = {
     'with --delete what became of another kind at the source is replaced, by the rules of removal',
   'transfers.delete-taken':
     'nothing is removed for a source that was taken away, exchanged or changed since it was read, nor for what does not come',
+  'transfers.delete-disks':
+    'a movement goes on only with the disks that it began with, at either end; one that is mounted in a mirror is left alone',
   'transfers.delete': 'what the source does not have is removed, page by page, and nothing that may not be written',
   'transfers.bounds': 'a folder of 200,000 names is walked, listed and removed in turns, and is never held as a whole',
 } as const;

@@ -279,6 +279,10 @@ export const targetOpenedSchema = z.object({
   ...endRef,
   platform: platformSchema,
   paths: z.array(z.string()).describe('where each root goes'),
+  marks: z
+    .record(z.string(), z.string().max(100))
+    .optional()
+    .describe('which folders those are, and which they lie in: others under these paths are not gone on with'),
 });
 
 /** POST /transfer/targets/:endId: one step of an open target; the body is bytes. See docs/protocol/transfers.md. */

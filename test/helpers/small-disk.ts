@@ -15,21 +15,31 @@ export interface SmallDisk {
   fill(): Promise<void>;
   /** Gives the room back. */
   free(): Promise<void>;
+  /** The folder below it is there again. */
+  takeAway(): Promise<void>;
 }
 
-/** Mounts a disk of this size; `undefined` where this user may not (then the test is skipped). */
-export const mountSmallDisk = async (kibibytes: number): Promise<SmallDisk | undefined> => {
+/**
+ * Mounts a disk of this size, at a folder of the test's own where none is named; `undefined` where this user may not (then
+ * the test is skipped).
+ */
+export const mountSmallDisk = async (kibibytes: number, at?: string): Promise<SmallDisk | undefined> => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
-  const folder = await mkdtemp(join(tmpdir(), 'loopsy-disk-'));
+  const folder = at ?? (await mkdtemp(join(tmpdir(), 'loopsy-disk-')));
   try {
     await run('mount', ['-t', 'tmpfs', '-o', `size=${kibibytes}k,mode=700`, 'tmpfs', folder]);
   } catch {
     await rm(folder, { recursive: true });
     return undefined;
   }
+  let isThere = true;
+  const takeAway = async (): Promise<void> => {
+    if (isThere) await run('umount', ['-l', folder]);
+    isThere = false;
+  };
   onTestFinished(async () => {
-    await run('umount', ['-l', folder]);
-    await rm(folder, { recursive: true });
+    await takeAway();
+    await rm(folder, { recursive: true, force: true });
   });
   const filler = join(folder, 'filler');
   return {
@@ -40,5 +50,6 @@ export const mountSmallDisk = async (kibibytes: number): Promise<SmallDisk | und
         (error: NodeJS.ErrnoException) => (error.code === 'ENOSPC' ? undefined : Promise.reject(error)),
       ),
     free: () => rm(filler),
+    takeAway,
   };
 };

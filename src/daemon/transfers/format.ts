@@ -63,6 +63,8 @@ export interface Group {
   readonly bytes: number;
   /** Drafts of loopsy, which no transfer reads. */
   readonly drafts?: number;
+  /** Entries that are folders where another disk begins, and which folders of it those are. */
+  readonly disks?: readonly (readonly [entry: number, mark: string])[];
   /** True where nothing follows. */
   readonly last: boolean;
 }
@@ -85,6 +87,8 @@ export interface Plan {
   readonly closed?: readonly (readonly [entry: number, failed: number])[];
   /** What can't be there only because something of another kind is, and whether that is a folder. */
   readonly blocked?: readonly (readonly [entry: number, isFolder: boolean])[];
+  /** The only root, where it is a folder and was made now: its path, and which folder it is. */
+  readonly made?: readonly [path: string, mark: string];
   /** Of a dry run: folders and links that would be made, and what something is there for already. */
   readonly makes?: readonly number[];
   readonly replaces?: readonly number[];

@@ -8,7 +8,8 @@ import type { StreamPiece, StreamSource } from '../edge/call.ts';
 import type { Ends } from './ends.ts';
 import { fewOf } from './few-sources.ts';
 import { endIn } from './format.ts';
-import { type Marks, Mover } from './mover.ts';
+import type { KeepMarks, Marks } from './known-folders.ts';
+import { Mover } from './mover.ts';
 import { Progress } from './progress.ts';
 import { Throttle } from './throttle.ts';
 
@@ -29,7 +30,7 @@ export interface MovementOptions {
   readonly startedAt?: number;
   /** As the mover's. */
   readonly marks?: Marks | undefined;
-  readonly onMarks?: ((marks: Marks) => Promise<void>) | undefined;
+  readonly onMarks?: KeepMarks | undefined;
 }
 
 const SHOW_MS = 100;

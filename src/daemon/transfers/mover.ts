@@ -7,6 +7,7 @@ import type { DryItem, SourceOpened, TargetOpen, TransferFailure, TransferInput 
 import type { Ends, Leaving, SourceEnd, TargetEnd } from './ends.ts';
 import { FileSender } from './file-sender.ts';
 import { ENTRY, type Entry, type Group } from './format.ts';
+import { type KeepMarks, KnownFolders, type Marks } from './known-folders.ts';
 import { Patience } from './patience.ts';
 import { Planning, type Planned } from './planning.ts';
 import type { Progress } from './progress.ts';
@@ -29,14 +30,10 @@ export interface MoverParts {
   readonly throttle: Throttle | undefined;
   /** Told what a dry run would do. */
   readonly name?: NameItems;
-  /** Which folders the sources were when this began, by path, where that was before this start of the node. */
+  /** Which folders it began with, where that was before this start of the node. */
   readonly marks?: Marks | undefined;
-  /** Told the same as soon as it is known; nothing is moved before that has been written down. */
-  readonly onMarks?: ((marks: Marks) => Promise<void>) | undefined;
+  readonly onMarks?: KeepMarks | undefined;
 }
-
-/** By path: which folder it is. */
-export type Marks = Readonly<Record<string, string>>;
 
 /** Parts of the manifest that are dealt with at once: all that is held of it. */
 const GROUPS = 4;
@@ -56,12 +53,12 @@ export class Mover {
   readonly #parts: MoverParts;
   readonly #progress: Progress;
   readonly #patience: Patience;
-  #marks: Marks | undefined;
+  readonly #known: KnownFolders;
 
   constructor(parts: MoverParts) {
     const { progress, clock, signal, patienceMs } = parts;
     this.#parts = parts;
-    this.#marks = parts.marks;
+    this.#known = new KnownFolders(parts.marks, parts.onMarks);
     this.#progress = progress;
     const onWaiting = (why: LoopsyError | undefined): void => progress.wait(why);
     this.#patience = new Patience({ clock, signal, patienceMs, onWaiting });
@@ -77,6 +74,7 @@ export class Mover {
 
   async #once(): Promise<void> {
     const { ends, signal, throttle } = this.#parts;
+    this.#known.begin();
     const once = new AbortController();
     const patience = this.#patience.within(once.signal);
     const sender = new FileSender({ patience, progress: this.#progress, throttle, signal: once.signal });
@@ -91,6 +89,7 @@ export class Mover {
       const way = await this.#open([source, target], patience);
       const remover = this.#remover(patience);
       await this.#move({ way, patience, sender, remover, works });
+      this.#known.needDisks();
       await remover?.run(way);
       outcome = this.#progress.hasFailed ? 'failed' : 'done';
     } catch (thrown) {
@@ -130,7 +129,8 @@ export class Mover {
     );
     const [first] = opened.failures;
     if (opened.roots.length === 0 && first !== undefined) throw asError(first);
-    await this.#know(opened);
+    const marked = opened.roots.map(({ path, mark }) => [path, mark] as const);
+    await this.#known.meet('source', marked);
     const roots = opened.roots.map(({ name, type }) => ({ name, type }));
     const isOneFile = roots.length === 1 && roots[0]?.type === 'file';
     const { dest, checksum, update, noClobber, dryRun } = input;
@@ -153,7 +153,9 @@ export class Mover {
       ...(isOneFile ? { digest: true } : {}),
     };
     // The source stays open meanwhile: it need not look for its files at each attempt.
-    const { paths } = await patience.persist(() => target.open(open));
+    const { paths, marks } = await patience.persist(() => target.open(open));
+    // A node of an older version has none.
+    if (marks !== undefined) await this.#known.meet('target', markedIn(paths, marks));
     if (source.place.nodeId === target.place.nodeId) refuseInside(opened, paths);
     if (source.place.nodeId === target.place.nodeId && input.delete === true) refuseAround(opened, paths);
     if (paths.length === 1) this.#progress.path = paths[0];
@@ -161,22 +163,14 @@ export class Mover {
     return { source, target, opened };
   }
 
-  /** What began with one folder is not gone on with in another: that may be where a disk is not mounted. */
-  async #know({ roots }: SourceOpened): Promise<void> {
-    if (this.#marks === undefined) {
-      this.#marks = Object.fromEntries(roots.flatMap(({ path, mark }) => (mark === undefined ? [] : [[path, mark]])));
-      await this.#parts.onMarks?.(this.#marks);
-      return;
-    }
-    for (const { path, mark } of roots) {
-      const known = this.#marks[path];
-      if (known === undefined || known === mark) continue;
-      throw new LoopsyError('source_changed', {
-        message: `${JSON.stringify(path)} is another folder than when this transfer began: it was not gone on with`,
-        hint: 'see that the disk that it is on is there; then run the same command again',
-        details: { path, at: 'source' },
-      });
-    }
+  /** Where another disk was met, or is met now: what is missing there is removed only while it is the same. */
+  async #meetDisks({ opened }: Way, { entries, disks = [] }: Group): Promise<void> {
+    if (this.#parts.input.delete !== true) return;
+    const marks = new Map(disks);
+    const below = entries.flatMap(([kind, root, path], index) =>
+      kind === ENTRY.end ? [] : [[`${opened.roots[root]?.path ?? ''}/${path}`, marks.get(index)] as const],
+    );
+    await this.#known.meet('disk', below);
   }
 
   /** Goes through the manifest: the next part is on its way while the last ones are dealt with. */
@@ -207,6 +201,7 @@ export class Mover {
       const group = JSON.parse(text) as Group;
       isLast = group.last;
       if (!isLast) next = fetch(at + 1);
+      await this.#meetDisks(way, group);
       this.#found(group);
       const { done } = await groups.begin(() => {
         const plan = planned.then(() => planning.plan(way, { group, text }));
@@ -233,6 +228,7 @@ export class Mover {
   async #group({ way, sender }: Attempt, planning: Promise<Planned>): Promise<readonly Entry[]> {
     const planned = await planning;
     const { entries, plan, open } = planned;
+    if (plan.made !== undefined) await this.#known.meet('target', [plan.made]);
     const { files, bytes } = this.#progress;
     this.#progress.skip(plan.skipped, plan.skippedBytes);
     this.#progress.folders += plan.folders;
@@ -257,6 +253,10 @@ export class Mover {
     failedIn(answer).forEach((failed) => this.#progress.remark(failed));
   }
 }
+
+/** Where the roots go, and what they lie in: also what is not there. */
+const markedIn = (paths: readonly string[], marks: Marks): (readonly [string, string | undefined])[] =>
+  [...new Set([...paths, ...Object.keys(marks)])].map((path) => [path, marks[path]]);
 
 /** What would be done with the entries of a group, in their order. */
 const itemsOf = (way: Way, { entries, plan }: Planned, wanted: ReadonlySet<Entry>): DryItem[] => {

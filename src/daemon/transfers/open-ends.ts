@@ -114,9 +114,9 @@ export class OpenEnds {
         delete: input.delete === true,
         digest: input.digest === true,
       });
-      const { paths } = answer as { paths: string[] };
+      const { paths, marks } = answer as Pick<TargetOpened, 'paths' | 'marks'>;
       if (paths.length === 1) end.path = paths[0];
-      return { endId, platform: platformOf(platform), paths };
+      return { endId, platform: platformOf(platform), paths, marks };
     });
   }
 

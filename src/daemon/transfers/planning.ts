@@ -68,7 +68,7 @@ export class Planning {
     const plan = await this.#ask(way, asked);
     const reasons = new Map(Array.from(kept.values(), (one) => [one[0], one]));
     const failed = failedIn(plan).map((one) => reasons.get(one[0]) ?? one);
-    return { ...plan, failed, folders: plan.folders + first.folders, links: plan.links + first.links };
+    return { ...first, ...plan, failed, folders: plan.folders + first.folders, links: plan.links + first.links };
   }
 
   async #ask({ target }: Way, asked: string): Promise<Plan> {

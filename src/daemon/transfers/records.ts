@@ -6,7 +6,7 @@ import { isRecord, parseFields } from '../../protocol/record.ts';
 import { transferInputSchema, transferSchema, type Transfer, type TransferInput } from '../../protocol/transfers.ts';
 import { entriesOf } from '../../store/entries.ts';
 import type { Store } from '../../store/store.ts';
-import type { Marks } from './mover.ts';
+import type { Marks } from './known-folders.ts';
 
 const ENDED = 'transfer/';
 const ACTIVE = 'transfer-active/';
@@ -22,7 +22,7 @@ export interface Pending {
   readonly input: TransferInput;
   readonly caller: string;
   readonly startedAt: number;
-  /** Which folders its sources are, by path, once that is known. */
+  /** Which folders it began with, once that is known. */
   readonly marks?: Marks | undefined;
 }
 

@@ -55,7 +55,7 @@ export class ExtraRemover {
 
   /**
    * Why there will be no room for what is of another kind at the source: it can't be read, or something in the folder in
-   * its way would stay. Undefined where there is, or can be, room.
+   * its way would stay, by the rules of either end. Undefined where there is, or can be, room.
    */
   async whyNot(
     way: Way,
@@ -82,15 +82,15 @@ export class ExtraRemover {
 
   /** @throws {LoopsyError} where something in a folder would stay. */
   async #needAll(way: Way, place: Folder): Promise<void> {
-    for await (const { names, isWhole } of this.#pages(way, place)) {
+    for await (const { names, isWhole } of this.#pages(way, { ...place, isJudged: true })) {
       const { gone } = await this.#ask(way, place, names);
       if (!isWhole || gone.size < names.length) throw staysFor(shownIn(way, place.root, place.folder));
       for (const name of names) if (name[1]) await this.#needAll(way, below(place, name));
     }
   }
 
-  /** @returns true where nothing is left in it. */
-  async #removeIn(way: Way, place: Folder): Promise<boolean> {
+  /** @returns true where nothing is left in it; undefined where it could not be looked into. */
+  async #removeIn(way: Way, place: Folder): Promise<boolean | undefined> {
     let isEmpty = true;
     try {
       for await (const { names, isWhole } of this.#pages(way, place))
@@ -99,15 +99,18 @@ export class ExtraRemover {
     } catch (thrown) {
       if (!isAboutOne(thrown)) throw thrown;
       this.#progress.remark(failedOf(shownIn(way, place.root, place.folder), thrown));
-      return false;
+      return undefined;
     }
   }
 
   /** What a target has in a folder; not whole where there is more that can't be asked about. */
-  async *#pages(way: Way, { root, folder }: Folder): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
+  async *#pages(
+    way: Way,
+    { root, folder, isGone, isJudged = false }: Folder,
+  ): AsyncGenerator<{ names: Name[]; isWhole: boolean }> {
     let after: string | undefined;
     do {
-      const asked = JSON.stringify({ root, folder, after });
+      const asked = JSON.stringify({ root, folder, after, gone: isGone, judge: isJudged });
       const answer = await this.#patience.persist(() => way.target.write('extra', asked));
       const isWhole = this.#remark(answer);
       const names = namesIn(answer);
@@ -117,28 +120,28 @@ export class ExtraRemover {
     } while (after !== undefined);
   }
 
-  /** Which of these names the source does not have, and which of its own are no folders as here. */
+  /** Which of these names the source does not have, which of its own are no folders as here, and which it leaves out. */
   async #ask(
     way: Way,
     { root, folder, isGone }: Folder,
     names: Name[],
-  ): Promise<{ readonly gone: Set<number>; readonly others: Set<number> }> {
-    if (names.length === 0) return { gone: new Set(), others: new Set() };
+  ): Promise<{ readonly gone: Set<number>; readonly others: Set<number>; readonly left: Set<number> }> {
+    if (names.length === 0) return { gone: new Set(), others: new Set(), left: new Set() };
     const want: SourceWant = { kind: 'missing', root, folder, names, ...(isGone ? { gone: true } : {}) };
     const answer = await this.#patience.persist(() => readJson(way.source, want));
     const numbers = (name: string): Set<number> => new Set(listIn(answer, name) as number[]);
-    return { gone: numbers('missing'), others: numbers('others') };
+    return { gone: numbers('missing'), others: numbers('others'), left: numbers('left') };
   }
 
   /** @returns true where none of them is left. */
   async #removeOf(way: Way, place: Folder, names: Name[]): Promise<boolean> {
-    const { gone, others } = await this.#ask(way, place, names);
+    const { gone, others, left } = await this.#ask(way, place, names);
     for (const [index, name] of names.entries()) {
-      if (!name[1] || (!this.#isEmptied && gone.has(index))) continue;
+      if (!name[1] || left.has(index) || (!this.#isEmptied && gone.has(index))) continue;
       const isGone = gone.has(index) || others.has(index);
       const isEmpty = await this.#removeIn(way, { ...below(place, name), isGone });
       // Where it is really tried, the folder itself knows best.
-      if (!isEmpty && this.#name !== undefined) gone.delete(index);
+      if (isEmpty === undefined || (!isEmpty && this.#name !== undefined)) gone.delete(index);
     }
     const extra = names.filter((_, index) => gone.has(index));
     if (extra.length === 0) return names.length === 0;
@@ -181,6 +184,8 @@ interface Folder {
   readonly folder: string;
   /** True where the source is known to have none there. */
   readonly isGone: boolean;
+  /** True where the target says what it would not remove. */
+  readonly isJudged?: boolean;
 }
 
 const below = ({ root, folder, isGone }: Folder, [name]: Name): Folder => ({

@@ -81,10 +81,36 @@ describe('what became of another kind', () => {
       expect.stringContaining('--delete'),
     ]);
     expect(await readdir(join(home, 'to/file'))).toEqual(['x', 'z.log']);
-    const denied = await changedKinds({ denied: ['~/to/file/x'] });
-    const kept = await denied.move({ sources: ['tree/.'], dest: 'to', delete: true });
+  });
+
+  it(
+    verifies('transfers.delete-kinds', 'loses nothing where the target lets nobody remove some of it'),
+    async ({ skip }) => {
+      skip(process.platform === 'win32', NO_PIPES);
+      const { home, move } = await changedKinds({ denied: ['~/to/file/x/secret'] });
+      await mkdir(join(home, 'to/file/x/secret'));
+      const what = { sources: ['tree/.'], dest: 'to', delete: true };
+      const dry = await move({ ...what, dryRun: true });
+      const kept = await move(what);
+      for (const { failures, files } of [dry, kept]) {
+        expect(failures.map(({ path, error }) => `${path} ${error}`)).toEqual(
+          expect.arrayContaining(['tree/file/x/secret path_denied', 'tree/file wrong_type']),
+        );
+        expect(files).toMatchObject({ failed: 1, done: 4 });
+      }
+      expect([await readdir(join(home, 'to/file')), await readdir(join(home, 'to/file/x'))]).toEqual([
+        ['x', 'z.log'],
+        ['secret', 'y'],
+      ]);
+    },
+  );
+
+  it('is denied as a whole, and stays as a whole', async ({ skip }) => {
+    skip(process.platform === 'win32', NO_PIPES);
+    const { home, move } = await changedKinds({ denied: ['~/to/file/x'] });
+    const kept = await move({ sources: ['tree/.'], dest: 'to', delete: true });
     expect(kept.failures.map(({ error }) => error)).toContain('path_denied');
-    expect(await readFile(join(denied.home, 'to/file/x/y'), 'utf8')).toBe('was a folder');
+    expect(await readFile(join(home, 'to/file/x/y'), 'utf8')).toBe('was a folder');
   });
 
   it('is what was named itself: that is never removed', async () => {

@@ -7,7 +7,8 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { SourceEnd, TargetEnd } from '../../../src/daemon/transfers/ends.ts';
 import type { Group } from '../../../src/daemon/transfers/format.ts';
 import { Mirrored } from '../../../src/daemon/transfers/disk/mirrored.ts';
-import { type Marks, Mover } from '../../../src/daemon/transfers/mover.ts';
+import type { Marks } from '../../../src/daemon/transfers/known-folders.ts';
+import { Mover } from '../../../src/daemon/transfers/mover.ts';
 import { Progress } from '../../../src/daemon/transfers/progress.ts';
 import { TransferRecords } from '../../../src/daemon/transfers/records.ts';
 import { createLog } from '../../../src/kernel/log.ts';
@@ -97,7 +98,7 @@ describe('a mirrored source', () => {
       write('tree/deep/er/x');
       writeFileSync(join(home, 'tree/.gitignore'), 'secret/\n');
       const missing = await opened({ gitignore: true });
-      expect(await missing('deep/er', [['secret', true]])).toEqual({ missing: [], others: [] });
+      expect(await missing('deep/er', [['secret', true]])).toEqual({ missing: [], others: [], left: [0] });
       writeFileSync(join(home, 'tree/.gitignore'), '');
       expect(await missing('deep/er', [['secret', true]])).toEqual(expect.stringContaining('source_changed'));
       rmSync(join(home, 'tree/.gitignore'));

@@ -129,12 +129,19 @@ export class Disk {
     try {
       const paths = await target.open();
       this.#targets.set(endId, { target, journalKey, dryRun: options.dryRun });
-      return { paths };
+      return { paths, marks: this.#marksOf(paths) };
     } catch (thrown) {
       await target.close();
       this.#journals.close(journalKey, 'untouched');
       throw thrown;
     }
+  }
+
+  /** Which folders lie there, and which they lie in. */
+  #marksOf(paths: readonly string[]): Record<string, string> {
+    const folders = new Set(paths.flatMap((path) => [path, this.#around.dirname(path)]));
+    const marks = Array.from(folders, (path) => [path, markOf(path, this.#data.platform)] as const);
+    return Object.fromEntries(marks.filter((marked): marked is readonly [string, string] => marked[1] !== undefined));
   }
 
   async #close({ endId, rest }: Options<'close'>): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, lstatSync, openSync, readlinkSync, realpathSync } from 'node:fs';
+import { closeSync, fsyncSync, lstatSync, openSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { fileError } from './faults.ts';
@@ -51,6 +51,12 @@ export class OpenFolder {
   /** True where its names lead into this very folder: on Linux also where it has been moved. */
   get leads(): boolean {
     return this.#fd !== undefined || this.isThere;
+  }
+
+  /** Which disk it is on; on Linux also by which mount: what is bound there is on the same disk as what it lies in. */
+  get disk(): string {
+    const mount = this.#fd === undefined ? '' : readFileSync(`/proc/self/fdinfo/${this.#fd}`, 'utf8');
+    return `${lstatSync(this.path('.')).dev} ${/mnt_id:\s*(\d+)/.exec(mount)?.[1] ?? ''}`;
   }
 
   /** What a system call is given for a name in it, at once: good only as long as it is held. */

@@ -28,6 +28,11 @@ export class Mirrored {
     if (this.#disks.size < MAX_DISKS) this.#disks.set(keyOf(root, path), dev);
   }
 
+  /** True where another disk begins. */
+  isDisk(root: number, path: string): boolean {
+    return this.#disks.has(keyOf(root, path));
+  }
+
   folder(root: number, path: string): MirroredFolder {
     const at = this.#roots[root];
     if (at === undefined) throw new LoopsyError('invalid_request', { message: `there is no root ${root}` });

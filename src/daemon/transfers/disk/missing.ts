@@ -26,10 +26,11 @@ export interface NamesAsked {
   readonly gone?: true | undefined;
 }
 
-/** What is missing of names, and which folders among them are something else here. */
+/** What is missing of names, which folders among them are something else here, and what is left out. */
 export interface Missing {
   readonly missing: readonly number[];
   readonly others: readonly number[];
+  readonly left?: readonly number[];
 }
 
 /**
@@ -77,15 +78,19 @@ interface Compared {
 const compareNames = (names: readonly Name[], { folder, ignored, path, platform }: Compared): Missing => {
   const missing: number[] = [];
   const others: number[] = [];
+  const left: number[] = [];
   for (const [index, [name, isFolder]] of names.entries()) {
-    if (ignored?.has(path === '' ? name : `${path}/${name}`, isFolder) === true) continue;
+    if (ignored?.has(path === '' ? name : `${path}/${name}`, isFolder) === true) {
+      left.push(index);
+      continue;
+    }
     // What can't have that name here is not here.
     const canBe = folder !== undefined && nameFault(name, platform) === undefined;
     const stats = canBe ? lstatSync(folder.path(name), { throwIfNoEntry: false }) : undefined;
     if (stats === undefined) missing.push(index);
     else if (isFolder && !stats.isDirectory()) others.push(index);
   }
-  return { missing, others };
+  return { missing, others, ...(left.length > 0 ? { left } : {}) };
 };
 
 /** True where what is left out may not be what was left out when the folder was read. */

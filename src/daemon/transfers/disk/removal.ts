@@ -1,9 +1,12 @@
-import { lstatSync, rmdirSync } from 'node:fs';
+import { lstatSync, rmdirSync, utimesSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
+import { LoopsyError } from '../../../protocol/errors.ts';
 import { failedOf, type Failed } from '../format.ts';
+import { isSameTime, timeText } from './attributes.ts';
 import { fileError, fileFault } from './faults.ts';
+import type { OpenFolder } from './folders.ts';
 import type { Journal } from './journal.ts';
 import { draftsAlone, isFolderIn, listNames } from './listing.ts';
 import type { Locks } from './locks.ts';
@@ -16,12 +19,22 @@ const PAGE_NAMES = 10_000;
 /** After so many names others get a turn. */
 const TURN_NAMES = 256;
 
+/** Which names of a folder are asked for, and how. */
+export interface ExtraAsked {
+  /** Only those behind this one. */
+  readonly after?: string | undefined;
+  /** True where all in it is to go, or nothing: what the rules let nobody remove is named as a failure. */
+  readonly isJudged?: boolean;
+  /** True where the source has no such folder: all in it is to go, unless it is a disk of its own. */
+  readonly isGone?: boolean;
+}
+
 /** Names in a folder of the tree. */
 export interface Extra {
   readonly names: readonly (readonly [name: string, isFolder: boolean])[];
   /** There where more follow: what `after` has to be for them. */
   readonly next?: string;
-  /** What is there and can't be asked about. */
+  /** What is there and can't be asked about, or was judged and is not to be removed. */
   readonly failed: readonly Failed[];
 }
 
@@ -62,22 +75,28 @@ export class Removal {
     this.#dryRun = dryRun;
   }
 
-  /** A page of a folder's names, behind `after`. */
-  async extra(root: number, path: string, after: string | undefined): Promise<Extra> {
+  /** A page of a folder's names. @throws {LoopsyError} where it can't be read, or is a disk that is not to be emptied. */
+  async extra(root: number, path: string, asked: ExtraAsked = {}): Promise<Extra> {
+    const { after, isJudged = false, isGone = false } = asked;
     await this.#places.judge([root]);
     const folder = this.#places.folderAt(root, path);
     // In a dry run it may be one that would have been made.
     if (folder === undefined) return { names: [], failed: [] };
+    if (isGone) this.#needSameDisk(root, path);
     try {
       const { names, hasMore, unreadable } = await listNames(folder.hold(), this.#parts.around.platform, {
         after,
         most: PAGE_NAMES,
       });
       const last = names.at(-1);
+      const judged = isJudged ? names : [];
       return {
         names: names.map((name) => [name, isFolderIn(folder, name)] as const),
         ...(hasMore && last !== undefined ? { next: last } : {}),
-        failed: unreadable.map((name) => this.#unreadable(root, path === '' ? name : `${path}/${name}`)),
+        failed: [
+          ...unreadable.map((name) => this.#unreadable(root, below(path, name))),
+          ...judged.flatMap((name) => this.#judge(root, below(path, name))),
+        ],
       };
     } catch (thrown) {
       throw fileFault(thrown, this.#places.shown(root, path));
@@ -86,9 +105,34 @@ export class Removal {
     }
   }
 
+  /** @throws {LoopsyError} for a folder on which another disk is mounted: that was never copied, and is not removed. */
+  #needSameDisk(root: number, path: string): void {
+    const disk = this.#places.folderAt(root, path)?.disk;
+    if (disk === undefined || disk === this.#places.folderAt(root, above(path))?.disk) return;
+    throw fileError('wrong_type', this.#places.shown(root, path), [
+      'is mounted there as a disk of its own, and stays with all that is on it',
+      { hint: 'take that disk away there, or leave its folder out with --exclude' },
+    ]);
+  }
+
   #unreadable(root: number, path: string): Failed {
     const shown = this.#places.shown(root, path);
-    return failedOf(shown, fileError('name_unusable', shown, 'has a name that is no UTF-8, and is not removed'));
+    const hint = 'rename or remove it there, or leave out the folder that it is in with --exclude';
+    return failedOf(
+      shown,
+      fileError('name_unusable', shown, ['has a name that is no UTF-8, and is not removed', { hint }]),
+    );
+  }
+
+  /** Why the rules let nobody remove it; none where they do. */
+  #judge(root: number, path: string): Failed[] {
+    const failed: Failed[] = [];
+    try {
+      this.#places.checkRules(root, path);
+    } catch (thrown) {
+      this.#fail(failed, [root, path], thrown);
+    }
+    return failed;
   }
 
   /** Removes what the source does not have: name by name, so that what may not be written is not removed either. */
@@ -96,7 +140,10 @@ export class Removal {
     await this.#places.judge([root]);
     const failed: Failed[] = [];
     const removed: number[] = [];
+    const times = new Map<string, number | undefined>();
     for (const [index, path] of paths.entries()) {
+      const folder = above(path);
+      if (!times.has(folder)) times.set(folder, this.#timeOf(root, folder));
       const failedHere = failed.length;
       if (path === '') this.#fail(failed, [root, path], fileError('path_denied', '', 'is the tree itself'));
       else if (!isEmptied) await this.#removeAll(failed, root, path);
@@ -104,7 +151,34 @@ export class Removal {
       if (isGone) removed.push(index);
       await this.#giveTurn();
     }
+    for (const [folder, mtimeMs] of times) this.#giveTime(root, folder, mtimeMs);
     return { removed: removed.length, ...(this.#dryRun ? { would: removed } : {}), failed };
+  }
+
+  /** When a folder was changed last; undefined where nobody keeps that. */
+  #timeOf(root: number, path: string): number | undefined {
+    if (this.#dryRun || (path === '' && this.#places.isGiven)) return undefined;
+    return this.#inFolder(root, path, (folder) => lstatSync(folder.path('.')).mtimeMs);
+  }
+
+  /** Folders were finished before: the time that one has is the source's, and stays when something in it goes. */
+  #giveTime(root: number, path: string, mtimeMs: number | undefined): void {
+    if (mtimeMs === undefined) return;
+    this.#inFolder(root, path, (folder) => {
+      const here = folder.path('.');
+      if (!isSameTime(lstatSync(here).mtimeMs, mtimeMs)) utimesSync(here, timeText(mtimeMs), timeText(mtimeMs));
+    });
+  }
+
+  /** What can't be done in a folder that is gone, or is somebody else's, is no failure of the removal. */
+  #inFolder<T>(root: number, path: string, work: (folder: OpenFolder) => T): T | undefined {
+    try {
+      const folder = this.#places.folderAt(root, path);
+      return folder === undefined ? undefined : work(folder);
+    } catch (thrown) {
+      if (!(thrown instanceof LoopsyError) && errorCode(thrown) === undefined) throw thrown;
+      return undefined;
+    }
   }
 
   async #giveTurn(): Promise<void> {
@@ -123,6 +197,7 @@ export class Removal {
       const place = this.#places.at(root, path);
       const stats = statAt(place);
       if (stats === undefined) return false;
+      if (stats.isDirectory()) this.#needSameDisk(root, path);
       if (this.#dryRun) return true;
       if (stats.isDirectory()) this.#removeFolder(root, path);
       else removeFile(folderOf(place).path(place.name));
@@ -184,12 +259,17 @@ export class Removal {
   async #removeIn(failed: Failed[], root: number, path: string): Promise<void> {
     let after: string | undefined;
     do {
-      const { names, next, failed: unreadable } = await this.extra(root, path, after);
+      const { names, next, failed: unreadable } = await this.extra(root, path, { after, isGone: true });
       failed.push(...unreadable);
       for (const [name] of names) await this.#removeAll(failed, root, `${path}/${name}`);
       after = next;
     } while (after !== undefined);
   }
 }
+
+/** The folder that a path of the tree lies in. */
+const above = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+
+const below = (folder: string, name: string): string => (folder === '' ? name : `${folder}/${name}`);
 
 const isNotEmpty = (thrown: unknown): boolean => ['ENOTEMPTY', 'EEXIST'].includes(errorCode(thrown) ?? '');

@@ -4,8 +4,19 @@ import { errorCode } from '../../../kernel/atomic-file.ts';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import type { SourceWant, Stamp } from '../../../protocol/transfers.ts';
 import type { PathLimits } from '../../../trust/path-guard.ts';
-import { BATCH_BYTES, CHUNK_BYTES, encodeVerdict, failedOf, shownPath, SMALL_BYTES, type Failed } from '../format.ts';
+import {
+  BATCH_BYTES,
+  CHUNK_BYTES,
+  encodeVerdict,
+  ENTRY,
+  failedOf,
+  shownPath,
+  SMALL_BYTES,
+  type Failed,
+  type Group,
+} from '../format.ts';
 import { BatchPieces } from './batch-pieces.ts';
+import { markOf } from './destinations.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import { digestOf, hashChunks } from './hashes.ts';
 import { Ignored } from './ignored.ts';
@@ -69,7 +80,7 @@ export class Source {
     switch (want.kind) {
       case 'group':
         if (this.#manifest === undefined) throw new LoopsyError('transfer_not_found');
-        yield json(await this.#manifest.group(want.at));
+        yield json(this.#withDisks(await this.#manifest.group(want.at)));
         return;
       case 'batch':
         return yield* this.#batch(want.files);
@@ -97,6 +108,17 @@ export class Source {
         );
         return;
     }
+  }
+
+  /** Says of a part of the manifest where other disks begin. */
+  #withDisks(group: Group): Group {
+    const { join, platform } = this.#around;
+    const disks = group.entries.flatMap(([kind, root, path], index): [number, string][] => {
+      if (kind !== ENTRY.folder || !this.#mirrored.isDisk(root, path)) return [];
+      // What has gone since it was met is another one than before.
+      return [[index, markOf(join(this.#root(root).real, path), platform) ?? 'gone']];
+    });
+    return disks.length === 0 ? group : { ...group, disks };
   }
 
   // ── bytes ─────────────────────────────────────────────────────────────────────────────────────────────────────────

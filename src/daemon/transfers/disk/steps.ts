@@ -40,7 +40,8 @@ export const takeStep = async (target: Target, { step, file, value }: JsonStep):
       return target.finish(listIn(fields, 'entries', isEntry));
     case 'extra': {
       const after = fields['after'] === undefined ? undefined : fieldIn(fields, 'after', isText);
-      return target.extra(fieldIn(fields, 'root', isCount), fieldIn(fields, 'folder', isText), after);
+      const asked = { after, isJudged: fields['judge'] === true, isGone: fields['gone'] === true };
+      return target.extra(fieldIn(fields, 'root', isCount), fieldIn(fields, 'folder', isText), asked);
     }
     case 'remove':
       return target.remove({

@@ -12,7 +12,7 @@ import { LargeFiles, type Prepared } from './large-files.ts';
 import type { Locks } from './locks.ts';
 import { folderOf, Places } from './places.ts';
 import { Planner } from './planner.ts';
-import { Removal, type Extra, type Removed, type Removing } from './removal.ts';
+import { Removal, type Extra, type ExtraAsked, type Removed, type Removing } from './removal.ts';
 import { findSame } from './same.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { WantedFile } from './wanted.ts';
@@ -119,8 +119,9 @@ export class Target {
     const begins = root !== undefined && entries.some(isRoot) && !isThere(root);
     const plan = this.#planner.plan(entries);
     const made = begins ? this.#rootAt(root) : undefined;
-    if (made !== undefined) this.journal.made(made);
-    return plan;
+    if (root === undefined || made === undefined) return plan;
+    this.journal.made(made);
+    return { ...plan, made: [root, made.mark] };
   }
 
   /** Which of these files have the contents of the source's. */
@@ -181,9 +182,9 @@ export class Target {
     return this.large.prepare(file);
   }
 
-  /** A page of a folder's names, behind `after`. */
-  extra(root: number, folder: string, after: string | undefined): Promise<Extra> {
-    return this.#removal.extra(root, folder, after);
+  /** A page of a folder's names. */
+  extra(root: number, folder: string, asked?: ExtraAsked): Promise<Extra> {
+    return this.#removal.extra(root, folder, asked);
   }
 
   /** Removes what the source does not have. */

@@ -99,8 +99,7 @@ export class Walk {
       if (found === null) return this.#leave(level);
       const { name, isText } = readName(found.name);
       path = level.path === '' ? name : `${level.path}/${name}`;
-      if (!isText)
-        throw fileError('name_unusable', this.#shown(path), 'has a name that is no UTF-8, and can not be sent');
+      if (!isText) return this.#refuseName(level, path, found.isDirectory());
       if (!isDraftName(name)) return this.#meet(level, name, path);
       // It may be gone in a moment: nothing more is asked of it.
       return level.ignored?.has(path, false) === true ? undefined : { isDraft: true };
@@ -117,6 +116,15 @@ export class Walk {
     const { root, platform } = this.#options;
     const { path, stats } = level;
     return { entry: [ENTRY.end, root, path, 0, stats.mtimeMs, modeOf(stats, platform)] };
+  }
+
+  /** A name that can't be said can be left out all the same, by how it is shown. */
+  #refuseName({ ignored }: Level, path: string, isFolder: boolean): undefined {
+    if (ignored?.has(path, isFolder) === true) return undefined;
+    throw fileError('name_unusable', this.#shown(path), [
+      'has a name that is no UTF-8, and can not be sent',
+      { hint: 'rename it, or leave it out with --exclude: there a * stands for what can not be shown, too' },
+    ]);
   }
 
   #meet(level: Level, name: string, path: string): Met | undefined {

@@ -91,7 +91,7 @@ describe(`a folder of ${NAMES} names (200,000 in test:long)`, () => {
       const target = await openTree();
       const names: string[] = [];
       for (let after: string | undefined; ;) {
-        const extra = await target.extra(0, '', after);
+        const extra = await target.extra(0, '', { after });
         names.push(...extra.names.map(([name]) => name));
         after = extra.next;
         if (after === undefined) break;

@@ -112,7 +112,7 @@ const bytesOf = (id: number): number =>
 
 describe('the disk', () => {
   it('writes what is handed in, in its order, also before it is ready for it', async () => {
-    expect(await call('target.open', targetOptions)).toEqual({ paths: [join(home, 'tree')] });
+    expect(await call('target.open', targetOptions)).toMatchObject({ paths: [join(home, 'tree')] });
     await step('plan', [[ENTRY.folder, 0, '', 0, MTIME_MS, 0o755]]);
     const { bytes } = batchOf([
       ['a', 'one'],

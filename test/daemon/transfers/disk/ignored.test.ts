@@ -219,7 +219,7 @@ describe('what is left out', () => {
         ['out', true],
         ['out', false],
       ]),
-    ).toEqual({ missing: [1], others: [] });
+    ).toEqual({ missing: [1], others: [], left: [2, 3] });
     expect(await missing('out', [['anything', false]])).toEqual({ missing: [], others: [] });
     expect(
       await missing(
@@ -230,7 +230,7 @@ describe('what is left out', () => {
         ],
         { gone: true },
       ),
-    ).toEqual({ missing: [0], others: [] });
+    ).toEqual({ missing: [0], others: [], left: [1] });
     // Nobody has said that it is not there.
     expect(await errorOf(missing('gone', [['a', false]]))).toBe('source_changed');
     expect(await errorOf(missing('..', [['a', false]]))).toBe('path_denied');

@@ -84,6 +84,22 @@ describe('below the level full', () => {
     },
   );
 
+  it(verifies('transfers.delete-kinds', 'is named before anything beside it is removed'), async () => {
+    mkdirSync(join(home, 'tree/sub/.git'), { recursive: true });
+    writeFileSync(join(home, 'tree/sub/y'), '');
+    const target = await openTree();
+    const { names, failed } = await target.extra(0, 'sub', { isJudged: true });
+    expect([names, whys(failed)]).toEqual([
+      [
+        ['.git', true],
+        ['y', false],
+      ],
+      ['tree/sub/.git path_denied'],
+    ]);
+    expect((await target.extra(0, 'sub')).failed).toEqual([]);
+    await closeTarget(disk, target);
+  });
+
   it('what lies in a folder that goes stays there with it, and the rest goes', async () => {
     mkdirSync(join(home, 'tree/sub/deep/.git'), { recursive: true });
     writeFileSync(join(home, 'tree/sub/deep/.git/x'), '');
