@@ -35,12 +35,12 @@ describe('what was cut off', () => {
 
   it(verifies('transfers.same-place', 'makes no mirror of a folder that it has not made'), async () => {
     const node = await localNode();
-    const what = { sources: ['tree'], dest: 'new' };
+    const what = { sources: ['tree'], dest: 'new', delete: true };
     await cutOff(node, what);
     await rm(join(node.home, 'new'), { recursive: true });
     await mkdir(join(node.home, 'new/other'), { recursive: true });
     await node.write({ 'new/other/precious': 'mine' });
-    expect(await node.move({ ...what, delete: true })).toMatchObject({
+    expect(await node.move(what)).toMatchObject({
       outcome: 'done',
       removed: 0,
       path: join(node.home, 'new/tree'),

@@ -40,6 +40,8 @@ export interface MadeRoot {
   readonly root: string;
   /** Which folder it is, wherever it lies: another one in its place has another mark. */
   readonly mark: string;
+  /** True where it was begun as a mirror: what was begun as none never becomes one. */
+  readonly mirrors: boolean;
 }
 
 /**
@@ -63,8 +65,8 @@ export class Journal {
   }
 
   /** True for the folder that an earlier run has made, and did not come to the end with. */
-  hasMade({ root, mark }: MadeRoot): boolean {
-    return this.#made?.root === root && this.#made.mark === mark;
+  hasMade({ root, mark, mirrors }: MadeRoot): boolean {
+    return this.#made?.root === root && this.#made.mark === mark && this.#made.mirrors === mirrors;
   }
 
   /** From here on a repeat goes on in this folder. */
@@ -228,8 +230,8 @@ const removeQuietly = (file: string): boolean => {
   }
 };
 
-const madeIn = ({ root, mark }: Readonly<Record<string, unknown>>): MadeRoot | undefined =>
-  typeof root === 'string' && typeof mark === 'string' ? { root, mark } : undefined;
+const madeIn = ({ root, mark, mirrors }: Readonly<Record<string, unknown>>): MadeRoot | undefined =>
+  typeof root === 'string' && typeof mark === 'string' ? { root, mark, mirrors: mirrors === true } : undefined;
 
 const textsIn = (value: unknown): readonly string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string') ? value : [];

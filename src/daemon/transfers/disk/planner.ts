@@ -55,6 +55,8 @@ export interface PlannerParts {
   readonly places: Places;
   readonly journal: Journal;
   readonly options: TargetOptions;
+  /** True where what is of another kind than at the source can be removed. */
+  readonly mayRemove: () => boolean;
 }
 
 /** Makes folders and links, and says which files are wanted. */
@@ -105,13 +107,13 @@ export class Planner {
 
   /** @returns true where a dry run goes on as if what is of another kind were removed. */
   #refuse(making: Making, [index, entry]: readonly [number, Entry], thrown: unknown): boolean {
-    const { delete: removes, noClobber } = this.#parts.options;
+    const { options, mayRemove } = this.#parts;
     const [kind, root, path] = entry;
     const shown = this.#parts.places.shown(root, path);
     const fault = fileFault(thrown, shown);
     const { details } = fault;
     // What was named itself is never removed.
-    const isBlocked = details?.[THERE] !== undefined && path !== '' && removes === true && !noClobber;
+    const isBlocked = details?.[THERE] !== undefined && path !== '' && mayRemove() && !options.noClobber;
     if (isBlocked) making.blocked.push([index, details[THERE] === 'folder']);
     if (isBlocked && this.#dryRun) {
       note(making, [index, entry], 'replace');
