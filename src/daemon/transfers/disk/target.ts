@@ -61,12 +61,12 @@ export class Target {
   #isTakenUp = false;
 
   constructor({ around, locks, journal }: TargetParts, options: TargetOptions) {
-    const { roots, limits, mayWriteRunning, dryRun, digest } = options;
+    const { roots, limits, mayWriteRunning, dryRun } = options;
     this.#around = around;
     this.#options = options;
     this.journal = journal;
     this.places = new Places(around, { names: roots.map(({ name }) => name), limits, mayWriteRunning, dryRun });
-    this.writer = new FileWriter({ around, locks, places: this.places }, digest);
+    this.writer = new FileWriter({ around, locks, places: this.places }, options);
     this.large = new LargeFiles(this.writer, journal);
     const mayRemove = (): boolean => options.delete === true && !this.#isTakenUp;
     this.#planner = new Planner({ around, places: this.places, journal, options, mayRemove });
