@@ -48,6 +48,21 @@ describe('what was cut off', () => {
     expect(await readFile(join(node.home, 'new/other/precious'), 'utf8')).toBe('mine');
   });
 
+  it.each([
+    { what: 'where the source does not have it any more', noClobber: false, gone: ['a', 'b'] },
+    { what: 'where it is there by now, and is left alone', noClobber: true, gone: [] },
+  ])(verifies('transfers.leftovers', 'leaves no draft behind what is done, $what'), async ({ noClobber, gone }) => {
+    const node = await localNode();
+    const what = { sources: ['tree'], dest: 'new' };
+    await cutOff(node, what);
+    for (const name of gone) await rm(join(node.home, 'tree', name));
+    if (noClobber) await node.write({ 'new/a': 'mine', 'new/b': 'mine' });
+    expect((await namesIn(join(node.home, 'new'))).some(isDraftName)).toBe(true);
+    expect(await node.move({ ...what, noClobber })).toMatchObject({ outcome: 'done', path: join(node.home, 'new') });
+    expect((await namesIn(join(node.home, 'new'))).filter(isDraftName)).toEqual([]);
+    expect(await readdir(join(node.home, 'data/transfers'))).toEqual([]);
+  });
+
   it(verifies('transfers.delete', 'does not keep a folder that the source does not have any more'), async () => {
     for (const becomesFile of [false, true]) {
       const node = await localNode();

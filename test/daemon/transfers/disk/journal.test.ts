@@ -102,11 +102,12 @@ describe('journals', () => {
     },
   );
 
-  it('what nobody wants is removed, and not gone on with', () => {
+  it('what nobody wants, or nobody needs any more, is removed, and not gone on with', () => {
     const draft = join(home, '.loopsy-0123456789abcdef.part');
     for (const [rest, isThere] of [
       ['kept', true],
       ['unwanted', false],
+      ['none', false],
     ] as const) {
       const journal = disk.journals.open('k', Date.now());
       journal.made({ root: 'x', mark: '7', mirrors: false });
@@ -116,6 +117,15 @@ describe('journals', () => {
       expect(existsSync(draft)).toBe(isThere);
       expect(readdirSync(dir)).toHaveLength(isThere ? 1 : 0);
     }
+  });
+
+  it(verifies('transfers.leftovers', 'a draft that another transfer writes by now is that one’s'), () => {
+    const draft = join(home, '.loopsy-0123456789abcdef.part');
+    writeFileSync(draft, 'half of it');
+    disk.journals.open('k', Date.now()).addLarge(draft);
+    disk.locks.take(draft, disk);
+    disk.journals.close('k', 'none');
+    expect([existsSync(draft), readdirSync(dir)]).toEqual([true, []]);
   });
 
   it('a repeat after a week begins anew', () => {
