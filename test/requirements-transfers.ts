@@ -86,6 +86,7 @@ export const TRANSFERS = {
   'transfers.plan-order': 'the parts of a tree are planned in their order',
   'transfers.windows': 'what waits to be written is bounded, for each writer and for all',
   'transfers.leftovers': 'what a sudden end left is removed, and nothing else, whatever a journal says',
+  'transfers.left-alone': 'what --no-clobber and --update leave alone is left alone to the last moment',
   'transfers.same-place': 'a repeat goes to the same place, until all has arrived',
   'transfers.checksum':
     'what is reported is the checksum of what was written; another one than was announced is refused',

@@ -24,6 +24,7 @@ const PEER: ArgSpec = { name: 'peer' };
 
 const RULES = [
   'Interrupted? The same command goes on where it was, and sends only what is missing.',
+  'With --delete it then removes nothing from a folder that it has made itself: what is too much in it is named.',
   'What has the same size and time is there already; with --checksum, what has the same contents. Large files are',
   'compared in pieces of 4 MiB at fixed places: what was appended or overwritten is sent alone, an insertion re-sends',
   'what follows it.',

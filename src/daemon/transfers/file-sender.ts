@@ -105,6 +105,7 @@ export class FileSender {
     );
     progress.files.done += countIn(answer, 'done');
     progress.bytes.done += countIn(answer, 'bytes');
+    progress.skip(countIn(answer, 'skipped'), countIn(answer, 'skippedBytes'));
     progress.checksum = textIn(answer, 'checksum') ?? progress.checksum;
     progress.fail(failedIn(answer));
     progress.touch();
@@ -132,6 +133,10 @@ export class FileSender {
       counted += bytes;
       progress.bytes.done += bytes;
     };
+    const takeBack = (): void => {
+      count(-counted);
+      progress.keep(-kept);
+    };
     const large = { entry, stamp: stampOf(entry), count };
     let file: number | undefined;
     try {
@@ -147,11 +152,14 @@ export class FileSender {
       const answer = await patience.persist(() =>
         way.target.write('commit', JSON.stringify({ keep }), { file: number }),
       );
-      progress.files.done += 1;
       progress.checksum = textIn(answer, 'checksum') ?? progress.checksum;
+      if (countIn(answer, 'skipped') === 0) progress.files.done += 1;
+      else {
+        takeBack();
+        progress.skip(1, large.stamp[2]);
+      }
     } catch (thrown) {
-      count(-counted);
-      progress.keep(-kept);
+      takeBack();
       await this.#fail(way, { entry, file, thrown });
     }
     progress.touch();

@@ -35,17 +35,32 @@ describe('what was cut off', () => {
 
   it(verifies('transfers.same-place', 'makes no mirror of a folder that it has not made'), async () => {
     const node = await localNode();
-    const what = { sources: ['tree'], dest: 'new' };
+    const what = { sources: ['tree'], dest: 'new', delete: true };
     await cutOff(node, what);
     await rm(join(node.home, 'new'), { recursive: true });
     await mkdir(join(node.home, 'new/other'), { recursive: true });
     await node.write({ 'new/other/precious': 'mine' });
-    expect(await node.move({ ...what, delete: true })).toMatchObject({
+    expect(await node.move(what)).toMatchObject({
       outcome: 'done',
       removed: 0,
       path: join(node.home, 'new/tree'),
     });
     expect(await readFile(join(node.home, 'new/other/precious'), 'utf8')).toBe('mine');
+  });
+
+  it.each([
+    { what: 'where the source does not have it any more', noClobber: false, gone: ['a', 'b'] },
+    { what: 'where it is there by now, and is left alone', noClobber: true, gone: [] },
+  ])(verifies('transfers.leftovers', 'leaves no draft behind what is done, $what'), async ({ noClobber, gone }) => {
+    const node = await localNode();
+    const what = { sources: ['tree'], dest: 'new' };
+    await cutOff(node, what);
+    for (const name of gone) await rm(join(node.home, 'tree', name));
+    if (noClobber) await node.write({ 'new/a': 'mine', 'new/b': 'mine' });
+    expect((await namesIn(join(node.home, 'new'))).some(isDraftName)).toBe(true);
+    expect(await node.move({ ...what, noClobber })).toMatchObject({ outcome: 'done', path: join(node.home, 'new') });
+    expect((await namesIn(join(node.home, 'new'))).filter(isDraftName)).toEqual([]);
+    expect(await readdir(join(node.home, 'data/transfers'))).toEqual([]);
   });
 
   it(verifies('transfers.delete', 'does not keep a folder that the source does not have any more'), async () => {

@@ -11,6 +11,9 @@ import { isWanted, type WantedFile } from './wanted.ts';
 export interface Taken {
   readonly done: number;
   readonly bytes: number;
+  /** What has come to their places meanwhile, and is left alone. */
+  readonly skipped: number;
+  readonly skippedBytes: number;
   readonly failed: Failed[];
   readonly checksum?: string;
 }
@@ -102,22 +105,24 @@ export class BatchSink implements Sink {
   /** Gives each its name. Only what is durable has arrived. */
   async #publish(flushed: readonly Draft[]): Promise<Taken> {
     const folders = new Map<OpenFolder, Draft[]>();
+    const left: Draft[] = [];
     let checksum: string | undefined;
     try {
       for (const draft of flushed) {
         const { folder, shown } = draft.wanted;
         try {
-          checksum = draft.digest;
+          const { digest } = draft;
           if (!folders.has(folder)) folders.set(folder.hold(), []);
-          await this.#target.writer.publish(draft);
-          folders.get(folder)?.push(draft);
+          const isPublished = await this.#target.writer.publish(draft);
+          (isPublished ? folders.get(folder) : left)?.push(draft);
+          if (isPublished) checksum = digest;
         } catch (thrown) {
           this.#fail(shown, thrown);
         }
       }
       const arrived = [...folders].flatMap(([folder, drafts]) => this.#sync(folder, drafts));
-      const bytes = arrived.reduce((sum, { wanted }) => sum + wanted.size, 0);
-      const answer = { done: arrived.length, bytes, failed: this.#failed };
+      const skipped = { skipped: left.length, skippedBytes: bytesOf(left) };
+      const answer = { done: arrived.length, bytes: bytesOf(arrived), ...skipped, failed: this.#failed };
       return checksum === undefined ? answer : { ...answer, checksum };
     } finally {
       for (const folder of folders.keys()) folder.release();
@@ -242,6 +247,8 @@ export class BatchSink implements Sink {
     }
   }
 }
+
+const bytesOf = (drafts: readonly Draft[]): number => drafts.reduce((sum, { wanted }) => sum + wanted.size, 0);
 
 /** @throws {LoopsyError} `invalid_request` where it is no list of files. */
 const wantedFiles = (value: unknown): readonly WantedFile[] => {

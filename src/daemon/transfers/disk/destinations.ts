@@ -23,7 +23,8 @@ export const findDestinations = async (
   around: Surroundings,
   places: Places,
   options: Pick<TargetOptions, 'dest' | 'roots' | 'several' | 'isExact' | 'dryRun'> & {
-    readonly isOurs: (real: string) => boolean;
+    /** Goes on in the folder that an earlier run has made; false where it has made none, or another one. */
+    readonly takeUp: (real: string) => boolean;
   },
 ): Promise<readonly string[]> => {
   const { dest, roots } = options;
@@ -42,7 +43,7 @@ export const findDestinations = async (
     return [real];
   }
   // What an earlier run began as the root itself is gone on with, as if it were still to be made.
-  const isInto = (isFolder && (isSeveral || !options.isOurs(real))) || saysFolder;
+  const isInto = saysFolder || (isFolder && (isSeveral || !options.takeUp(real)));
   if (stats === undefined) needFolder(around.dirname(real), dest);
   else if (!isFolder && (isInto || isSeveral || hasFolder(roots))) throw fileError('wrong_type', dest, 'is no folder');
   if (isContent) return [real];

@@ -66,7 +66,7 @@ export class Disk {
       maxFileSize: rules.maxFileSize,
       guard: this.#guardOf(rules),
     };
-    this.#journals = new Journals(journalDir);
+    this.#journals = new Journals(journalDir, this.#locks);
     this.#journals.sweep(systemClock.now());
   }
 

@@ -1,5 +1,4 @@
-import { closeSync, fchmodSync, fsync, fsyncSync, ftruncateSync, futimesSync, readSync, renameSync } from 'node:fs';
-import { setTimeout } from 'node:timers/promises';
+import { closeSync, fchmodSync, fsync, fsyncSync, ftruncateSync, futimesSync, readSync } from 'node:fs';
 
 import { errorCode } from '../../../kernel/atomic-file.ts';
 import { CHUNK_BYTES } from '../format.ts';
@@ -11,6 +10,7 @@ import { digestOf, hashChunks } from './hashes.ts';
 import { openEarlier } from './leftover.ts';
 import { O_CREAT, O_EXCL, O_RDWR } from './open-flags.ts';
 import { isAt, openIn, removeFile, type Opened } from './opened.ts';
+import { giveName, type Leaves } from './own-name.ts';
 
 /** What a file is to be. */
 export interface Wanted {
@@ -32,9 +32,6 @@ export interface Wanted {
 }
 
 const PROGRAM_BITS = 0o111;
-/** Windows holds files for a moment after they were written. */
-const RENAME_WAITS_MS = process.platform === 'win32' ? [10, 20, 40, 80, 160, 320] : [];
-const BUSY = new Set(['EPERM', 'EBUSY', 'EACCES']);
 /** A disk that flushes faster than this is memory; how fast it is, the last ones tell, and of a slow one every so many-th. */
 const QUICK_FSYNC_MS = 0.2;
 const LAST_FSYNCS = 8;
@@ -222,15 +219,20 @@ export class Draft {
     return new Promise((resolve, reject) => fsync(fd, (error) => (error === null ? resolve() : reject(error))));
   }
 
-  /** Gives it its own name, where nothing was exchanged on the way. What had the name is gone then. */
-  async publish(): Promise<void> {
-    const { folder, draft, name, shown } = this.wanted;
+  /**
+   * Gives it its own name, where nothing was exchanged on the way. What had the name is gone then.
+   * @returns false where that is left alone: then nothing is left of the draft.
+   */
+  async publish(leaves: Leaves): Promise<boolean> {
+    const { folder, draft, name, shown, mtimeMs } = this.wanted;
     if (!isAt(this.#handle, folder.realOf(draft))) throw liesElsewhere(folder, shown);
     folder.hold();
     try {
       this.close();
-      await renameOver(folder.path(draft), folder.path(name));
-      this.#isLeft = false;
+      const isGiven = await giveName([folder.path(draft), folder.path(name)], leaves, mtimeMs);
+      if (isGiven && !leaves.noClobber) this.#isLeft = false;
+      else this.discard();
+      return isGiven;
     } finally {
       folder.release();
     }
@@ -294,16 +296,4 @@ const liesElsewhere = (folder: OpenFolder, shown: string): Error =>
 const isScript = (fd: number): boolean => {
   const begin = new Uint8Array(2);
   return readSync(fd, begin, 0, 2, 0) === 2 && begin[0] === 0x23 && begin[1] === 0x21;
-};
-
-const renameOver = async (from: string, to: string): Promise<void> => {
-  for (const waitMs of RENAME_WAITS_MS) {
-    try {
-      return renameSync(from, to);
-    } catch (thrown) {
-      if (!BUSY.has(errorCode(thrown) ?? '')) throw thrown;
-    }
-    await setTimeout(waitMs);
-  }
-  return renameSync(from, to);
 };

@@ -1,6 +1,7 @@
 import { Draft, type Wanted } from './draft.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { Locks } from './locks.ts';
+import type { Leaves } from './own-name.ts';
 import { folderOf, statAt, type Place, type Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { WantedFile } from './wanted.ts';
@@ -15,13 +16,18 @@ export class FileWriter {
   readonly #places: Places;
   /** By file: its lock, and its place in the tree. */
   readonly #held = new Map<Wanted, { readonly key: string; readonly root: number; readonly path: string }>();
+  readonly #leaves: Leaves;
   readonly #digests: boolean;
 
-  constructor(parts: { around: Surroundings; locks: Locks; places: Places }, digests: boolean) {
+  constructor(
+    parts: { around: Surroundings; locks: Locks; places: Places },
+    options: Leaves & { readonly digest: boolean },
+  ) {
     this.#around = parts.around;
     this.#locks = parts.locks;
     this.#places = parts.places;
-    this.#digests = digests;
+    this.#leaves = options;
+    this.#digests = options.digest;
   }
 
   /**
@@ -99,8 +105,11 @@ export class FileWriter {
     if (held !== undefined) this.#places.checkRules(held.root, held.path);
   }
 
-  /** Gives a complete draft its own name, where the rules that were judged last allow it. Nothing of it is left where that fails. */
-  async publish(draft: Draft): Promise<void> {
+  /**
+   * Gives a complete draft its own name, where the rules that were judged last allow it. Nothing of it is left where that
+   * fails. @returns false where what has come there since it was planned is left alone; nothing of it is left then either.
+   */
+  async publish(draft: Draft): Promise<boolean> {
     const { folder, name, shown } = draft.wanted;
     const held = this.#held.get(draft.wanted);
     try {
@@ -112,7 +121,7 @@ export class FileWriter {
         if (there?.isDirectory() === true) throw fileError('wrong_type', shown, 'is a folder there');
         if (there !== undefined) this.#places.checkSpelling(place);
       }
-      await draft.publish();
+      return await draft.publish(this.#leaves);
     } catch (thrown) {
       draft.discard();
       throw fileFault(thrown, shown);

@@ -16,6 +16,7 @@ import { isRecord } from '../../../protocol/record.ts';
 import type { Draft } from './draft.ts';
 import { isDraftName } from './draft-names.ts';
 import { fileFault } from './faults.ts';
+import { Locks } from './locks.ts';
 import { removeFile } from './opened.ts';
 
 /** What was cut off can be gone on with for so long. */
@@ -40,6 +41,8 @@ export interface MadeRoot {
   readonly root: string;
   /** Which folder it is, wherever it lies: another one in its place has another mark. */
   readonly mark: string;
+  /** True where it was begun as a mirror: what was begun as none never becomes one. */
+  readonly mirrors: boolean;
 }
 
 /**
@@ -63,8 +66,8 @@ export class Journal {
   }
 
   /** True for the folder that an earlier run has made, and did not come to the end with. */
-  hasMade({ root, mark }: MadeRoot): boolean {
-    return this.#made?.root === root && this.#made.mark === mark;
+  hasMade({ root, mark, mirrors }: MadeRoot): boolean {
+    return this.#made?.root === root && this.#made.mark === mark && this.#made.mirrors === mirrors;
   }
 
   /** From here on a repeat goes on in this folder. */
@@ -97,13 +100,12 @@ export class Journal {
     this.#large.delete(draft);
   }
 
-  /** Nobody writes any more. */
-  end(rest: Rest): void {
+  /** Nobody writes any more. What is not to be gone on with goes, but for what another transfer writes by now. */
+  end(rest: Rest, locks: Pick<Locks, 'isHeld'>): void {
     if (rest === 'untouched') return;
-    if (rest !== 'kept') this.#made = undefined;
-    if (rest === 'unwanted') {
-      for (const draft of this.#large) removeDraft(draft);
-      this.#large.clear();
+    if (rest !== 'kept') {
+      this.#made = undefined;
+      for (const draft of this.#large) if (locks.isHeld(draft) || removeDraft(draft)) this.#large.delete(draft);
     }
     this.#compact();
   }
@@ -147,10 +149,12 @@ export class Journal {
 /** The journals of a node. Two who write the same share one. */
 export class Journals {
   readonly #dir: string;
+  readonly #locks: Pick<Locks, 'isHeld'>;
   readonly #open = new Map<string, { readonly journal: Journal; users: number; rest: Rest }>();
 
-  constructor(dir: string) {
+  constructor(dir: string, locks: Pick<Locks, 'isHeld'> = new Locks()) {
     this.#dir = dir;
+    this.#locks = locks;
   }
 
   /** `key` tells who moves what to where: a repeat of the same has the same. */
@@ -178,7 +182,7 @@ export class Journals {
     if (RANKS.indexOf(rest) > RANKS.indexOf(known.rest)) known.rest = rest;
     if (known.users > 0) return;
     this.#open.delete(file);
-    known.journal.end(known.rest);
+    known.journal.end(known.rest, this.#locks);
   }
 
   /** Removes what sudden ends have left: small drafts at once, large ones, which can be gone on with, after a week. */
@@ -228,8 +232,8 @@ const removeQuietly = (file: string): boolean => {
   }
 };
 
-const madeIn = ({ root, mark }: Readonly<Record<string, unknown>>): MadeRoot | undefined =>
-  typeof root === 'string' && typeof mark === 'string' ? { root, mark } : undefined;
+const madeIn = ({ root, mark, mirrors }: Readonly<Record<string, unknown>>): MadeRoot | undefined =>
+  typeof root === 'string' && typeof mark === 'string' ? { root, mark, mirrors: mirrors === true } : undefined;
 
 const textsIn = (value: unknown): readonly string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string') ? value : [];

@@ -18,8 +18,9 @@ export interface Prepared {
   readonly hashes: readonly string[];
 }
 
-/** What is said of a file that is there now. */
+/** What is said of a file that is there now. `skipped`: another one, which has come meanwhile, and is left alone. */
 export interface Committed {
+  readonly skipped?: 1;
   readonly checksum?: string;
 }
 
@@ -180,7 +181,7 @@ export class LargeFiles {
     try {
       const checksum = draft.digest;
       await this.#writer.judge(draft);
-      await this.#writer.publish(draft);
+      if (!(await this.#writer.publish(draft))) return { skipped: 1 };
       folder.sync();
       return checksum === undefined ? {} : { checksum };
     } catch (thrown) {

@@ -4,10 +4,11 @@ import { errorCode } from '../../../kernel/atomic-file.ts';
 import type { LoopsyError } from '../../../protocol/errors.ts';
 import { staysInTree } from '../../../trust/link-guard.ts';
 import { ENTRY, failedOf, isBelow, SMALL_BYTES, type Entry, type Failed, type Plan } from '../format.ts';
-import { isSameTime, needsMode, SAME_TIME_MS, setLinkTime, setMode } from './attributes.ts';
+import { isSameTime, needsMode, setLinkTime, setMode } from './attributes.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import type { Journal } from './journal.ts';
 import { removeFile } from './opened.ts';
+import { isLeft } from './own-name.ts';
 import { folderOf, statAt, type Place, type Places } from './places.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { TargetOptions } from './target.ts';
@@ -55,6 +56,8 @@ export interface PlannerParts {
   readonly places: Places;
   readonly journal: Journal;
   readonly options: TargetOptions;
+  /** True where what is of another kind than at the source can be removed. */
+  readonly mayRemove: () => boolean;
 }
 
 /** Makes folders and links, and says which files are wanted. */
@@ -105,13 +108,13 @@ export class Planner {
 
   /** @returns true where a dry run goes on as if what is of another kind were removed. */
   #refuse(making: Making, [index, entry]: readonly [number, Entry], thrown: unknown): boolean {
-    const { delete: removes, noClobber } = this.#parts.options;
+    const { options, mayRemove } = this.#parts;
     const [kind, root, path] = entry;
     const shown = this.#parts.places.shown(root, path);
     const fault = fileFault(thrown, shown);
     const { details } = fault;
     // What was named itself is never removed.
-    const isBlocked = details?.[THERE] !== undefined && path !== '' && removes === true && !noClobber;
+    const isBlocked = details?.[THERE] !== undefined && path !== '' && mayRemove() && !options.noClobber;
     if (isBlocked) making.blocked.push([index, details[THERE] === 'folder']);
     if (isBlocked && this.#dryRun) {
       note(making, [index, entry], 'replace');
@@ -163,24 +166,18 @@ export class Planner {
   }
 
   #compare(place: Place, stats: Stats, [size, mtimeMs, mode]: readonly [number, number, number]): Wants {
-    const { checksum } = this.#parts.options;
+    const { options } = this.#parts;
     if (stats.isDirectory()) throw this.#otherKind(place, stats, 'is a folder there');
     this.#parts.places.checkSpelling(place);
-    if (this.#isLeft(stats, mtimeMs)) return 'same';
+    if (isLeft(options, stats, mtimeMs)) return 'same';
     if (!stats.isFile() && !stats.isSymbolicLink())
       throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     if (!stats.isFile()) return 'replace';
     if (stats.size !== size) return 'replace';
-    if (checksum) return 'check';
+    if (options.checksum) return 'check';
     if (!isSameTime(stats.mtimeMs, mtimeMs)) return 'replace';
     if (!this.#dryRun && needsMode(stats, mode, this.#platform)) setMode(place, mode);
     return 'same';
-  }
-
-  /** True for what is left alone, whatever it is. */
-  #isLeft(stats: Stats, mtimeMs: number): boolean {
-    const { update, noClobber } = this.#parts.options;
-    return noClobber || (update && stats.mtimeMs > mtimeMs + SAME_TIME_MS);
   }
 
   // ── folders and links ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -222,7 +219,7 @@ export class Planner {
 
   /** What was to be done with it. */
   #makeLink([, root, path, , mtimeMs, , link = '']: Entry): Wants {
-    const { places } = this.#parts;
+    const { places, options } = this.#parts;
     const place = places.at(root, path);
     const { shown } = place;
     if (path === '' || !staysInTree(link, path.split('/').length - 1, this.#platform))
@@ -233,12 +230,12 @@ export class Planner {
     if (stats?.isDirectory() === true) throw this.#otherKind(place, stats, 'is a folder there');
     if (stats !== undefined) {
       places.checkSpelling(place);
-      if (this.#isLeft(stats, mtimeMs)) return 'same';
+      if (isLeft(options, stats, mtimeMs)) return 'same';
       if (stats.isSymbolicLink() && this.#isSame(place, stats, { text, mtimeMs })) return 'same';
       if (!stats.isFile() && !stats.isSymbolicLink())
         throw this.#otherKind(place, stats, 'is neither a file nor a link there');
     }
-    if (!this.#dryRun) this.#link(place, text, mtimeMs);
+    if (!this.#dryRun && !this.#link(place, text, mtimeMs)) return 'same';
     return stats === undefined ? 'send' : 'replace';
   }
 
@@ -249,22 +246,28 @@ export class Planner {
     return true;
   }
 
-  #link(place: Place, text: string, mtimeMs: number): void {
+  /** @returns false where something has come there that is left alone. */
+  #link(place: Place, text: string, mtimeMs: number): boolean {
+    const { places, options } = this.#parts;
     const folder = folderOf(place);
-    const draft = folder.path(this.#parts.places.draftName(place.name));
-    removeFile(draft);
+    const own = folder.path(place.name);
+    // Made under its own name it replaces nothing.
+    const made = options.noClobber ? own : folder.path(places.draftName(place.name));
+    if (made !== own) removeFile(made);
     try {
-      symlinkSync(text, draft);
+      symlinkSync(text, made);
     } catch (thrown) {
+      if (made === own && errorCode(thrown) === 'EEXIST') return false;
       if (this.#platform === 'win32' && errorCode(thrown) === 'EPERM')
         throw fileError('transfer_failed', place.shown, 'is a link: Windows lets only developer mode make one');
       throw thrown;
     }
     try {
-      setLinkTime(draft, mtimeMs);
-      renameSync(draft, folder.path(place.name));
+      setLinkTime(made, mtimeMs);
+      if (made !== own) renameSync(made, own);
+      return true;
     } catch (thrown) {
-      removeFile(draft);
+      removeFile(made);
       throw thrown;
     }
   }

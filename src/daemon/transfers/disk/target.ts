@@ -5,7 +5,7 @@ import { ENTRY, failedOf, isContents, type Entry, type Failed, type Plan } from 
 import { finishFolder, isSameTime, needsMode } from './attributes.ts';
 import type { BatchSink } from './batch-sink.ts';
 import { findDestinations, markOf, refuseHome } from './destinations.ts';
-import { fileError, fileFault } from './faults.ts';
+import { fileError, fileFault, quoted } from './faults.ts';
 import { FileWriter } from './file-writer.ts';
 import type { Journal, MadeRoot } from './journal.ts';
 import { LargeFiles, type Prepared } from './large-files.ts';
@@ -57,27 +57,31 @@ export class Target {
   readonly #options: TargetOptions;
   readonly #planner: Planner;
   readonly #removal: Removal;
+  /** True where it goes on in a folder that an earlier run has made. */
+  #isTakenUp = false;
 
   constructor({ around, locks, journal }: TargetParts, options: TargetOptions) {
-    const { roots, limits, mayWriteRunning, dryRun, digest } = options;
+    const { roots, limits, mayWriteRunning, dryRun } = options;
     this.#around = around;
     this.#options = options;
     this.journal = journal;
     this.places = new Places(around, { names: roots.map(({ name }) => name), limits, mayWriteRunning, dryRun });
-    this.writer = new FileWriter({ around, locks, places: this.places }, digest);
+    this.writer = new FileWriter({ around, locks, places: this.places }, options);
     this.large = new LargeFiles(this.writer, journal);
-    this.#planner = new Planner({ around, places: this.places, journal, options });
+    const mayRemove = (): boolean => options.delete === true && !this.#isTakenUp;
+    this.#planner = new Planner({ around, places: this.places, journal, options, mayRemove });
     this.#removal = new Removal({ around, places: this.places, locks, journal }, dryRun);
   }
 
   /** Decides where the roots go. @returns their real paths. */
   async open(): Promise<readonly string[]> {
     const { roots } = this.#options;
-    const isOurs = (path: string): boolean => {
+    const takeUp = (path: string): boolean => {
       const made = this.#rootAt(path);
-      return made !== undefined && this.journal.hasMade(made);
+      this.#isTakenUp = made !== undefined && this.journal.hasMade(made);
+      return this.#isTakenUp;
     };
-    const given = await findDestinations(this.#around, this.places, { ...this.#options, isOurs });
+    const given = await findDestinations(this.#around, this.places, { ...this.#options, takeUp });
     const real = [];
     for (const path of given) real.push(await this.places.checkIn(path));
     const [first = ''] = roots.some(({ name }) => isContents(name)) ? real : [];
@@ -88,11 +92,13 @@ export class Target {
     return real;
   }
 
-  /** What the journal says of a folder that is, or may be, the only root. */
+  /** What the journal says of a folder that is, or may be, the only root. What is in a folder goes to one place anyway. */
   #rootAt(path: string): MadeRoot | undefined {
-    const [root, other] = this.#options.roots;
-    const mark = root?.type === 'directory' && other === undefined ? markOf(path, this.#around.platform) : undefined;
-    return root === undefined || mark === undefined ? undefined : { root: root.name, mark };
+    const { roots, delete: mirrors = false } = this.#options;
+    const [root, other] = roots;
+    if (root?.type !== 'directory' || other !== undefined || isContents(root.name)) return undefined;
+    const mark = markOf(path, this.#around.platform);
+    return mark === undefined ? undefined : { root: root.name, mark, mirrors };
   }
 
   /** Lets go of all that is open; what can be gone on with stays. */
@@ -187,9 +193,22 @@ export class Target {
     return this.#removal.extra(root, folder, asked);
   }
 
-  /** Removes what the source does not have. */
-  remove(removing: Removing): Promise<Removed> {
-    return this.#removal.remove(removing);
+  /**
+   * Removes what the source does not have. A folder that a run has made itself had nothing to remove: what is too much in
+   * it came later, maybe from somebody else, and is named instead.
+   */
+  async remove(removing: Removing): Promise<Removed> {
+    if (!this.#isTakenUp) return this.#removal.remove(removing);
+    const { root, paths } = removing;
+    return { removed: 0, failed: paths.map((path) => this.#spared(this.places.shown(root, path))) };
+  }
+
+  #spared(shown: string): Failed {
+    const { dest, roots } = this.#options;
+    const contents = quoted(`${roots[0]?.name ?? ''}/.`);
+    const why = 'is not at the source, and stays: an earlier run has made this folder, and it may have come since';
+    const hint = `move it away there; or, where it may go, name the source ${contents}: then ${quoted(dest)} becomes a mirror of it`;
+    return failedOf(shown, fileError('transfer_failed', shown, [why, { hint }]));
   }
 }
 

@@ -5,7 +5,13 @@ type Fs = typeof fs;
 /** System calls that a test makes fail: after how many of them, and with which error. `short`: writes take a part. */
 export const faults = new Map<string, { skip: number; code: string }>();
 
+/** What happens right before a system call, once. */
+export const meanwhile = new Map<string, () => void>();
+
 const fail = (name: string): void => {
+  const happens = meanwhile.get(name);
+  meanwhile.delete(name);
+  happens?.();
   const fault = faults.get(name);
   if (fault === undefined) return;
   fault.skip -= 1;
@@ -26,6 +32,8 @@ export const failingFs = (real: Fs): Fs => ({
   fsyncSync: wrap('fsync', real.fsyncSync),
   unlinkSync: wrap('unlink', real.unlinkSync),
   renameSync: wrap('rename', real.renameSync),
+  linkSync: wrap('link', real.linkSync),
+  symlinkSync: wrap('symlink', real.symlinkSync),
   futimesSync: wrap('futimes', real.futimesSync),
   fchmodSync: wrap('fchmod', real.fchmodSync),
   writeSync: wrap('write', (fd: number, bytes: Uint8Array, ...[from = 0, length = bytes.length, at]: Place) =>

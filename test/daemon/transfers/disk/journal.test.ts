@@ -33,7 +33,7 @@ describe('journals', () => {
       symlinkSync('/etc/passwd', link);
       const journals = new Journals(dir);
       const journal = journals.open('a', Date.now());
-      journal.made({ root: 'x', mark: '7' });
+      journal.made({ root: 'x', mark: '7', mirrors: false });
       journal.addSmall([small, link]);
       journal.addLarge(large);
       journals.sweep(Date.now() + 10 * DAY_MS);
@@ -70,7 +70,7 @@ describe('journals', () => {
 
   it('stay small, however many files there were', () => {
     const journal = new Journals(dir).open('many', Date.now());
-    journal.made({ root: 'x', mark: '7' });
+    journal.made({ root: 'x', mark: '7', mirrors: false });
     for (let batch = 0; batch < 300; batch += 1) {
       const names = Array.from({ length: 100 }, (_, index) => `/x/${batch}/${index}/${'y'.repeat(60)}`);
       const lot = journal.addSmall(names);
@@ -78,7 +78,7 @@ describe('journals', () => {
     }
     const [file = ''] = readdirSync(dir);
     expect(statSync(join(dir, file)).size).toBeLessThan(400_000);
-    expect(new Journals(dir).open('many', Date.now()).hasMade({ root: 'x', mark: '7' })).toBe(true);
+    expect(new Journals(dir).open('many', Date.now()).hasMade({ root: 'x', mark: '7', mirrors: false })).toBe(true);
   });
 
   it(
@@ -102,14 +102,15 @@ describe('journals', () => {
     },
   );
 
-  it('what nobody wants is removed, and not gone on with', () => {
+  it('what nobody wants, or nobody needs any more, is removed, and not gone on with', () => {
     const draft = join(home, '.loopsy-0123456789abcdef.part');
     for (const [rest, isThere] of [
       ['kept', true],
       ['unwanted', false],
+      ['none', false],
     ] as const) {
       const journal = disk.journals.open('k', Date.now());
-      journal.made({ root: 'x', mark: '7' });
+      journal.made({ root: 'x', mark: '7', mirrors: false });
       journal.addLarge(draft);
       writeFileSync(draft, 'half of it');
       disk.journals.close('k', rest);
@@ -118,8 +119,17 @@ describe('journals', () => {
     }
   });
 
+  it(verifies('transfers.leftovers', 'a draft that another transfer writes by now is that one’s'), () => {
+    const draft = join(home, '.loopsy-0123456789abcdef.part');
+    writeFileSync(draft, 'half of it');
+    disk.journals.open('k', Date.now()).addLarge(draft);
+    disk.locks.take(draft, disk);
+    disk.journals.close('k', 'none');
+    expect([existsSync(draft), readdirSync(dir)]).toEqual([true, []]);
+  });
+
   it('a repeat after a week begins anew', () => {
-    const made = { root: 'x', mark: '7' };
+    const made = { root: 'x', mark: '7', mirrors: false };
     const open = (now: number) => disk.journals.open('k', now);
     open(Date.now()).made(made);
     disk.journals.close('k', 'kept');
@@ -129,7 +139,7 @@ describe('journals', () => {
   });
 
   it('who only looks leaves it to others what becomes of it', () => {
-    const made = { root: 'x', mark: '7' };
+    const made = { root: 'x', mark: '7', mirrors: false };
     const draft = join(home, '.loopsy-0123456789abcdef.part');
     writeFileSync(draft, 'half of it');
     const journal = disk.journals.open('k', Date.now());

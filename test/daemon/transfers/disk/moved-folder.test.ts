@@ -83,8 +83,8 @@ describe('a draft that can not be removed', () => {
     const file = await tree.prepareLarge('large');
     faults.set('unlink', { skip: 0, code: 'EACCES' });
     tree.target.large.drop(file);
-    faults.clear();
     await closeTarget(tree.disk, tree.target);
+    faults.clear();
     expect([draftsIn(tree.home).length, journalsLeft().length]).toEqual([1, 1]);
     new Journals(tree.disk.around.journalDir).sweep(Date.now() + KEEP_MS + DAY_MS);
     expect([draftsIn(tree.home), journalsLeft()]).toEqual([[], []]);

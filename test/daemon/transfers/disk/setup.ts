@@ -42,9 +42,10 @@ export const diskIn = (
 ): TestDisk => {
   const platform = around.platform ?? process.platform;
   const journalDir = join(home, '..', 'journals');
+  const locks = new Locks();
   return {
-    locks: new Locks(),
-    journals: new Journals(journalDir),
+    locks,
+    journals: new Journals(journalDir, locks),
     around: {
       ...pathsOf(platform),
       platform,
