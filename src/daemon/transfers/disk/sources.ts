@@ -8,7 +8,9 @@ import { CONTENTS, isContents } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
+import type { Ignored } from './ignored.ts';
 import { listNames } from './listing.ts';
+import type { RulesAbove } from './rules-above.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
@@ -18,6 +20,10 @@ export interface SourceRoot {
   readonly type: 'file' | 'directory';
   /** Which folder that was: under the same path there may be another one by now, as where a disk was taken away. */
   readonly identity: FolderIdentity;
+  /** What of it stays behind; not there where nothing does. */
+  readonly ignored?: Ignored | undefined;
+  /** By which files above it. */
+  readonly above?: RulesAbove | undefined;
 }
 
 /** Tells a folder from another one under its path. */
