@@ -26,12 +26,15 @@ export const leaveOut = async (
   if (given === undefined) return found;
   const finder = gitignore ? new RulesFinder(looker) : undefined;
   const left = async (root: SourceRoot): Promise<SourceRoot | undefined> => {
-    const { name, real, type } = root;
+    const { name, real, link, type } = root;
     const isFolder = type === 'directory';
     const said = isContents(name) ? false : given.ofSource(name, isFolder);
     if (said === true) return undefined;
-    const above = await finder?.aboveOf(root);
-    if (said === undefined && above?.has(real, isFolder) === true) return undefined;
+    const above = await finder?.aboveOf(real, isFolder);
+    const isOut = async (): Promise<boolean> =>
+      above?.has(real, isFolder) === true ||
+      (link !== undefined && (await finder?.aboveOf(link, isFolder))?.has(link, isFolder) === true);
+    if (said === undefined && (await isOut())) return undefined;
     return { ...root, ignored: above === undefined ? given : given.under(above.files, above.namesOf(real)), above };
   };
   const roots: SourceRoot[] = [];

@@ -3,7 +3,6 @@ import { posix, win32 } from 'node:path';
 
 import type { PathGuard, PathLimits } from '../../../trust/path-guard.ts';
 import { Ignored } from './ignored.ts';
-import type { SourceRoot } from './sources.ts';
 
 /** By whose rules folders are looked into. */
 export interface Looker {
@@ -81,12 +80,12 @@ export class RulesFinder {
   }
 
   /**
-   * What holds for a source; undefined where it is the root of a repository itself, or in none, or where that can't be
-   * known: nobody learns what lies in folders that are closed. @throws {LoopsyError} `file_too_large`.
+   * What holds for what lies at a path; undefined where that is the root of a repository itself, or in none, or where that
+   * can't be known: nobody learns what lies in folders that are closed. @throws {LoopsyError} `file_too_large`.
    */
-  async aboveOf({ real, type }: Pick<SourceRoot, 'real' | 'type'>): Promise<RulesAbove | undefined> {
-    if (type === 'directory' && this.#isRepository(real)) return undefined;
-    return this.#inFolder(this.#native.dirname(real));
+  async aboveOf(path: string, isFolder: boolean): Promise<RulesAbove | undefined> {
+    if (isFolder && this.#isRepository(path)) return undefined;
+    return this.#inFolder(this.#native.dirname(path));
   }
 
   #inFolder(folder: string): Promise<RulesAbove | undefined> {

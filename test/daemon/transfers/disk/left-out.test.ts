@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 
@@ -163,6 +163,15 @@ describe('a source in a repository, with --gitignore', () => {
     const closed = diskIn(home, { rules: { denied: ['~/r/.gitignore'] } });
     expect(await filesOf(['~/r/s/f'], options, closed)).toEqual(['f']);
     expect(await filesOf(['~/r/s/f'], { ...options, limits: { folders: ['~/r/s'] } })).toEqual(['f']);
+  });
+
+  it(verifies('transfers.ignored', 'is judged where the link lies by which it was named, too'), async () => {
+    plant({ 'r/.git/HEAD': '', 'r/.gitignore': 'out\nlog/', 'r/f': '', 'out/x': '', 'r/s/f': '', 'r/s/out/y': '' });
+    for (const name of ['out', 'log', 'here']) symlinkSync('../out', join(home, 'r', name));
+    symlinkSync('r/s', join(home, 'in'));
+    const options = { gitignore: true };
+    expect(await filesOf(['~/r/*', '~/r/out/'], options)).toEqual(['f', 'here/x', 's/f']);
+    expect(await filesOf(['~/r/out/.', '~/in'], options)).toEqual(['in/f', 'out/./x']);
   });
 
   it(verifies('transfers.delete-taken', 'removes nothing where a file above it has changed'), async () => {
