@@ -28,9 +28,9 @@ const RULES = [
   'What has the same size and time is there already; with --checksum, what has the same contents. Large files are',
   'compared in pieces of 4 MiB at fixed places: what was appended or overwritten is sent alone, an insertion re-sends',
   'what follows it.',
-  'Patterns of --exclude are written as in .gitignore. Links stay links; one that leads out of the tree is refused, not',
-  'followed. setuid bits are never kept. A file from Windows is executable where it replaces one that is, or begins',
-  'with #!.',
+  'Patterns of --exclude are written as in .gitignore. They, and --gitignore, leave out a <src> by its name, too; of x/.',
+  'only what is in it. Links stay links; one that leads out of the tree is refused, not followed. setuid bits are never',
+  'kept. A file from Windows is executable where it replaces one that is, or begins with #!.',
   'Exits with 1 if a file did not arrive, and names it.',
 ];
 

@@ -5,7 +5,16 @@ import { type Cli, INTERRUPTED, type StopSignal } from './cli.ts';
 import type { LocalNode } from './connect.ts';
 import { errorLines, plain, type Paint } from './output.ts';
 import { createProgress, type Progress } from './transfer-progress.ts';
-import { AGAIN, errorOf, failureGroups, missedWords, summaryOf, verbOf, type Reader } from './transfer-words.ts';
+import {
+  AGAIN,
+  errorOf,
+  failureGroups,
+  missedWords,
+  removedWords,
+  summaryOf,
+  verbOf,
+  type Reader,
+} from './transfer-words.ts';
 
 /** One event of a stream, as the client gives it. */
 interface StreamEvent {
@@ -52,8 +61,10 @@ export const followTransfer = async (cli: Cli, following: Following): Promise<nu
 const sayItems = ({ out, invocation }: Cli, { items = [], transfer }: TransferEvent, reader: Reader): void => {
   if (invocation.has('quiet')) return;
   const send = verbOf(transfer, reader);
-  for (const { action, path } of items)
-    out.print(`${(action === 'send' ? send : action).padEnd(ITEM_COLUMNS)} ${plain(path)}`);
+  for (const { action, path } of items) {
+    const what = action === 'remove' ? removedWords(transfer, path, reader) : plain(path);
+    out.print(`${(action === 'send' ? send : action).padEnd(ITEM_COLUMNS)} ${what}`);
+  }
 };
 
 const ITEM_COLUMNS = 'replace'.length;

@@ -197,9 +197,23 @@ const wayWords = (transfer: Transfer, reader: Reader): string => {
 };
 
 /** The real path of one thing; of several the folder that they went into, as it was typed. */
-const targetWords = ({ to, sources, path, dest }: Transfer, reader: Reader): string => {
-  if (path !== undefined && sources.length <= 1) return placeWords(to, path, reader);
-  return placeWords(to, to.nodeId === reader.here ? (reader.typed ?? dest) : dest, reader);
+const targetWords = (transfer: Transfer, reader: Reader): string => {
+  const { to, sources, path } = transfer;
+  return placeWords(to, path !== undefined && sources.length <= 1 ? path : typedDest(transfer, reader), reader);
+};
+
+const typedDest = ({ to, dest }: Transfer, { here, typed = dest }: Reader): string =>
+  to.nodeId === here ? typed : dest;
+
+/**
+ * Where lies what a dry run would remove: it is at the target alone, so the name of its source says nothing of it. `item`
+ * begins with that name.
+ */
+export const removedWords = (transfer: Transfer, item: string, reader: Reader): string => {
+  const { to, path } = transfer;
+  const [folder, below] =
+    path === undefined ? [typedDest(transfer, reader), item] : [path, item.slice(item.indexOf('/') + 1)];
+  return placeWords(to, (/[\\/]$/.test(folder) ? folder : `${folder}/`) + below, reader);
 };
 
 /** Some failures with one and the same thing to do about them. */

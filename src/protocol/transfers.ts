@@ -171,7 +171,11 @@ export const transferSchema = z.object({
 /** One thing that a dry run would do. */
 const dryItemSchema = z.object({
   action: z.enum(['send', 'replace', 'remove']),
-  path: z.string().describe('with a / behind it where it is a folder: it stands for all in it where it is removed'),
+  path: z
+    .string()
+    .describe(
+      'below the name of its source; with a / behind it where it is a folder, which stands for all in it where it is removed',
+    ),
 });
 
 /** One event of a transfer: the whole state each time, so that nothing is missed by missing one. */

@@ -77,6 +77,8 @@ describe('send, pull and cp', () => {
             { action: 'replace', path: 'site/\u001b[31mold' },
           ]);
           send('progress', { ...TRANSFER, dryRun: true }, [{ action: 'remove', path: 'site/gone' }]);
+          const path = '/home/maria/inbox';
+          send('progress', { ...TRANSFER, dryRun: true, path }, [{ action: 'remove', path: 'site/gone/' }]);
           send('progress', { ...TRANSFER, from, to, dryRun: true }, [{ action: 'send', path: 'to us' }]);
           send('end', { ...MOVED, dryRun: true });
           end();
@@ -85,16 +87,17 @@ describe('send, pull and cp', () => {
       const run = (...more: string[]) =>
         runCli(['send', 'maria', 'site', 'x', '--dry-run', ...more], { dataDir: node.folder });
       const { stdout, stderr } = await run();
-      expect(stdout.split('\n').slice(0, 4)).toEqual([
+      expect(stdout.split('\n').slice(0, 5)).toEqual([
         'send    site/new/',
         expect.stringMatching(/^replace site\/[^\u001b]*old$/),
-        'remove  site/gone',
+        'remove  maria:inbox/site/gone',
+        'remove  maria:/home/maria/inbox/gone/',
         'pull    to us',
       ]);
       expect([stdout, stderr]).toEqual([expect.stringMatching(/\nwould send .*\n$/), '']);
       expect((await run('--quiet')).stdout).toBe('');
       const lines = (await run('--json')).stdout.trimEnd().split('\n');
-      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, 1, undefined]);
+      expect(lines.map((line) => JSON.parse(line).items?.length)).toEqual([2, 1, 1, 1, undefined]);
     },
   );
 

@@ -1,4 +1,4 @@
-import { mkdir, readdir, symlink } from 'node:fs/promises';
+import { mkdir, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { describe, expect, it } from 'vitest';
@@ -68,6 +68,28 @@ describe('a dry run', () => {
     const node = await localNode();
     await node.write({ 'tree/a': 'a', 'to/gone/deep/z': 'z' });
     expect(namedIn(await eventsOf(node, { delete: true }))).toEqual(['send tree/a', 'remove tree/gone/']);
+  });
+
+  it(verifies('transfers.dry-run', 'says what becomes of a link that is in the way of a folder'), async () => {
+    const node = await localNode();
+    await node.write({ 'tree/d/a': 'a', 'tree/d/deep/b': 'b', 'to/e/deep/x': 'x', 'out/deep/x': 'x' });
+    for (const target of ['e', '../out']) {
+      await symlink(target, join(node.home, 'to/d'));
+      const events = await eventsOf(node, { delete: true });
+      expect(namedIn(events).toSorted()).toEqual([
+        ...(target === 'e' ? ['remove tree/e/'] : []),
+        'replace tree/d/',
+        'send tree/d/a',
+        'send tree/d/deep/',
+        'send tree/d/deep/b',
+      ]);
+      const done = await node.move({ sources: ['tree/.'], dest: 'to', delete: true });
+      const { outcome, files, folders, removed } = events.at(-1)?.transfer ?? {};
+      expect(done).toMatchObject({ outcome, files, folders, removed });
+      expect(done).toMatchObject({ outcome: 'done', files: { done: 2, failed: 0 } });
+      await rm(join(node.home, 'to/d'), { recursive: true });
+    }
+    expect(await readdir(join(node.home, 'out/deep'))).toEqual(['x']);
   });
 
   it(verifies('transfers.dry-run', 'waits for its reader, and holds no more than a few groups'), async () => {

@@ -15,6 +15,8 @@ type Step = NameTest | typeof ANY;
 interface Rule {
   readonly steps: readonly Step[];
   readonly isForFolders: boolean;
+  /** About names wherever they are, and so about that of a source, too: no `/`, but at the end. */
+  readonly isAnywhere: boolean;
   /** `!`: what an earlier line left out stays after all. */
   readonly isKeeping: boolean;
 }
@@ -57,7 +59,8 @@ const ruleOf = (line: string, foldsCase: boolean): Rule | 'none' | undefined => 
   if (isForFolders) text = text.slice(0, -1);
   if (text === '') return isKeeping || isForFolders ? undefined : 'none';
   const steps = stepsOf(text, foldsCase);
-  return steps === undefined ? undefined : { steps, isForFolders, isKeeping };
+  if (steps === undefined) return undefined;
+  return { steps, isForFolders, isAnywhere: steps[0] === ANY && !text.startsWith('/'), isKeeping };
 };
 
 /** As a name is matched: the last `**` takes one more folder wherever what follows it does not fit. */
@@ -79,14 +82,17 @@ const matchSteps = (steps: readonly Step[], names: readonly string[]): boolean =
   return step === steps.length;
 };
 
+const matches = ({ steps, isForFolders }: Rule, names: readonly string[], isFolder: boolean): boolean =>
+  (isFolder || !isForFolders) && matchSteps(steps, names);
+
 /** What a list of rules says of one path: the last one that matches. Undefined where none does. */
 const verdictOf = (rules: readonly Rule[], names: readonly string[], isFolder: boolean): boolean | undefined => {
-  const rule = rules.findLast(({ steps, isForFolders }) => (isFolder || !isForFolders) && matchSteps(steps, names));
+  const rule = rules.findLast((one) => matches(one, names, isFolder));
   return rule === undefined ? undefined : !rule.isKeeping;
 };
 
 interface FileRules {
-  /** How many names deep the folder lies that they are written for. */
+  /** How many names deep the folder lies that they are written for: where a root has rules above it, below the first. */
   readonly depth: number;
   readonly rules: readonly Rule[];
 }
@@ -95,7 +101,13 @@ interface Reading {
   /** True where .gitignore files count. */
   readonly files: boolean;
   readonly foldsCase: boolean;
+  /** The names from the first folder with rules down to the root; none where that is the root. */
+  readonly above: readonly string[];
 }
+
+const foldsCaseOn = (platform: NodeJS.Platform): boolean => platform === 'win32' || platform === 'darwin';
+
+const isGit = (name: string | undefined): boolean => name?.toLowerCase() === '.git';
 
 /** What of a tree stays behind: patterns that were given, and those of the .gitignore files on the way. */
 export class Ignored {
@@ -118,7 +130,7 @@ export class Ignored {
     { gitignore, platform }: { readonly gitignore: boolean; readonly platform: NodeJS.Platform },
   ): Ignored | undefined {
     if (patterns.length === 0 && !gitignore) return undefined;
-    const foldsCase = platform === 'win32' || platform === 'darwin';
+    const foldsCase = foldsCaseOn(platform);
     const given = patterns.flatMap((pattern) => {
       const rule = ruleOf(pattern, foldsCase);
       if (rule === undefined)
@@ -128,7 +140,12 @@ export class Ignored {
         });
       return rule === 'none' ? [] : [rule];
     });
-    return new Ignored(given, [], { files: gitignore, foldsCase });
+    return new Ignored(given, [], { files: gitignore, foldsCase, above: [] });
+  }
+
+  /** What .gitignore files say alone; so far nothing. */
+  static ofFiles(platform: NodeJS.Platform): Ignored {
+    return new Ignored([], [], { files: true, foldsCase: foldsCaseOn(platform), above: [] });
   }
 
   /**
@@ -144,8 +161,20 @@ export class Ignored {
       // As git does: a line without a meaning leaves nothing out.
       return rule === undefined || rule === 'none' ? [] : [rule];
     });
-    const depth = path === '' ? 0 : path.split('/').length;
+    const depth = this.#reads.above.length + (path === '' ? 0 : path.split('/').length);
     return new Ignored(this.#given, [...this.#files, { depth, rules }], this.#reads);
+  }
+
+  /** The same for a root that has .gitignore files above it; `names` lead to it from the folder of the first. */
+  under(files: Ignored, names: readonly string[]): Ignored {
+    return new Ignored(this.#given, files.#files, { ...this.#reads, above: names });
+  }
+
+  /** What is said of a source by its own name alone; undefined where nothing is. */
+  ofSource(name: string, isFolder: boolean): boolean | undefined {
+    const rule = this.#given.findLast((one) => one.isAnywhere && matches(one, [name], isFolder));
+    if (rule !== undefined) return !rule.isKeeping;
+    return this.#reads.files && isGit(name) ? true : undefined;
   }
 
   /** True where an entry stays behind, and with a folder all that is in it. `path` is below the root. */
@@ -153,10 +182,11 @@ export class Ignored {
     const names = path.split('/');
     const given = verdictOf(this.#given, names, isFolder);
     if (given !== undefined) return given;
-    if (this.#reads.files && names.at(-1)?.toLowerCase() === '.git') return true;
+    if (this.#reads.files && isGit(names.at(-1))) return true;
+    const all = [...this.#reads.above, ...names];
     // The nearest file that says anything about it decides.
     for (const { depth, rules } of this.#files.toReversed()) {
-      const verdict = verdictOf(rules, names.slice(depth), isFolder);
+      const verdict = verdictOf(rules, all.slice(depth), isFolder);
       if (verdict !== undefined) return verdict;
     }
     return false;

@@ -4,8 +4,6 @@ import { setImmediate } from 'node:timers/promises';
 import { LoopsyError } from '../../../protocol/errors.ts';
 import { ENTRY, failedOf, shownPath, type Entry, type Failed, type Group } from '../format.ts';
 import { fileFault } from './faults.ts';
-import { Ignored } from './ignored.ts';
-import type { SourceOptions } from './source.ts';
 import type { SourceRoot } from './sources.ts';
 import type { Surroundings } from './surroundings.ts';
 import { fileEntry, Walk, type Met } from './walk.ts';
@@ -15,8 +13,8 @@ const GROUP_BYTES = 262_144;
 /** Groups that can be asked for again. */
 const KEPT_GROUPS = 8;
 
-/** What is left out of it, and who is told of folders on other disks than what they are in. */
-interface ManifestOptions extends Pick<SourceOptions, 'exclude' | 'gitignore'> {
+/** Who is told of folders on other disks than what they are in. */
+interface ManifestOptions {
   readonly onDisk?: (root: number, path: string, dev: number) => void;
 }
 
@@ -97,11 +95,10 @@ export class Manifest {
         return this.#single(root, this.#at - 1);
       }
       const { platform, maxFileSize } = this.#around;
-      const { exclude, gitignore } = this.#options;
-      const ignored = Ignored.of(exclude, { gitignore, platform });
       const at = this.#at;
       const onDisk = (path: string, dev: number): void => this.#options.onDisk?.(at, path, dev);
-      this.#walk = new Walk({ root: at, real: root.real, name: root.name, platform, ignored, maxFileSize, onDisk });
+      const { real, name, ignored } = root;
+      this.#walk = new Walk({ root: at, real, name, platform, ignored, maxFileSize, onDisk });
       await this.#judge();
     }
     const met = this.#walk?.next();

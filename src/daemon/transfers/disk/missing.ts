@@ -2,20 +2,20 @@ import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { nameFault } from '../../../trust/native-path.ts';
-import type { SafePath } from '../../../trust/path-guard.ts';
 import { fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
-import { Ignored } from './ignored.ts';
-import type { SourceOptions } from './source.ts';
+import type { Ignored } from './ignored.ts';
 import { sourceChanged, type MirroredFolder } from './mirrored.ts';
+import type { SourceOptions } from './source.ts';
+import type { SourceRoot } from './sources.ts';
 import type { Surroundings } from './surroundings.ts';
 
 type Name = readonly [name: string, isFolder: boolean];
 
 /** Names that a target has in a folder. */
 export interface NamesAsked {
-  /** The real path of the folder's root. */
-  readonly real: SafePath;
+  /** The folder's root. */
+  readonly at: SourceRoot;
   /** The folder, below the root. */
   readonly folder: string;
   readonly shown: string;
@@ -42,14 +42,14 @@ export const findMissing = async (
   options: SourceOptions,
   asked: NamesAsked,
 ): Promise<Missing> => {
-  const { real, folder: path, shown, names, mirrored, gone } = asked;
+  const { at, folder: path, shown, names, mirrored, gone } = asked;
   const { guard } = around;
-  const refuse = await guard.closedBelow(await guard.recheck(real, options.limits));
-  const at = around.join(real, path);
-  const ignored = ignoredIn(around, options, { real, path });
-  if (ignored === 'all' || refuse?.(at) !== undefined) return { missing: [], others: [] };
+  const refuse = await guard.closedBelow(await guard.recheck(at.real, options.limits));
+  const real = around.join(at.real, path);
+  const ignored = ignoredIn(around, at, path);
+  if (ignored === 'all' || refuse?.(real) !== undefined) return { missing: [], others: [] };
   mirrored.needRoot();
-  const folder = openIfThere(at, shown);
+  const folder = openIfThere(real, shown);
   try {
     const stats = folder === undefined ? undefined : lstatSync(folder.path('.'));
     if (stats === undefined && gone !== true) throw sourceChanged(shown);
@@ -94,7 +94,11 @@ const compareNames = (names: readonly Name[], { folder, ignored, path, platform 
 };
 
 /** True where what is left out may not be what was left out when the folder was read. */
-const rulesChanged = ({ join }: Surroundings, { real, folder: path, mirrored }: NamesAsked): boolean => {
+const rulesChanged = (
+  { join }: Surroundings,
+  { at: { real, above: rulesAbove }, folder: path, mirrored }: NamesAsked,
+): boolean => {
+  if (rulesAbove?.haveChanged((stats) => mirrored.hasChanged(stats)) === true) return true;
   for (let folder = path; ; folder = folder.slice(0, Math.max(0, folder.lastIndexOf('/')))) {
     const above = join(real, folder);
     const rules = lstatSync(join(above, '.gitignore'), { throwIfNoEntry: false });
@@ -107,11 +111,10 @@ const rulesChanged = ({ join }: Surroundings, { real, folder: path, mirrored }: 
 
 /** What is left out in a folder; `all` where it is left out itself. */
 const ignoredIn = (
-  { platform, join }: Surroundings,
-  { exclude, gitignore }: SourceOptions,
-  { real, path }: { readonly real: string; readonly path: string },
+  { join }: Surroundings,
+  { real, ignored: rules }: SourceRoot,
+  path: string,
 ): Ignored | 'all' | undefined => {
-  const rules = Ignored.of(exclude, { gitignore, platform });
   if (rules === undefined) return undefined;
   let ignored = rules.inFolder('', join(real, '.gitignore'));
   const names = path === '' ? [] : path.split('/');

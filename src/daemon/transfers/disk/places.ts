@@ -162,7 +162,9 @@ export class Places {
     try {
       return this.#folders.at(real, shown);
     } catch (thrown) {
-      if (this.#rules.dryRun && ['ENOENT', 'ENOTDIR'].includes(errorCode(thrown) ?? '')) return undefined;
+      // A link in the place of a folder would be replaced, or nothing be asked of what is in that folder.
+      const isLink = thrown instanceof LoopsyError;
+      if (this.#rules.dryRun && (isLink || ['ENOENT', 'ENOTDIR'].includes(errorCode(thrown) ?? ''))) return undefined;
       throw fileFault(thrown, shown);
     }
   }

@@ -50,6 +50,12 @@ const note = (making: Making, [index, [kind, , , size]]: readonly [number, Entry
   }
 };
 
+/** Bytes that are free, and how many more will be when what is planned is written. */
+interface Room {
+  bytes: number;
+  freed: number;
+}
+
 /** What a planner works with. */
 export interface PlannerParts {
   readonly around: Surroundings;
@@ -65,6 +71,8 @@ export class Planner {
   readonly #parts: PlannerParts;
   readonly #platform: NodeJS.Platform;
   readonly #dryRun: boolean;
+  /** Of a dry run, which writes nothing: what the last group would leave. */
+  #left: Room | undefined;
 
   constructor(parts: PlannerParts) {
     this.#parts = parts;
@@ -77,7 +85,7 @@ export class Planner {
     const lists = { send: [], compare: [], check: [], failed: [], closed: [], blocked: [] };
     const named = this.#dryRun ? { makes: [], replaces: [] } : {};
     const making: Making = { ...lists, ...named, skipped: 0, skippedBytes: 0, folders: 0, links: 0 };
-    const room = { bytes: this.#freeBytes() };
+    const room = this.#room();
     const lot = this.#announceLinks(entries);
     let closed: Entry | undefined;
     for (const [index, entry] of entries.entries()) {
@@ -93,7 +101,7 @@ export class Planner {
     return making;
   }
 
-  #take(entry: Entry, room: { bytes: number }): Wants {
+  #take(entry: Entry, room: Room): Wants {
     switch (entry[0]) {
       case ENTRY.file:
         return this.#wants(entry, room);
@@ -131,10 +139,18 @@ export class Planner {
     return fileError('wrong_type', place.shown, [words, { [THERE]: stats.isDirectory() ? 'folder' : 'other' }]);
   }
 
+  /** What there is for a group. */
+  #room(): Room {
+    const left = this.#left;
+    const room = { bytes: left === undefined ? this.#freeBytes() : left.bytes + left.freed, freed: 0 };
+    if (this.#dryRun) this.#left = room;
+    return room;
+  }
+
   /** Bytes that are free where the first root goes. */
   #freeBytes(): number {
     const [first] = this.#parts.places.roots;
-    if (first === undefined || this.#dryRun) return Number.POSITIVE_INFINITY;
+    if (first === undefined) return Number.POSITIVE_INFINITY;
     const { dirname } = this.#parts.around;
     for (let folder: string = first; ; folder = dirname(folder)) {
       try {
@@ -149,8 +165,8 @@ export class Planner {
   }
 
   /** What is to be done with a file. @throws {LoopsyError} where it can't be written. */
-  #wants([, root, path, size, mtimeMs, mode]: Entry, room: { bytes: number }): Wants {
-    const { places, around, options } = this.#parts;
+  #wants([, root, path, size, mtimeMs, mode]: Entry, room: Room): Wants {
+    const { places, around } = this.#parts;
     const place = places.at(root, path);
     if (size > around.maxFileSize) throw tooLarge(place.shown, size, around.maxFileSize);
     const stats = statAt(place);
@@ -158,10 +174,11 @@ export class Planner {
     if (stats?.isDirectory() === true) needRoom(place, size, room.bytes);
     const there = stats === undefined ? 'send' : this.#compare(place, stats, [size, mtimeMs, mode]);
     if (there === 'same') return there;
-    const mayBeLeft = !options.dryRun && size > SMALL_BYTES;
-    const draft = mayBeLeft ? leftoverBytes(place, places.draftName(place.name)) : 0;
+    const draft = size > SMALL_BYTES ? leftoverBytes(place, places.draftName(place.name)) : 0;
     needRoom(place, size, room.bytes + draft);
     room.bytes -= Math.max(0, size - draft);
+    // What has the same contents is not written after all.
+    room.freed += there === 'check' ? size : (stats?.blocks ?? 0) * 512;
     return there;
   }
 

@@ -19,7 +19,7 @@ import { BatchPieces } from './batch-pieces.ts';
 import { markOf } from './destinations.ts';
 import { fileError, fileFault, tooLarge } from './faults.ts';
 import { digestOf, hashChunks } from './hashes.ts';
-import { Ignored } from './ignored.ts';
+import { leaveOut } from './left-out.ts';
 import { Manifest } from './manifest.ts';
 import { findMissing } from './missing.ts';
 import { Mirrored } from './mirrored.ts';
@@ -61,12 +61,12 @@ export class Source {
   async open(): Promise<{ readonly roots: readonly SourceRoot[]; readonly failed: readonly Failed[] }> {
     const { guard, platform, home } = this.#around;
     const { paths, limits, exclude, gitignore } = this.#options;
-    Ignored.of(exclude, { gitignore, platform });
-    const { roots, failed } = await findRoots(paths, { guard, limits, platform, home });
+    const found = await findRoots(paths, { guard, limits, platform, home });
+    const { roots, failed } = await leaveOut(found, { guard, limits, platform, exclude, gitignore });
     this.#roots = roots;
     this.#mirrored = new Mirrored(roots);
     const onDisk = (...at: [number, string, number]): void => this.#mirrored.onDisk(...at);
-    this.#manifest = new Manifest(this.#around, { ...this.#options, onDisk }, roots);
+    this.#manifest = new Manifest(this.#around, { onDisk }, roots);
     return { roots, failed: failed.map(({ path, error }) => failedOf(path, error)) };
   }
 
@@ -102,7 +102,7 @@ export class Source {
           await findMissing(this.#around, this.#options, {
             ...want,
             mirrored: this.#mirrored.folder(want.root, want.folder),
-            real: this.#root(want.root).real,
+            at: this.#root(want.root),
             shown: this.#shown([want.root, want.folder]),
           }),
         );

@@ -2,22 +2,31 @@ import { lstatSync } from 'node:fs';
 
 import type { LoopsyError } from '../../../protocol/errors.ts';
 import { MAX_SOURCES } from '../../../protocol/transfer-limits.ts';
-import { toNativePattern } from '../../../trust/native-path.ts';
+import { toNativePath, toNativePattern } from '../../../trust/native-path.ts';
 import type { PathGuard, PathLimits, SafePath } from '../../../trust/path-guard.ts';
 import { CONTENTS, isContents } from '../format.ts';
 import { fileError, fileFault } from './faults.ts';
 import { OpenFolder } from './folders.ts';
 import { expandBraces, isPattern, nameTest, unescaped, type NameTest } from './glob.ts';
+import type { Ignored } from './ignored.ts';
 import { listNames } from './listing.ts';
+import type { RulesAbove } from './rules-above.ts';
+import { pathsOf } from './surroundings.ts';
 
 /** One thing that was asked for. */
 export interface SourceRoot {
   /** Its last name, as it was given; with `CONTENTS` behind it where what is in it was asked for. */
   readonly name: string;
   readonly real: SafePath;
+  /** Where the link lies by which it was named. */
+  readonly link?: string | undefined;
   readonly type: 'file' | 'directory';
   /** Which folder that was: under the same path there may be another one by now, as where a disk was taken away. */
   readonly identity: FolderIdentity;
+  /** What of it stays behind; not there where nothing does. */
+  readonly ignored?: Ignored | undefined;
+  /** By which files above it. */
+  readonly above?: RulesAbove | undefined;
 }
 
 /** Tells a folder from another one under its path. */
@@ -99,7 +108,8 @@ const mayBeFolder = (path: string): boolean => {
   return stats?.isDirectory() === true || stats?.isSymbolicLink() === true;
 };
 
-const rootAt = async (path: string, { guard, limits, platform }: Looking): Promise<SourceRoot> => {
+const rootAt = async (path: string, looking: Looking): Promise<SourceRoot> => {
+  const { guard, limits, platform } = looking;
   const real = await guard.check(path, limits);
   const stats = lstatSync(real);
   if (!stats.isDirectory() && !stats.isFile()) throw fileError('wrong_type', path, 'is neither a file nor a folder');
@@ -107,7 +117,19 @@ const rootAt = async (path: string, { guard, limits, platform }: Looking): Promi
   if (!stats.isDirectory() && (isContents(name) || saysFolder(path, platform)))
     throw fileError('wrong_type', path, 'is no folder');
   const { dev, ino } = stats;
-  return { name, real, type: stats.isDirectory() ? 'directory' : 'file', identity: { dev, ino } };
+  const link = await linkAt(path, looking);
+  return { name, real, link, type: stats.isDirectory() ? 'directory' : 'file', identity: { dev, ino } };
+};
+
+/** Undefined also for a link in a folder that is closed, of which nobody is told anything. */
+const linkAt = async (path: string, { guard, limits, platform, home }: Looking): Promise<string | undefined> => {
+  const native = toNativePath(path, { platform, home }).replace(platform === 'win32' ? /[\\/]+$/ : /\/+$/, '');
+  if (lstatSync(native, { throwIfNoEntry: false })?.isSymbolicLink() !== true) return undefined;
+  const { dirname, join, basename } = pathsOf(platform);
+  return guard.check(dirname(native), limits).then(
+    (folder) => join(folder, basename(native)),
+    () => undefined,
+  );
 };
 
 /** True for `x/`, which is no name of a file. */
