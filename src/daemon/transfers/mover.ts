@@ -137,8 +137,9 @@ export class Mover {
     const open: TargetOpen = {
       dest,
       roots,
-      // One that was not found must not let another one take the name of the folder that both were to go into.
-      ...(opened.failures.length > 0 && sources.length > 1 ? { several: true } : {}),
+      // One that was not found, or is left out, must not let another one take the name of the folder that both were to
+      // go into.
+      ...(sources.length > 1 ? { several: true } : {}),
       source: createHash('sha256')
         .update(JSON.stringify([source.place.nodeId, sources]))
         .digest('hex'),

@@ -95,10 +95,15 @@ export class Target {
   /** What the journal says of a folder that is, or may be, the only root. What is in a folder goes to one place anyway. */
   #rootAt(path: string): MadeRoot | undefined {
     const { roots, delete: mirrors = false } = this.#options;
-    const [root, other] = roots;
-    if (root?.type !== 'directory' || other !== undefined || isContents(root.name)) return undefined;
-    const mark = markOf(path, this.#around.platform);
-    return mark === undefined ? undefined : { root: root.name, mark, mirrors };
+    const [{ name } = { name: '' }] = roots;
+    const mark = isContents(name) ? undefined : this.#onlyFolder(path);
+    return mark === undefined ? undefined : { root: name, mark, mirrors };
+  }
+
+  /** Which folder that is, where the only source is one. */
+  #onlyFolder(path: string): string | undefined {
+    const [root, other] = this.#options.roots;
+    return root?.type === 'directory' && other === undefined ? markOf(path, this.#around.platform) : undefined;
   }
 
   /** Lets go of all that is open; what can be gone on with stays. */
@@ -124,10 +129,11 @@ export class Target {
     const [root] = this.places.roots;
     const begins = root !== undefined && entries.some(isRoot) && !isThere(root);
     const plan = this.#planner.plan(entries);
-    const made = begins ? this.#rootAt(root) : undefined;
-    if (root === undefined || made === undefined) return plan;
-    this.journal.made(made);
-    return { ...plan, made: [root, made.mark] };
+    const mark = begins ? this.#onlyFolder(root) : undefined;
+    if (root === undefined || mark === undefined) return plan;
+    const made = this.#rootAt(root);
+    if (made !== undefined) this.journal.made(made);
+    return { ...plan, made: [root, mark] };
   }
 
   /** Which of these files have the contents of the source's. */
