@@ -13,6 +13,7 @@ export const MESSAGES = {
   'message.refused': 'what a node does not take is refused with its reason, and never sent again',
   'message.full': 'a full box refuses with the reason; what has come to its end makes room, what nobody has read stays',
   'message.identity': 'who sent a message is known by the link, whatever the message says',
+  'message.due': 'what is due is settled, though the machine slept in the middle of looking',
   'message.guards': 'rate, chain and loop guards hold, and both sides are told',
   'message.wait': 'a question for messages is held until there is one',
   'message.receipts-own': 'a receipt changes what was sent to that peer, and nothing else',

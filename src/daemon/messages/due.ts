@@ -20,6 +20,8 @@ const LONGEST_MS = 60_000;
 const AGAIN_MS = 1000;
 /** Looking takes longer the more there is: of all time it takes at most so small a part. */
 const REST = 50;
+/** A look in the middle of which the machine slept has not taken that long. */
+const MOST_REST_MS = 600_000;
 
 /** The time in an entry's value. */
 export const dueIn = ({ value }: Pick<Entry, 'value'>): number => Number.parseInt(value, 10);
@@ -97,7 +99,7 @@ export class Due {
       next = 0;
       onError(error);
     }
-    const restMs = Math.max(AGAIN_MS, REST * (clock.monotonicMs() - begun));
+    const restMs = Math.min(MOST_REST_MS, Math.max(AGAIN_MS, REST * (clock.monotonicMs() - begun)));
     this.expect(Math.max(next, store.now() + restMs));
   }
 
