@@ -31,6 +31,8 @@ export interface CommitQueueOptions {
   readonly ask: (task: WriterTask) => Promise<WriterAnswer>;
   /** Called before the promises of a group resolve: what was done, and the changes of each batch. */
   readonly onCommitted: (group: GroupResult, changes: readonly (readonly Change[])[]) => void;
+  /** True where somebody hears of what expires. */
+  readonly isFollowed: () => boolean;
   readonly onSwept: (swept: SweepResult) => void;
   readonly onSweepFailed: (message: string) => void;
 }
@@ -161,7 +163,7 @@ export class CommitQueue {
   }
 
   async #sweepSome(): Promise<void> {
-    const answer = await this.#ask({ kind: 'sweep', now: this.#options.now() });
+    const answer = await this.#ask({ kind: 'sweep', now: this.#options.now(), counts: this.#options.isFollowed() });
     if (answer.kind !== 'swept' || !answer.swept.more) this.#sweepDue = false;
     if (answer.kind === 'failed') this.#options.onSweepFailed(answer.failure.message);
     if (answer.kind === 'swept') this.#options.onSwept(answer.swept);

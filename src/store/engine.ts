@@ -117,6 +117,7 @@ class SqliteStore implements Store {
       now: () => this.#time.now(),
       ask: (task) => this.#thread.ask(file, task).finally(() => this.#turn.letGo()),
       onCommitted: (group, changes) => this.#see(group, changes),
+      isFollowed: () => this.#followers.size > 0,
       onSwept: (swept) => this.#seeSwept(swept),
       onSweepFailed: (message) => {
         log.warn('store sweep failed', { file, message });

@@ -42,6 +42,7 @@ export interface SweepResult extends Counted {
 /** What has expired at `now` is to go. */
 interface SweepTask {
   readonly now: number;
+  readonly counts: boolean;
 }
 
 /** What a condition is about. */
@@ -161,7 +162,7 @@ export class FileWriter {
     });
   }
 
-  /** Removes some of the entries that had expired at `now`. It makes a revision, for those who follow, or come back. */
+  /** Removes some of the entries that had expired at `now`. Where it `counts`, what is removed makes a revision. */
   sweep(task: SweepTask): SweepResult {
     try {
       return this.#sweepSome(task, SWEEP_ENTRIES);
@@ -181,10 +182,10 @@ export class FileWriter {
     this.#room.keepAgain();
   }
 
-  #sweepSome({ now }: SweepTask, most: number): SweepResult {
+  #sweepSome({ now, counts }: SweepTask, most: number): SweepResult {
     return this.#counted(now, (before) => {
       const gone = this.#sweep.all(now, most);
-      const after = gone.length === 0 ? before : before + 1;
+      const after = gone.length === 0 || !counts ? before : before + 1;
       return { before, after, keys: gone.map(({ key }) => key), more: gone.length === most };
     });
   }

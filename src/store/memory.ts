@@ -169,7 +169,7 @@ class MemoryStore implements Store {
     const now = this.now();
     const gone = [...this.#entries.values()].filter(({ entry: { expiresAt = Infinity } }) => expiresAt <= now);
     for (const { entry } of gone) this.#put(entry.key, undefined);
-    if (gone.length > 0) this.#revision += 1;
+    if (gone.length > 0 && this.#followers.size > 0) this.#revision += 1;
     this.#followers.tellExpired(
       this.#revision,
       gone.map(({ entry }) => entry.key),

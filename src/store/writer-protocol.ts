@@ -10,10 +10,10 @@ export interface WriterBatch {
   readonly within?: readonly Budget[];
 }
 
-/** What the node asks of its writer thread. What a sweep removes makes a revision. */
+/** What the node asks of its writer thread. `counts`: what a sweep removes makes a revision, for those who follow. */
 export type WriterTask =
   | { readonly kind: 'commit'; readonly batches: readonly WriterBatch[]; readonly now: number }
-  | { readonly kind: 'sweep'; readonly now: number }
+  | { readonly kind: 'sweep'; readonly now: number; readonly counts: boolean }
   | { readonly kind: 'close' };
 
 /** A task for one file; the thread answers in the order of the requests. `end` has no answer: the thread ends. */

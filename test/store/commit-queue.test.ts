@@ -33,6 +33,7 @@ const openQueue = (clock = new FakeClock()) => {
     ask,
     now: () => clock.now(),
     onCommitted: () => undefined,
+    isFollowed: () => false,
     onSwept: () => undefined,
     onSweepFailed: () => undefined,
   });

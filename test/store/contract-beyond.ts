@@ -77,20 +77,6 @@ export const describeBeyond = (name: string, open: () => Promise<{ store: Store;
       expect(seen).toEqual([['a1', 1, 'a1', false], ['a2', 1, 'a2', true], ['a1', 2, undefined, true], ['resolved']]);
     });
 
-    it(
-      verifies('store.expiry-revision', 'that come back know that something has expired, which nobody heard of'),
-      async () => {
-        const { store, clock } = await open();
-        await store.commit([{ ...put('a'), expiresAt: clock.now() + 1000 }]);
-        for (let turn = 0; store.revision < 2 && turn < 1000; turn += 1) {
-          clock.advance(10);
-          await new Promise((resolve) => setTimeout(resolve, 2));
-        }
-        expect(store.revision).toBe(2);
-        expect(store.get('a')).toBeUndefined();
-      },
-    );
-
     it('hear of what has expired, once, with a revision of its own, and that what replaced it is there', async () => {
       const { store, clock } = await open();
       const seen = seenBy(store, 'a');
