@@ -254,6 +254,7 @@ export const REQUIREMENTS = {
   'streams.stalled': 'a reader that takes nothing loses a stream that goes on behind its cursor',
   'store.turn-reads':
     'what one turn reads is of one state; what a commit has done, or was refused for, is read after it',
+  'store.expiry-heard': 'what expired while a store was closed is told to who follows it then',
   'store.wall-time': 'a time of the store’s is shown as one time',
   'store.suite': 'the engine and its memory twin pass one suite',
   'store.group-commit': 'commits are grouped off the event loop; what was acknowledged survives kill -9',

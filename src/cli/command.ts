@@ -1,4 +1,5 @@
 import { main } from './main.ts';
+import { MISTAKE } from './output.ts';
 import { flushOutput, processIo } from './process-io.ts';
 
 const run = async (): Promise<never> => {
@@ -10,9 +11,7 @@ const run = async (): Promise<never> => {
 
 /** A command that waits for what never comes would end here, as if all were well. */
 process.once('beforeExit', () => {
-  process.stderr.write(
-    'loopsy: this command ended before it was done\n  this is a mistake in loopsy: please report it with what you typed\n',
-  );
+  process.stderr.write(`loopsy: this command ended before it was done\n  ${MISTAKE}\n`);
   process.exit(1);
 });
 

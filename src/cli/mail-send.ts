@@ -5,7 +5,6 @@ import type { Message } from '../protocol/messages.ts';
 import type { InputOf, OutputOf } from '../protocol/operations.ts';
 import type { Cli } from './cli.ts';
 import type { LocalNode } from './connect.ts';
-import { isAway } from './followed.ts';
 import { againWords, plain } from './output.ts';
 
 /** An online peer answers within that: what became of the message is said at once. */
@@ -73,7 +72,7 @@ const stateSoon = async ({ id, state }: Sent, { cli, node, input }: Sending): Pr
   const as = input.as === undefined ? {} : { as: input.as };
   for (const ms of LOOKS_MS) {
     await sleep(ms, cli.io.clock);
-    const message = await ifThere(node.client.call('message.show', { id, ...as }));
+    const message = await ifAnswered(node.client.call('message.show', { id, ...as }));
     if (message?.state !== 'queued') return message;
   }
   return undefined;
@@ -87,7 +86,9 @@ const outcomeOf = async (sent: Sent, sending: Sending): Promise<Outcome> => {
   switch (is) {
     case 'queued': {
       const tried = `not handed over yet; it is tried again until ${to} has it`;
-      const words = (await isOnline(sent, sending.node)) ? tried : `it goes when ${to} is there`;
+      const away = `it goes when ${to} is there`;
+      const isOnline = await isOnlineNow(sent, sending.node);
+      const words = isOnline === undefined ? UNKNOWN : isOnline ? tried : away;
       return { words: `Queued for ${to}: ${words} (${id}).`, code: EXIT.ok };
     }
     case 'refused':
@@ -99,18 +100,20 @@ const outcomeOf = async (sent: Sent, sending: Sending): Promise<Outcome> => {
   }
 };
 
+const UNKNOWN = 'this node does not say more now; it goes when both are there';
+
 /** What was accepted lies on this node's disk: that the node has gone since then is no reason to say that it wasn't. */
-const ifThere = async <Answer>(asking: Promise<Answer>): Promise<Answer | undefined> => {
+const ifAnswered = async <Answer>(asking: Promise<Answer>): Promise<Answer | undefined> => {
   try {
     return await asking;
   } catch (thrown) {
-    if (isAway(thrown)) return undefined;
+    if (thrown instanceof LoopsyError) return undefined;
     throw thrown;
   }
 };
 
-/** As far as is known: what has just gone is online for a moment yet. */
-const isOnline = async ({ to }: Sent, { client }: LocalNode): Promise<boolean> => {
-  const { addresses = [] } = (await ifThere(client.call('message.addresses', {}))) ?? {};
-  return addresses.some(({ address, status }) => address === addressParts(to).node && status === 'online');
+/** As far as is known: what has just gone is online for a moment yet. Undefined where the node does not answer. */
+const isOnlineNow = async ({ to }: Sent, { client }: LocalNode): Promise<boolean | undefined> => {
+  const answer = await ifAnswered(client.call('message.addresses', {}));
+  return answer?.addresses.some(({ address, status }) => address === addressParts(to).node && status === 'online');
 };

@@ -176,10 +176,13 @@ export const createOutput = (
 export const asError = (thrown: unknown): LoopsyError =>
   thrown instanceof LoopsyError ? thrown : (diskFault(thrown) ?? unexpected(thrown));
 
+/** What to do about what must not be. */
+export const MISTAKE = 'this is a mistake in loopsy: please report it with what you typed';
+
 const unexpected = (thrown: unknown): LoopsyError =>
   new LoopsyError('internal', {
     message: firstLine(thrown instanceof Error ? thrown.message : String(thrown)),
-    hint: 'this is a mistake in loopsy: please report it with what you typed',
+    hint: MISTAKE,
     cause: thrown,
   });
 

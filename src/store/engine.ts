@@ -15,6 +15,8 @@ import { writerThreadOf, type WriterThread } from './writer-thread.ts';
 const SWEEP_MS = 60_000;
 /** Between two sweeps; what expires in it goes together. */
 const SWEEP_GAP_MS = 100;
+/** Nobody hears of what is swept before somebody follows: an opened store waits for that, and not for ever. */
+const UNHEARD_MS = 60_000;
 const POLL_MS = 500;
 
 /** What a store is opened with. */
@@ -95,6 +97,8 @@ class SqliteStore implements Store {
   #sweeper: Timer | undefined;
   /** When the next sweep is due, by the store's time. */
   #sweepAt = Infinity;
+  /** No sweep before, by the store's time. */
+  #sweepsFrom: number;
   readonly #listeners = new Set<() => void>();
   #poller: Timer | undefined;
   #revision: number;
@@ -111,6 +115,7 @@ class SqliteStore implements Store {
     const { revision, now } = this.#readCounter();
     this.#revision = revision;
     this.#time = new SteadyTime(clock, now);
+    this.#sweepsFrom = this.#time.now() + UNHEARD_MS;
     this.#queue = new CommitQueue({
       file,
       clock,
@@ -175,6 +180,9 @@ class SqliteStore implements Store {
   }
 
   follow(prefix: string, listener: (seen: Seen) => void): () => void {
+    const isFirst = this.#sweepsFrom > this.#time.now();
+    this.#sweepsFrom = -Infinity;
+    if (isFirst) this.#planSweep(SWEEP_GAP_MS);
     return this.#followers.add(prefix, listener);
   }
 
@@ -270,7 +278,8 @@ class SqliteStore implements Store {
     this.#expectSweep(this.#time.now() + SWEEP_MS, leastMs);
   }
 
-  #expectSweep(at: number = Infinity, leastMs = 0): void {
+  #expectSweep(when: number = Infinity, leastMs = 0): void {
+    const at = Math.max(when, this.#sweepsFrom);
     if (at >= this.#sweepAt || this.#closing !== undefined) return;
     this.#sweepAt = at;
     this.#sweeper?.cancel();

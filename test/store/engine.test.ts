@@ -148,6 +148,33 @@ describe('a durable store', () => {
     expect(store.revision).toBe(2);
   });
 
+  it(
+    verifies('store.expiry-heard', 'is told of what expired while it was closed, however late somebody follows'),
+    async () => {
+      const [file, clock] = [await tempFile(), new FakeClock()];
+      const first = open(file, clock);
+      await first.commit([{ put: 'a', value: 'x', expiresAt: clock.now() + 1000 }]);
+      await first.close();
+      clock.advance(2000);
+      const second = open(file, clock);
+      const settle = async (): Promise<void> => {
+        for (let turn = 0; turn < 30; turn += 1) {
+          clock.advance(100);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      };
+      await second.commit([{ put: 'b', value: 'x', expiresAt: second.now() + 10 }]);
+      await settle();
+      const told: unknown[] = [];
+      second.follow('', ({ key, revision, expired }) => told.push([key, revision, expired]));
+      await settle();
+      expect(told).toEqual([
+        ['a', 3, true],
+        ['b', 3, true],
+      ]);
+    },
+  );
+
   it('sees the change of another process within a second, while someone listens', async () => {
     const [file, clock] = [await tempFile(), new FakeClock()];
     const [mine, theirs] = [open(file, clock), open(file)];

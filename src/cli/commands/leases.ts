@@ -1,11 +1,11 @@
-import { sleep } from '../../kernel/sleep.ts';
 import { pagesOf } from '../../client/pages.ts';
+import { sleep } from '../../kernel/sleep.ts';
 import { EXIT, LoopsyError } from '../../protocol/errors.ts';
 import type { OutputOf } from '../../protocol/operations.ts';
 import { Absence } from '../absence.ts';
 import type { Cli, Command, Commands } from '../cli.ts';
-import { isAway } from '../followed.ts';
 import { on, there, ttlOf } from '../context-options.ts';
+import { isAway } from '../followed.ts';
 import { callerWords } from '../known-names.ts';
 import { localTime, plain, table } from '../output.ts';
 import { parseNumber, parseSpan } from '../values.ts';

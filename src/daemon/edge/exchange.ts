@@ -64,6 +64,7 @@ export const sendJsonText = (
   if (status === 416) headers.push(...wholeSize(text));
   response.writeHead(status, headers);
   if (!isEarly) {
+    // An error may be the last that its connection hears: it does not wait.
     if (status < 400) endWithOthers(response, text);
     else response.end(text);
     return;

@@ -253,6 +253,30 @@ describe('message', () => {
     expect(full).toMatchObject({ code: 1, stdout: 'Not sent to maria: the mailbox is full\n' });
   });
 
+  it.each(['maria', '--all'])(
+    'send %s says that it is queued where the node goes, or fails, before more is known',
+    async (to) => {
+      for (const end of [(node: FakeNode) => node.close(), () => undefined]) {
+        const clock = new FakeClock();
+        const node = await FakeNode.start();
+        node.on('message.send', () => ({ id: MESSAGE_ID, state: 'queued', to: 'maria' }));
+        const fail = (): never => {
+          end(node);
+          throw new LoopsyError('internal');
+        };
+        node.on('message.show', () => {
+          node.on('message.addresses', fail);
+          return fail();
+        });
+        const run = driveClock(clock, runCli(['message', 'send', to, 'hello'], { dataDir: node.folder, clock }));
+        expect(await run).toMatchObject({
+          code: 0,
+          stdout: `Queued for maria: this node does not say more now; it goes when both are there (${MESSAGE_ID}).\n`,
+        });
+      }
+    },
+  );
+
   it('send says so where the message waits', async () => {
     const node = await FakeNode.start();
     node.on('message.send', () => ({ id: MESSAGE_ID, state: 'queued', to: 'maria' }));
